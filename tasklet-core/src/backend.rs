@@ -1,0 +1,113 @@
+//! What a stack-switching backend must do: the smallest seam that corosensei, context, generator and a pair of OS threads all fit.
+//!
+//! A backend creates a coroutine on a stack with a fixed entry function, resumes it, and suspends it from inside. Everything
+//! else is ours and the same for all backends: panic capture, kill, the meaning of "finished", reuse, and where stacks come
+//! from. A backend's own drop, cancel and panic propagation are never relied on.
+//!
+//! A backend is correct when the contract suite of `tasklet-testkit` passes on it; a third party can write one and run the suite.
+
+use crate::stack::{Stack, StackError, StackSize};
+
+/// The function a coroutine runs: called once, on the coroutine's own stack, at the first resume.
+///
+/// `argument` is the pointer given to [`Backend::create`]. The [`Suspender`](Backend::Suspender) stays valid until the entry
+/// function returns.
+pub type Entry<B> = unsafe fn(argument: *mut (), suspender: &<B as Backend>::Suspender);
+
+/// How a call to [`Backend::resume`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a coroutine that finished must not be resumed again"]
+pub enum Resumed {
+    /// The coroutine called [`Backend::suspend`]; it can be resumed.
+    Suspended,
+    /// The entry function returned; the coroutine must not be resumed again, and its stack is free.
+    Finished,
+}
+
+/// Who provides the memory a coroutine runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackProvision {
+    /// [`Backend::create`] is given a [`Stack`] from our slabs.
+    Ours,
+    /// The backend allocates stacks of its own, of the size it is given, each guarded.
+    Backend,
+}
+
+/// What [`Backend::create`] shall run on.
+#[derive(Debug)]
+pub enum StackSource {
+    /// A stack of ours; always this one when [`Backend::STACKS`] is [`StackProvision::Ours`].
+    Ours(Stack),
+    /// At least this many usable bytes, allocated by the backend; always this one when [`Backend::STACKS`] is
+    /// [`StackProvision::Backend`].
+    Backend(StackSize),
+}
+
+/// Creates, resumes and suspends coroutines.
+///
+/// # Safety
+///
+/// An implementor promises:
+///
+/// 1. **B1** `create` neither runs `entry` nor touches `argument`; the first `resume` calls `entry(argument, suspender)` on the
+///    coroutine's stack.
+/// 2. **B2** `resume` returns only when the coroutine suspends or its entry function returns, and says which.
+/// 3. **B3** `suspend` returns only when the coroutine is resumed again; everything on the coroutine's stack, and every register
+///    the platform's calling convention preserves, is as it was.
+/// 4. **B4** A coroutine runs on a stack of at least the size asked for, aligned as the platform's calling convention says at a
+///    function's entry, that ends in an inaccessible guard of at least one page: running past the end faults.
+/// 5. **B5** Coroutines nest: a coroutine may create and resume others, to any depth its stack allows. Suspending a coroutine
+///    returns to whoever resumed *that* coroutine, also when it is called while inner coroutines are active above it.
+/// 6. **B6** Panics may be raised and caught on a coroutine's stack. The entry function never unwinds; the backend may abort if
+///    it does.
+/// 7. **B7** Between resumes a suspended coroutine's stack is neither moved, freed nor written to.
+/// 8. **B8** Dropping a `Coroutine` that never ran or has finished frees what it holds and runs no user code. Dropping a suspended
+///    one leaks its stack: it is neither unwound by the backend nor freed.
+/// 9. **B9** `create` reports every failure as an error: it does not panic, print or abort.
+pub unsafe trait Backend: Sized + 'static {
+    /// An owned coroutine.
+    type Coroutine;
+
+    /// What the entry function suspends itself with. It lives on the coroutine's stack or in the backend's own memory.
+    type Suspender;
+
+    /// The backend's name in messages and in the names of tests.
+    const NAME: &'static str;
+
+    /// Who provides stacks.
+    const STACKS: StackProvision;
+
+    /// Creates a coroutine that will run `entry(argument, ..)` on `stack`. It does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// The stack could not be had; `stack` has been returned to its pool.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must be callable with `argument` at the first resume, must not unwind, and must stay callable for as long as the
+    /// coroutine can be resumed.
+    unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Self::Coroutine, StackError>;
+
+    /// Runs the coroutine until it suspends or finishes.
+    ///
+    /// # Safety
+    ///
+    /// - The coroutine has not finished and is not running.
+    /// - The caller is on the same OS thread as at every earlier resume of this coroutine.
+    unsafe fn resume(coroutine: &mut Self::Coroutine) -> Resumed;
+
+    /// Suspends the coroutine that `suspender` belongs to: its [`resume`](Self::resume) returns [`Resumed::Suspended`].
+    ///
+    /// # Safety
+    ///
+    /// - `suspender` was given to the entry function of a coroutine that is running, and the caller runs on that coroutine's
+    ///   stack (or on the stack of a coroutine it resumed).
+    /// - The thread is not panicking: `std` counts panics per thread, and the count does not follow a switch.
+    unsafe fn suspend(suspender: &Self::Suspender);
+
+    /// Gives the stack of a coroutine that never ran or has finished back for reuse, if it was [`StackSource::Ours`].
+    ///
+    /// Returns `None` if the backend owns the stack, or if the coroutine is suspended (it is then leaked, as by dropping it).
+    fn into_stack(coroutine: Self::Coroutine) -> Option<Stack>;
+}
