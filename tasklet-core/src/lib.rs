@@ -13,4 +13,15 @@
 //! Tasklets park and unpark, workers sleep and wake, drivers wait and notify, coroutines suspend and resume.
 
 pub mod backend;
+pub mod channel;
+pub mod clock;
+pub mod current;
+pub mod driver;
+pub mod home;
+pub mod id;
+pub mod park;
+pub mod scheduler;
 pub mod stack;
+pub mod tasklet;
+mod thread;
+pub mod unwind;

@@ -96,3 +96,16 @@ impl StackPool {
         Ok(Stack { mapping: mapping.cast(), size: size.bytes() })
     }
 }
+
+/// The running tasklet's name and stack, for a report.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningTasklet<'a> {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// The lowest usable address of its stack.
+    pub stack_limit: usize,
+    /// Usable bytes of its stack.
+    pub stack_size: usize,
+}

@@ -1,0 +1,156 @@
+//! A scheduler as the rest of the process sees it: an identity and an inbox.
+//!
+//! Other threads never touch a scheduler's queue. They push into its inbox and notify its driver; the scheduler empties the inbox
+//! at its scheduling points. So everything about order is decided on one thread.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::driver::Notify;
+use crate::id::SchedulerId;
+use crate::park::Parked;
+use crate::tasklet::{Record, Remains};
+use crate::unwind::Payload;
+
+/// What another thread asks of a scheduler.
+pub enum Remote {
+    /// Wake a tasklet that was claimed from its wait site.
+    Unpark(Parked),
+    /// Append a paused tasklet to the queue.
+    Insert(Arc<Record>),
+    /// Run a tasklet next: at once if the scheduler is idle.
+    Run(Arc<Record>),
+    /// Raise a payload in a tasklet: it becomes runnable, and nobody is preempted.
+    Throw(Arc<Record>, Payload),
+    /// Make and append a tasklet.
+    Spawn(Box<dyn FnOnce() + Send>),
+    /// Drop what a record's last holder must not drop on its own thread.
+    Dispose(Remains),
+    /// Look again whether somebody can still wake you.
+    Recheck,
+}
+
+/// A scheduler's address. Tasklets know their home for life.
+pub struct Home {
+    id: SchedulerId,
+    inbox: Mutex<Inbox>,
+    /// Whether the inbox has something. A hint that is read at every scheduling point: the lock orders what it promises.
+    pending: AtomicBool,
+    /// Values that let other threads reach the scheduler and are not wait sites: remote tasklets, remote schedulers.
+    remotes: AtomicUsize,
+    notify: Arc<dyn Notify>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    entries: Vec<Remote>,
+    closed: bool,
+}
+
+/// Proof that the code runs on behalf of one scheduler, on its thread. There is one per [`Home`], owned by that scheduler; it is
+/// neither `Send` nor `Sync`, so nothing behind it is ever reached from elsewhere.
+pub struct HomeToken {
+    home: Arc<Home>,
+    _not_send: std::marker::PhantomData<*mut ()>,
+}
+
+impl Home {
+    /// A new home and the one token to it.
+    #[expect(clippy::new_ret_no_self, reason = "the home is reached through its token")]
+    pub fn new(notify: Arc<dyn Notify>) -> HomeToken {
+        let home = Home {
+            id: SchedulerId::next(),
+            inbox: Mutex::default(),
+            pending: AtomicBool::new(false),
+            remotes: AtomicUsize::new(0),
+            notify,
+        };
+        HomeToken { home: Arc::new(home), _not_send: std::marker::PhantomData }
+    }
+
+    /// Which scheduler this is.
+    pub fn id(&self) -> SchedulerId {
+        self.id
+    }
+
+    /// Puts a request into the inbox and notifies the scheduler.
+    ///
+    /// # Errors
+    ///
+    /// The scheduler is gone; the request comes back.
+    pub fn submit(&self, request: Remote) -> Result<(), Remote> {
+        let mut inbox = self.lock();
+        if inbox.closed {
+            return Err(request);
+        }
+        inbox.entries.push(request);
+        self.pending.store(true, Ordering::Relaxed);
+        drop(inbox);
+        self.notify.notify();
+        Ok(())
+    }
+
+    /// Whether the scheduler still takes requests.
+    pub fn is_open(&self) -> bool {
+        !self.lock().closed
+    }
+
+    /// One more value outside the scheduler can reach it. While there is one, waiting is not a deadlock.
+    pub fn add_remote(&self) {
+        self.remotes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One fewer. The last one makes the scheduler look again whether its tasklets wait for nobody.
+    pub fn remove_remote(&self) {
+        // Release: pairs with the Acquire in `has_remotes`, so that what the last remote submitted is seen before it is missed.
+        if self.remotes.fetch_sub(1, Ordering::Release) == 1 {
+            let _ = self.submit(Remote::Recheck);
+        }
+    }
+
+    /// Whether values outside the scheduler can reach it.
+    pub fn has_remotes(&self) -> bool {
+        // Acquire: pairs with the Release in `remove_remote`.
+        self.remotes.load(Ordering::Acquire) != 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing panics while the lock is held except for allocation failure, which leaves the vector whole.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HomeToken {
+    /// The home this is the token of.
+    pub fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Whether requests may have come in. Cheap: for every scheduling point.
+    #[inline]
+    pub fn has_requests(&self) -> bool {
+        self.home.pending.load(Ordering::Relaxed)
+    }
+
+    /// Takes all requests, oldest first.
+    pub fn take_requests(&self) -> Vec<Remote> {
+        let mut inbox = self.home.lock();
+        self.home.pending.store(false, Ordering::Relaxed);
+        std::mem::take(&mut inbox.entries)
+    }
+
+    /// Takes all requests and refuses further ones.
+    pub fn close(&self) -> Vec<Remote> {
+        let mut inbox = self.home.lock();
+        inbox.closed = true;
+        self.home.pending.store(false, Ordering::Relaxed);
+        std::mem::take(&mut inbox.entries)
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").field("id", &self.id).finish_non_exhaustive()
+    }
+}

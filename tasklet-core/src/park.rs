@@ -1,0 +1,149 @@
+//! Parking: how a tasklet waits, why it waits, and who may wake it.
+//!
+//! # The right to wake is a value
+//!
+//! A tasklet that parks is taken out of its scheduler's queue as a [`Parked`]. The value moves into the place it waits at, a
+//! [`WaitSite`]: a channel's queue, a list of joiners. Whoever takes it out of there, under the site's own lock, has claimed the
+//! waiter: partner, kill, deadlock detection. Nobody else can, because the value cannot be copied, so every park is followed by
+//! at most one wake, and a message handed over with the claim has exactly one owner.
+//!
+//! 1. The running tasklet asks [`may_park`](crate::scheduler::Scheduler::may_park). Nothing has changed if it may not.
+//! 2. With the site locked, [`begin_park`](crate::scheduler::Scheduler::begin_park) takes it out of the queue as a [`Parked`],
+//!    which goes into the site. The lock is released.
+//! 3. [`park`](crate::scheduler::Scheduler::park) switches to another tasklet.
+//! 4. A claimer takes the [`Parked`] out and gives it to [`unpark`](crate::scheduler::Scheduler::unpark) or
+//!    [`hand_over`](crate::scheduler::Scheduler::hand_over) of *its own* scheduler, which knows by the record's home whether the
+//!    tasklet is its own or lives elsewhere; then the value goes into that home's inbox.
+//!
+//! The race to fear is a wake between 2 and 3, when the waiter is in the site but still runs. A claimer on the same thread cannot
+//! run then; one on another thread can only push into the home's inbox, and the home looks there at its next scheduling point,
+//! which comes after the switch of step 3 or is part of it. So a wake can be early, but a tasklet is never resumed while it runs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::id::{ChannelId, TaskletId};
+use crate::tasklet::Record;
+
+/// Which way a value moves, seen from the tasklet that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The tasklet gives a value.
+    Send,
+    /// The tasklet takes a value.
+    Receive,
+}
+
+/// Why a tasklet waits; shown in dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParkReason {
+    /// In a channel's queue.
+    Channel {
+        /// Which channel.
+        id: ChannelId,
+        /// To give or to take a value.
+        direction: Direction,
+    },
+    /// For a tasklet to finish.
+    Join(TaskletId),
+    /// For a point in time.
+    Sleep,
+    /// For a descriptor to become ready.
+    Io,
+    /// For a lock or another primitive of synchronisation, by its number.
+    Lock(u64),
+    /// For whoever holds its resumer.
+    Resume,
+}
+
+impl fmt::Display for ParkReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParkReason::Channel { id, direction: Direction::Send } => write!(f, "sending on channel {id}"),
+            ParkReason::Channel { id, direction: Direction::Receive } => write!(f, "receiving on channel {id}"),
+            ParkReason::Join(id) => write!(f, "joining tasklet {id}"),
+            ParkReason::Sleep => f.write_str("sleeping"),
+            ParkReason::Io => f.write_str("waiting for I/O"),
+            ParkReason::Lock(id) => write!(f, "waiting for lock {id}"),
+            ParkReason::Resume => f.write_str("suspended"),
+        }
+    }
+}
+
+/// The right to wake one parked tasklet: made when it parks, consumed by waking it.
+pub struct Parked(Arc<Record>);
+
+impl Parked {
+    /// For schedulers: `record` has left the queue, and this is the only value that brings it back.
+    pub fn new(record: Arc<Record>) -> Parked {
+        Parked(record)
+    }
+
+    /// The tasklet that waits.
+    pub fn record(&self) -> &Record {
+        &self.0
+    }
+
+    /// For schedulers: the tasklet returns to a queue.
+    pub fn into_record(self) -> Arc<Record> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Parked").field(&self.0.id()).finish()
+    }
+}
+
+/// A place where tasklets wait: holds the [`Parked`] of each until somebody claims it.
+pub trait WaitSite {
+    /// Why a tasklet waits here; `key` is the one it parked with.
+    fn reason(&self, key: usize) -> ParkReason;
+
+    /// Claims one waiter to wake it for another reason than the site's: kill, throw, deadlock. `None` if it was claimed already;
+    /// its wake is then on the way.
+    fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked>;
+
+    /// Whether somebody outside the waiter's scheduler can claim it. If nobody inside can run either, and this is false for all
+    /// that wait, they wait for ever: deadlock.
+    fn is_shared(&self) -> bool;
+}
+
+/// A tasklet could not park, or nobody will ever wake it. Nothing has changed: it is in its queue and runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParkError {
+    /// The tasklet's block trap is set.
+    BlockTrapped,
+    /// The scheduler's switch trap is set.
+    SwitchTrapped,
+    /// It is the last runnable tasklet, and no other thread can wake one.
+    Deadlock,
+    /// The main tasklet waits, the last other tasklet has ended, and no other thread can wake it.
+    MainDeserted(Direction),
+    /// The thread is unwinding: a switch would mix up the panics of two tasklets.
+    Unwinding,
+    /// The call came from a hook of the scheduler, which must not switch.
+    InHook,
+    /// A tasklet would wait for itself to finish.
+    SelfJoin,
+}
+
+impl fmt::Display for ParkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ParkError::BlockTrapped => "the tasklet's block trap is set, and the operation would block",
+            ParkError::SwitchTrapped => "the switch trap is set, and the operation would switch",
+            ParkError::Deadlock => "deadlock: the last runnable tasklet cannot be blocked",
+            ParkError::MainDeserted(Direction::Receive) => "the main tasklet is receiving without a sender available",
+            ParkError::MainDeserted(Direction::Send) => "the main tasklet is sending without a receiver available",
+            ParkError::Unwinding => "a tasklet cannot switch while its thread is unwinding from a panic or a kill",
+            ParkError::InHook => "a hook of the scheduler must not switch",
+            ParkError::SelfJoin => "a tasklet cannot wait for itself to finish",
+        })
+    }
+}
+
+impl std::error::Error for ParkError {}

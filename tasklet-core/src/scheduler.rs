@@ -1,0 +1,79 @@
+//! What channels, joins and other wait sites ask of the scheduler they run under.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::channel::{ChannelEvent, HandOver};
+use crate::home::Home;
+use crate::id::TaskletId;
+use crate::park::{ParkError, Parked, WaitSite};
+use crate::stack::RunningTasklet;
+
+/// Decides which tasklet of its own runs next. Called on its own thread only, by the tasklet that runs.
+///
+/// The protocol of parking is in [`park`](crate::park), the meaning of [`HandOver`] in [`channel`](crate::channel).
+pub trait Scheduler: Any {
+    /// Where other threads reach this scheduler; tells its tasklets from others'.
+    fn home(&self) -> &Arc<Home>;
+
+    /// The tasklet that runs.
+    fn current_id(&self) -> TaskletId;
+
+    /// Name and stack of the tasklet that runs, for a report of a stack overflow. Called from a signal handler: reads memory and
+    /// does nothing else. `None` for the main tasklet, whose stack is not ours.
+    fn running(&self) -> Option<RunningTasklet<'_>>;
+
+    /// Whether the running tasklet may park now.
+    ///
+    /// # Errors
+    ///
+    /// See [`ParkError`]; a deadlock is found later, by [`park`](Self::park).
+    fn may_park(&self) -> Result<(), ParkError>;
+
+    /// Takes the running tasklet out of the queue. It goes on running until it calls [`park`](Self::park), which it must do next.
+    fn begin_park(&self) -> Parked;
+
+    /// Switches to another tasklet; returns when the caller was woken.
+    ///
+    /// `site` holds the [`Parked`] of the caller, or held it until somebody claimed it; `key` is given back to the site.
+    ///
+    /// # Errors
+    ///
+    /// [`ParkError::Deadlock`] or [`ParkError::MainDeserted`]: nobody would ever have woken the caller. It was unlinked from `site`.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what was thrown at the caller; it was unlinked from `site` if nobody had claimed it.
+    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<(), ParkError>;
+
+    /// Makes a parked tasklet runnable, here or on its own scheduler. The caller goes on.
+    fn unpark(&self, who: Parked);
+
+    /// Whether [`hand_over`](Self::hand_over) to `who` would be refused.
+    ///
+    /// # Errors
+    ///
+    /// It would switch, and may not.
+    fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError>;
+
+    /// Makes a partner runnable after an exchange and decides who goes on. A partner of another scheduler goes to its inbox, and
+    /// the caller goes on.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what was thrown at the caller while it had given way.
+    fn hand_over(&self, who: Parked, how: HandOver);
+
+    /// Whether [`channel_event`](Self::channel_event) has somebody to tell.
+    fn observes_channels(&self) -> bool {
+        false
+    }
+
+    /// Tells the channel hook about an operation.
+    fn channel_event(&self, event: &ChannelEvent) {
+        let _ = event;
+    }
+
+    /// Lets every other runnable tasklet run first. Does nothing where a switch is not allowed.
+    fn yield_now(&self);
+}

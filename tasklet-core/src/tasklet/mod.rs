@@ -1,0 +1,9 @@
+#![doc = include_str!("README.md")]
+
+mod body;
+mod join;
+mod record;
+
+pub use body::Stage;
+pub use join::{JoinError, JoinHandle};
+pub use record::{Local, Record, Remains, Spec, Wait};

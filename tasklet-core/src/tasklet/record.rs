@@ -1,0 +1,402 @@
+//! The record itself: what handles point to, queues link and wait sites name.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::body::{Body, Stage};
+use super::join::JoinHandle;
+use crate::current;
+use crate::home::{Home, HomeToken, Remote};
+use crate::id::TaskletId;
+use crate::park::{ParkError, ParkReason, Parked, WaitSite};
+use crate::scheduler::Scheduler;
+use crate::stack::StackSize;
+use crate::unwind::Payload;
+
+/// The tasklet has finished; its result, if it is kept, belongs to the join handle.
+const FINISHED: u8 = 1;
+/// Somebody waits, or has waited, for it to finish.
+const JOINERS: u8 = 2;
+/// The join handle is gone: whoever comes second, it or the end of the tasklet, drops the result.
+const DETACHED: u8 = 4;
+
+/// What is known of a tasklet when it is made.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Shown in dumps and errors.
+    pub name: Option<String>,
+    /// Where it was made.
+    pub site: &'static Location<'static>,
+    /// The stack it needs when it starts.
+    pub stack_size: StackSize,
+}
+
+impl Spec {
+    /// A tasklet without a name, made by the caller, on a stack of the default size.
+    #[track_caller]
+    pub fn here() -> Spec {
+        Spec { name: None, site: Location::caller(), stack_size: StackSize::DEFAULT }
+    }
+}
+
+/// One tasklet.
+pub struct Record {
+    id: TaskletId,
+    site: &'static Location<'static>,
+    /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
+    name: Option<Box<Box<str>>>,
+    home: Arc<Home>,
+    shared: AtomicU8,
+    #[expect(clippy::box_collection, reason = "one word in the records of all that nobody waits for")]
+    joiners: Mutex<Option<Box<Vec<Parked>>>>,
+    local: Local,
+    body: Body,
+}
+
+// SAFETY: handles travel between threads. `id`, `site`, `name`, `home`, `shared` and `joiners` are `Send` and `Sync` themselves.
+// `local` and `body` are reached as the README's table says: with the home's token, which never leaves the home's thread; by the
+// join handle after `FINISHED`, and that handle is `Send` only if the result is; and in `drop`, which does not touch a body that
+// may not be dropped where it is.
+unsafe impl Send for Record {}
+// SAFETY: as above.
+unsafe impl Sync for Record {}
+
+/// What only a tasklet's home reads and writes.
+pub struct Local {
+    /// The next in the queue; `None` while not linked.
+    pub next: Cell<Option<NonNull<Record>>>,
+    /// The one before in the queue; `None` while not linked.
+    pub prev: Cell<Option<NonNull<Record>>>,
+    /// The fiber it sits on, in its scheduler's own terms; `None` before it starts and after it ends.
+    pub fiber: Cell<Option<NonNull<()>>>,
+    /// Raised when it continues.
+    interrupt: Cell<Option<Payload>>,
+    wait: Cell<Option<RawWait>>,
+    /// The stack it needs, in bytes.
+    pub stack_size: Cell<StackSize>,
+    /// How its park failed, if it did.
+    pub fault: Cell<Option<ParkError>>,
+    /// Blocking is an error.
+    pub block_trap: Cell<bool>,
+    /// Depth of guards against involuntary switches.
+    pub atomic: Cell<u16>,
+    /// A budget ran out while it could not be interrupted.
+    pub pending_interrupt: Cell<bool>,
+    /// What becomes of its panic, in its scheduler's own terms.
+    pub policy: Cell<u8>,
+}
+
+/// Where a tasklet waits, and with which key.
+#[derive(Clone, Copy)]
+pub struct Wait<'a> {
+    /// The place that holds the tasklet's [`Parked`] until somebody claims it.
+    pub site: &'a dyn WaitSite,
+    /// The key it parked with.
+    pub key: usize,
+}
+
+#[derive(Clone, Copy)]
+struct RawWait {
+    site: NonNull<dyn WaitSite>,
+    key: usize,
+}
+
+/// Marks a tasklet as waiting; dropped when it goes on.
+struct Waiting<'a>(&'a Local);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.wait.set(None);
+    }
+}
+
+impl Local {
+    /// Calls `switch` while the tasklet counts as waiting at `site`.
+    pub fn while_waiting<R>(&self, site: &dyn WaitSite, key: usize, switch: impl FnOnce() -> R) -> R {
+        // SAFETY: only the lifetime changes. The pointer is cleared by `Waiting` before this call ends, by return or unwinding. If
+        // the call never ends, because its stack was leaked, the borrow never ends either.
+        let site = unsafe { std::mem::transmute::<&dyn WaitSite, &'static dyn WaitSite>(site) };
+        self.wait.set(Some(RawWait { site: NonNull::from(site), key }));
+        let _waiting = Waiting(self);
+        switch()
+    }
+
+    /// Where the tasklet waits, if it does.
+    pub fn wait(&self) -> Option<Wait<'_>> {
+        self.wait.get().map(|raw| {
+            // SAFETY: the pointer is set only during `while_waiting`, which borrows the site. The reference cannot outlive the
+            // caller's next switch in any use of this crate: schedulers look and let go.
+            Wait { site: unsafe { raw.site.as_ref() }, key: raw.key }
+        })
+    }
+
+    /// Why the tasklet waits, if it does.
+    pub fn reason(&self) -> Option<ParkReason> {
+        self.wait().map(|wait| wait.site.reason(wait.key))
+    }
+
+    /// Whether something will be raised when the tasklet continues.
+    pub fn has_interrupt(&self) -> bool {
+        let interrupt = self.interrupt.take();
+        let has = interrupt.is_some();
+        self.interrupt.set(interrupt);
+        has
+    }
+
+    /// Stores what will be raised when the tasklet continues; returns what it replaces.
+    pub fn set_interrupt(&self, payload: Option<Payload>) -> Option<Payload> {
+        self.interrupt.replace(payload)
+    }
+
+    /// Takes what is to be raised.
+    #[inline]
+    pub fn take_interrupt(&self) -> Option<Payload> {
+        self.interrupt.take()
+    }
+}
+
+/// What a dropped record held, for its home to drop.
+pub struct Remains(Body);
+
+// SAFETY: the value is only moved to the home's thread, by `Remote::Dispose`, and dropped there; nothing else can be done with it.
+unsafe impl Send for Remains {}
+
+impl Record {
+    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body) -> Record {
+        Record {
+            id,
+            site: spec.site,
+            name: spec.name.map(|name| Box::new(name.into_boxed_str())),
+            home: home.home().clone(),
+            shared: AtomicU8::new(0),
+            joiners: Mutex::new(None),
+            local: Local {
+                next: Cell::new(None),
+                prev: Cell::new(None),
+                fiber: Cell::new(None),
+                interrupt: Cell::new(None),
+                wait: Cell::new(None),
+                stack_size: Cell::new(spec.stack_size),
+                fault: Cell::new(None),
+                block_trap: Cell::new(false),
+                atomic: Cell::new(0),
+                pending_interrupt: Cell::new(false),
+                policy: Cell::new(0),
+            },
+            body,
+        }
+    }
+
+    /// A tasklet that stands for a stack which exists already: the host's.
+    pub fn main(id: TaskletId, spec: Spec, home: &HomeToken) -> Arc<Record> {
+        Arc::new(Record::new(id, spec, home, Body::empty()))
+    }
+
+    /// A tasklet without a closure, to be bound later.
+    pub fn unbound(id: TaskletId, spec: Spec, home: &HomeToken) -> Arc<Record> {
+        Record::main(id, spec, home)
+    }
+
+    /// A tasklet whose result is dropped.
+    pub fn detached(id: TaskletId, spec: Spec, home: &HomeToken, f: impl FnOnce() + 'static) -> Arc<Record> {
+        Arc::new(Record::new(id, spec, home, Body::detached(f)))
+    }
+
+    /// A tasklet whose result and panics go to the join handle.
+    pub fn joinable<T: 'static>(
+        id: TaskletId,
+        spec: Spec,
+        home: &HomeToken,
+        f: impl FnOnce() -> T + 'static,
+    ) -> (Arc<Record>, JoinHandle<T>) {
+        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f)));
+        let handle = JoinHandle::new(record.clone());
+        (record, handle)
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> TaskletId {
+        self.id
+    }
+
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| &***name)
+    }
+
+    /// Where it was made.
+    pub fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// The scheduler it belongs to.
+    pub fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Whether it belongs to the token's scheduler.
+    #[inline]
+    pub fn is_at(&self, token: &HomeToken) -> bool {
+        Arc::ptr_eq(&self.home, token.home())
+    }
+
+    /// What only its home may touch.
+    ///
+    /// # Panics
+    ///
+    /// The tasklet belongs to another scheduler.
+    #[inline]
+    pub fn local(&self, token: &HomeToken) -> &Local {
+        assert!(self.is_at(token), "a tasklet was touched by a scheduler it does not belong to");
+        &self.local
+    }
+
+    /// Whether it has a closure to run, its result, or neither. A finished joinable tasklet is not asked.
+    pub fn stage(&self, token: &HomeToken) -> Stage {
+        self.local(token);
+        if self.is_finished() { Stage::Empty } else { self.body.stage() }
+    }
+
+    /// Binds a closure to a tasklet that has none and whose result nobody awaits. It is not finished any more.
+    ///
+    /// # Panics
+    ///
+    /// It has a closure, or a result that was not taken.
+    pub fn bind(&self, token: &HomeToken, f: impl FnOnce() + 'static) {
+        self.local(token);
+        self.body.bind(f);
+        self.shared.store(0, Ordering::Relaxed);
+    }
+
+    /// Runs the closure at the root of the tasklet's stack. `Err` is a panic for the scheduler; those of a joinable tasklet go to
+    /// its handle.
+    pub fn run_body(&self, token: &HomeToken) -> Result<(), Payload> {
+        self.local(token);
+        self.body.run()
+    }
+
+    /// Drops the closure that has not run and ends the tasklet with `payload`; gives it back if no join handle will report it.
+    pub fn fail_body(&self, token: &HomeToken, payload: Payload) -> Option<Payload> {
+        self.local(token);
+        self.body.fail(payload)
+    }
+
+    /// Drops a closure that has not run.
+    pub fn clear_body(&self, token: &HomeToken) {
+        self.local(token);
+        if !self.is_finished() {
+            self.body.clear();
+        }
+    }
+
+    /// Takes the result of a finished tasklet.
+    ///
+    /// # Safety
+    ///
+    /// The tasklet was made by [`Record::joinable`] with a closure returning `T`, has finished, and only its one handle calls this.
+    pub(super) unsafe fn take_result<T>(&self) -> Option<Result<T, Payload>> {
+        // SAFETY: the caller's promise; the body is the handle's since `FINISHED`, and a joinable tasklet is never bound again.
+        unsafe { self.body.take_result::<T>() }
+    }
+
+    /// The join handle is gone. Returns whether the tasklet has finished, so that the result is the caller's to drop.
+    pub(super) fn detach(&self) -> bool {
+        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
+        self.shared.fetch_or(DETACHED, Ordering::AcqRel) & FINISHED != 0
+    }
+
+    /// Whether it has run to its end or was killed.
+    pub fn is_finished(&self) -> bool {
+        // Acquire: pairs with the release in `finish`, so that the result is seen.
+        self.shared.load(Ordering::Acquire) & FINISHED != 0
+    }
+
+    /// Marks it as finished and wakes whoever waits for that.
+    pub fn finish(&self, scheduler: &dyn Scheduler) {
+        // Release: publishes the result to `is_finished` and `await_finish`. Acquire: pairs with the setting of `JOINERS` there.
+        let before = self.shared.fetch_or(FINISHED, Ordering::AcqRel);
+        if before & DETACHED != 0 {
+            self.body.clear();
+        }
+        if before & JOINERS != 0 {
+            let joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner).take();
+            for joiner in joiners.into_iter().flat_map(|list| *list) {
+                scheduler.unpark(joiner);
+            }
+        }
+    }
+
+    /// Parks the caller until the tasklet has finished.
+    ///
+    /// # Errors
+    ///
+    /// See [`ParkError`].
+    pub(super) fn await_finish(&self) -> Result<(), ParkError> {
+        if self.is_finished() {
+            return Ok(());
+        }
+        current::with(|scheduler| {
+            if scheduler.current_id() == self.id {
+                return Err(ParkError::SelfJoin);
+            }
+            scheduler.may_park()?;
+            let mut joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner);
+            // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
+            if self.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
+                return Ok(());
+            }
+            joiners.get_or_insert_default().push(scheduler.begin_park());
+            drop(joiners);
+            scheduler.park(self, 0)
+        })
+    }
+}
+
+impl WaitSite for Record {
+    fn reason(&self, _: usize) -> ParkReason {
+        ParkReason::Join(self.id)
+    }
+
+    fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
+        let mut joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = joiners.as_mut()?;
+        let at = list.iter().position(|joiner| joiner.record().id() == who)?;
+        Some(list.remove(at))
+    }
+
+    fn is_shared(&self) -> bool {
+        // A tasklet of another scheduler finishes whatever this one does.
+        current::id() != Some(self.home.id())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.body.stage() != Stage::Empty && !self.is_finished() && current::id() != Some(self.home.id()) {
+            let remains = Remains(self.body.take());
+            if let Err(Remote::Dispose(remains)) = self.home.submit(Remote::Dispose(remains)) {
+                std::mem::forget(remains);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasklet")
+            .field("id", &self.id.get())
+            .field("name", &self.name())
+            .field("site", &format_args!("{}", self.site))
+            .finish()
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
