@@ -22,6 +22,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::home::HomeToken;
 use crate::id::{ChannelId, TaskletId};
 use crate::tasklet::Record;
 
@@ -71,29 +72,49 @@ impl fmt::Display for ParkReason {
     }
 }
 
+/// What a parked tasklet finds when it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wake {
+    /// What it waited for has happened.
+    #[default]
+    Served,
+    /// It will not happen: the place it waited at was closed.
+    Closed,
+}
+
 /// The right to wake one parked tasklet: made when it parks, consumed by waking it.
-pub struct Parked(Arc<Record>);
+pub struct Parked {
+    record: Arc<Record>,
+    wake: Wake,
+}
 
 impl Parked {
     /// For schedulers: `record` has left the queue, and this is the only value that brings it back.
     pub fn new(record: Arc<Record>) -> Parked {
-        Parked(record)
+        Parked { record, wake: Wake::Served }
+    }
+
+    /// Changes what the tasklet finds.
+    pub fn with(self, wake: Wake) -> Parked {
+        Parked { wake, ..self }
     }
 
     /// The tasklet that waits.
     pub fn record(&self) -> &Record {
-        &self.0
+        &self.record
     }
 
-    /// For schedulers: the tasklet returns to a queue.
-    pub fn into_record(self) -> Arc<Record> {
-        self.0
+    /// For schedulers: the tasklet returns to a queue of its home.
+    #[inline]
+    pub fn into_record(self, token: &HomeToken) -> Arc<Record> {
+        self.record.local(token).wake.set(self.wake);
+        self.record
     }
 }
 
 impl fmt::Debug for Parked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Parked").field(&self.0.id()).finish()
+        f.debug_tuple("Parked").field(&self.record.id()).finish()
     }
 }
 
@@ -106,9 +127,9 @@ pub trait WaitSite {
     /// its wake is then on the way.
     fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked>;
 
-    /// Whether somebody outside the waiter's scheduler can claim it. If nobody inside can run either, and this is false for all
-    /// that wait, they wait for ever: deadlock.
-    fn is_shared(&self) -> bool;
+    /// Whether somebody outside the waiter's scheduler can claim the one that parked with `key`. If nobody inside can run either, and
+    /// this is false for all that wait, they wait for ever: deadlock.
+    fn is_shared(&self, key: usize) -> bool;
 }
 
 /// A tasklet could not park, or nobody will ever wake it. Nothing has changed: it is in its queue and runs.
@@ -129,6 +150,8 @@ pub enum ParkError {
     InHook,
     /// A tasklet would wait for itself to finish.
     SelfJoin,
+    /// The scheduler is in the middle of its own tasklets, and the caller is not one of them.
+    Elsewhere,
 }
 
 impl fmt::Display for ParkError {
@@ -142,6 +165,7 @@ impl fmt::Display for ParkError {
             ParkError::Unwinding => "a tasklet cannot switch while its thread is unwinding from a panic or a kill",
             ParkError::InHook => "a hook of the scheduler must not switch",
             ParkError::SelfJoin => "a tasklet cannot wait for itself to finish",
+            ParkError::Elsewhere => "a scheduler whose tasklets run cannot be driven by another scheduler's tasklet",
         })
     }
 }

@@ -6,8 +6,17 @@ use std::sync::Arc;
 use crate::channel::{ChannelEvent, HandOver};
 use crate::home::Home;
 use crate::id::TaskletId;
-use crate::park::{ParkError, Parked, WaitSite};
+use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::stack::RunningTasklet;
+
+/// Whether a scheduler has a channel hook to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// Operations are told to [`Scheduler::channel_event`].
+    Yes,
+    /// Nobody listens.
+    No,
+}
 
 /// Decides which tasklet of its own runs next. Called on its own thread only, by the tasklet that runs.
 ///
@@ -22,6 +31,10 @@ pub trait Scheduler: Any {
     /// Name and stack of the tasklet that runs, for a report of a stack overflow. Called from a signal handler: reads memory and
     /// does nothing else. `None` for the main tasklet, whose stack is not ours.
     fn running(&self) -> Option<RunningTasklet<'_>>;
+
+    /// The first step of every operation that may switch, before any lock is taken: requests of other threads and budgets are
+    /// looked at, and the caller may be interrupted here. Tells whether channel operations are observed.
+    fn begin_operation(&self) -> Observed;
 
     /// Whether the running tasklet may park now.
     ///
@@ -44,7 +57,7 @@ pub trait Scheduler: Any {
     /// # Panics
     ///
     /// Unwinds with what was thrown at the caller; it was unlinked from `site` if nobody had claimed it.
-    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<(), ParkError>;
+    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError>;
 
     /// Makes a parked tasklet runnable, here or on its own scheduler. The caller goes on.
     fn unpark(&self, who: Parked);
@@ -63,11 +76,6 @@ pub trait Scheduler: Any {
     ///
     /// Unwinds with what was thrown at the caller while it had given way.
     fn hand_over(&self, who: Parked, how: HandOver);
-
-    /// Whether [`channel_event`](Self::channel_event) has somebody to tell.
-    fn observes_channels(&self) -> bool {
-        false
-    }
 
     /// Tells the channel hook about an operation.
     fn channel_event(&self, event: &ChannelEvent) {

@@ -9,8 +9,8 @@ use crate::channel::HandOver;
 use crate::driver::{Driver, ThreadDriver};
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{TaskletId, TaskletIds};
-use crate::park::{ParkError, Parked, WaitSite};
-use crate::scheduler::Scheduler;
+use crate::park::{ParkError, Parked, WaitSite, Wake};
+use crate::scheduler::{Observed, Scheduler};
 use crate::stack::RunningTasklet;
 use crate::tasklet::{Record, Spec};
 
@@ -53,6 +53,10 @@ impl Scheduler for ThreadScheduler {
         None
     }
 
+    fn begin_operation(&self) -> Observed {
+        Observed::No
+    }
+
     fn may_park(&self) -> Result<(), ParkError> {
         Ok(())
     }
@@ -61,17 +65,17 @@ impl Scheduler for ThreadScheduler {
         Parked::new(self.record.clone())
     }
 
-    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<(), ParkError> {
+    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError> {
         loop {
             for request in self.token.take_requests() {
                 if let Remote::Unpark(who) = request {
                     *self.woken.borrow_mut() = Some(who);
                 }
             }
-            if self.woken.borrow_mut().take().is_some() {
-                return Ok(());
+            if let Some(who) = self.woken.borrow_mut().take() {
+                return Ok(who.into_record(&self.token).local(&self.token).wake.get());
             }
-            if !site.is_shared() && site.unlink(self.record.id(), key).is_some() {
+            if !site.is_shared(key) && site.unlink(self.record.id(), key).is_some() {
                 return Err(ParkError::Deadlock);
             }
             self.driver.wait(None);

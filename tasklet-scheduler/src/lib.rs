@@ -1,1 +1,5 @@
-//! placeholder
+//! Schedulers of tasklets.
+//!
+//! [`local`] runs tasklets on one thread in Stackless's order, driven by its host.
+
+pub mod local;

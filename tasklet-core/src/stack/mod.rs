@@ -109,3 +109,17 @@ pub struct RunningTasklet<'a> {
     /// Usable bytes of its stack.
     pub stack_size: usize,
 }
+
+impl StackPool {
+    /// Trims.
+    pub fn trim(&self) {}
+
+    /// Figures.
+    pub fn stats(&self) -> StackStats {
+        StackStats::default()
+    }
+}
+
+/// Figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackStats {}

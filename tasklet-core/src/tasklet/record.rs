@@ -12,7 +12,7 @@ use super::join::JoinHandle;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::TaskletId;
-use crate::park::{ParkError, ParkReason, Parked, WaitSite};
+use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
 use crate::unwind::Payload;
@@ -23,6 +23,8 @@ const FINISHED: u8 = 1;
 const JOINERS: u8 = 2;
 /// The join handle is gone: whoever comes second, it or the end of the tasklet, drops the result.
 const DETACHED: u8 = 4;
+/// It was made with a join handle, so it is never bound again: the handle reads the body from any thread.
+const JOINABLE: u8 = 8;
 
 /// What is known of a tasklet when it is made.
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ pub struct Local {
     wait: Cell<Option<RawWait>>,
     /// The stack it needs, in bytes.
     pub stack_size: Cell<StackSize>,
+    /// How its last park ended.
+    pub wake: Cell<Wake>,
     /// How its park failed, if it did.
     pub fault: Cell<Option<ParkError>>,
     /// Blocking is an error.
@@ -166,13 +170,13 @@ pub struct Remains(Body);
 unsafe impl Send for Remains {}
 
 impl Record {
-    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body) -> Record {
+    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body, shared: u8) -> Record {
         Record {
             id,
             site: spec.site,
             name: spec.name.map(|name| Box::new(name.into_boxed_str())),
             home: home.home().clone(),
-            shared: AtomicU8::new(0),
+            shared: AtomicU8::new(shared),
             joiners: Mutex::new(None),
             local: Local {
                 next: Cell::new(None),
@@ -181,6 +185,7 @@ impl Record {
                 interrupt: Cell::new(None),
                 wait: Cell::new(None),
                 stack_size: Cell::new(spec.stack_size),
+                wake: Cell::new(Wake::Served),
                 fault: Cell::new(None),
                 block_trap: Cell::new(false),
                 atomic: Cell::new(0),
@@ -193,7 +198,7 @@ impl Record {
 
     /// A tasklet that stands for a stack which exists already: the host's.
     pub fn main(id: TaskletId, spec: Spec, home: &HomeToken) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::empty()))
+        Arc::new(Record::new(id, spec, home, Body::empty(), 0))
     }
 
     /// A tasklet without a closure, to be bound later.
@@ -203,7 +208,7 @@ impl Record {
 
     /// A tasklet whose result is dropped.
     pub fn detached(id: TaskletId, spec: Spec, home: &HomeToken, f: impl FnOnce() + 'static) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::detached(f)))
+        Arc::new(Record::new(id, spec, home, Body::detached(f), 0))
     }
 
     /// A tasklet whose result and panics go to the join handle.
@@ -213,7 +218,7 @@ impl Record {
         home: &HomeToken,
         f: impl FnOnce() -> T + 'static,
     ) -> (Arc<Record>, JoinHandle<T>) {
-        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f)));
+        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f), JOINABLE));
         let handle = JoinHandle::new(record.clone());
         (record, handle)
     }
@@ -261,13 +266,19 @@ impl Record {
         if self.is_finished() { Stage::Empty } else { self.body.stage() }
     }
 
+    /// Whether it was made with a join handle.
+    pub fn is_joinable(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) & JOINABLE != 0
+    }
+
     /// Binds a closure to a tasklet that has none and whose result nobody awaits. It is not finished any more.
     ///
     /// # Panics
     ///
-    /// It has a closure, or a result that was not taken.
+    /// It has a closure, or was made with a join handle.
     pub fn bind(&self, token: &HomeToken, f: impl FnOnce() + 'static) {
         self.local(token);
+        assert!(!self.is_joinable(), "a tasklet with a join handle cannot be bound again");
         self.body.bind(f);
         self.shared.store(0, Ordering::Relaxed);
     }
@@ -343,6 +354,7 @@ impl Record {
             if scheduler.current_id() == self.id {
                 return Err(ParkError::SelfJoin);
             }
+            scheduler.begin_operation();
             scheduler.may_park()?;
             let mut joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner);
             // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
@@ -351,7 +363,7 @@ impl Record {
             }
             joiners.get_or_insert_default().push(scheduler.begin_park());
             drop(joiners);
-            scheduler.park(self, 0)
+            scheduler.park(self, 0).map(|_| ())
         })
     }
 }
@@ -368,7 +380,7 @@ impl WaitSite for Record {
         Some(list.remove(at))
     }
 
-    fn is_shared(&self) -> bool {
+    fn is_shared(&self, _: usize) -> bool {
         // A tasklet of another scheduler finishes whatever this one does.
         current::id() != Some(self.home.id())
     }

@@ -1,0 +1,145 @@
+//! Why a channel operation failed. A failed send gives the value back.
+
+use std::fmt;
+
+use tasklet_core::park::ParkError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Closed,
+    WouldBlock,
+    Park(ParkError),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Closed => f.write_str("the channel is closed"),
+            Cause::WouldBlock => f.write_str("nobody is waiting on the other side"),
+            Cause::Park(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A value could not be sent; it is in here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T> {
+    value: T,
+    cause: Cause,
+}
+
+impl<T> SendError<T> {
+    pub(crate) fn new(value: T, cause: Cause) -> SendError<T> {
+        SendError { value, cause }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> SendError<U> {
+        SendError { value: f(self.value), cause: self.cause }
+    }
+
+    /// The value that was not sent.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// The channel is closed, and nobody was waiting in it.
+    pub fn is_closed(&self) -> bool {
+        self.cause == Cause::Closed
+    }
+
+    /// Nobody was waiting, and the operation does not wait.
+    pub fn is_would_block(&self) -> bool {
+        self.cause == Cause::WouldBlock
+    }
+
+    /// Why the caller could not park or switch, if that is the cause.
+    pub fn park_error(&self) -> Option<ParkError> {
+        match self.cause {
+            Cause::Park(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendError({})", self.cause)
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not send: {}", self.cause)
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+/// One of several values could not be sent.
+pub struct SendAllError<T> {
+    /// Values sent before it.
+    pub sent: usize,
+    /// The one that failed. Later ones were not taken from the iterator.
+    pub error: SendError<T>,
+}
+
+impl<T> fmt::Debug for SendAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAllError").field("sent", &self.sent).field("error", &self.error).finish()
+    }
+}
+
+impl<T> fmt::Display for SendAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, after {} values", self.error, self.sent)
+    }
+}
+
+impl<T> std::error::Error for SendAllError<T> {}
+
+/// No value could be received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RecvError {
+    cause: Cause,
+}
+
+/// No value could be received at once.
+pub type TryRecvError = RecvError;
+
+impl RecvError {
+    pub(crate) fn new(cause: Cause) -> RecvError {
+        RecvError { cause }
+    }
+
+    /// The channel is closed, and nobody was waiting in it.
+    pub fn is_closed(&self) -> bool {
+        self.cause == Cause::Closed
+    }
+
+    /// Nobody was waiting, and the operation does not wait.
+    pub fn is_would_block(&self) -> bool {
+        self.cause == Cause::WouldBlock
+    }
+
+    /// Why the caller could not park or switch, if that is the cause.
+    pub fn park_error(&self) -> Option<ParkError> {
+        match self.cause {
+            Cause::Park(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecvError({})", self.cause)
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not receive: {}", self.cause)
+    }
+}
+
+impl std::error::Error for RecvError {}

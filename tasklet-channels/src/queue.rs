@@ -1,0 +1,178 @@
+//! The tasklets that wait in a channel, oldest first: a linked list in a vector.
+//!
+//! # Invariants
+//!
+//! - **Q1** All linked nodes wait in one direction.
+//! - **Q2** A node belongs to the tasklet in `owner` from `push` until that tasklet takes or frees it; a receiver that takes a
+//!   sender's message frees the node on its behalf. So what a waiter left here is dropped by whoever owns it, never under the lock.
+//! - **Q3** A linked node has its waiter's `Parked`; whoever takes that has claimed the waiter, and the node is not linked any more.
+
+use tasklet_core::id::TaskletId;
+use tasklet_core::park::{Direction, Parked};
+use tasklet_core::unwind::Payload;
+
+/// What a sender gives: a value, or something to raise in the receiver.
+pub(crate) enum Message<T> {
+    Value(T),
+    Throw(Payload),
+}
+
+const NONE: u32 = u32::MAX;
+
+struct Node<T> {
+    next: u32,
+    prev: u32,
+    owner: Option<TaskletId>,
+    waiter: Option<Parked>,
+    message: Option<Message<T>>,
+    shared: bool,
+}
+
+pub(crate) struct Queue<T> {
+    nodes: Vec<Node<T>>,
+    /// First free node; free nodes are linked by `next`.
+    free: u32,
+    head: u32,
+    tail: u32,
+    len: u32,
+    direction: Direction,
+}
+
+impl<T> Queue<T> {
+    pub(crate) const fn new() -> Queue<T> {
+        Queue { nodes: Vec::new(), free: NONE, head: NONE, tail: NONE, len: 0, direction: Direction::Send }
+    }
+
+    /// Senders count up, receivers down.
+    pub(crate) fn balance(&self) -> isize {
+        match self.direction {
+            Direction::Send => self.len as isize,
+            Direction::Receive => -(self.len as isize),
+        }
+    }
+
+    /// Whether somebody waits in the direction opposite to the caller's.
+    #[inline]
+    pub(crate) fn serves(&self, caller: Direction) -> bool {
+        self.len != 0 && self.direction != caller
+    }
+
+    /// The oldest waiter.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<&Parked> {
+        self.nodes.get(self.head as usize).and_then(|node| node.waiter.as_ref())
+    }
+
+    /// All waiters, oldest first.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = &Parked> {
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(at as usize)?;
+            at = node.next;
+            node.waiter.as_ref()
+        })
+    }
+
+    /// Appends a waiter; returns its key.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        direction: Direction,
+        waiter: Parked,
+        message: Option<Message<T>>,
+        shared: bool,
+    ) -> usize {
+        debug_assert!(self.len == 0 || self.direction == direction, "Q1: waiters of one direction");
+        self.direction = direction;
+        let owner = Some(waiter.record().id());
+        let node = Node { next: NONE, prev: self.tail, owner, waiter: Some(waiter), message, shared };
+        let key = if self.free == NONE {
+            let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
+            let key = key.expect("a channel holds at most 4,294,967,295 waiting tasklets");
+            self.nodes.push(node);
+            key
+        } else {
+            let key = self.free;
+            self.free = self.nodes[key as usize].next;
+            self.nodes[key as usize] = node;
+            key
+        };
+        match self.tail {
+            NONE => self.head = key,
+            tail => self.nodes[tail as usize].next = key,
+        }
+        self.tail = key;
+        self.len += 1;
+        key as usize
+    }
+
+    fn unlink(&mut self, key: u32) {
+        let (next, prev) = (self.nodes[key as usize].next, self.nodes[key as usize].prev);
+        match prev {
+            NONE => self.head = next,
+            prev => self.nodes[prev as usize].next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => self.nodes[next as usize].prev = prev,
+        }
+        self.len -= 1;
+    }
+
+    fn release(&mut self, key: u32) -> Option<Message<T>> {
+        let free = self.free;
+        let node = &mut self.nodes[key as usize];
+        node.owner = None;
+        node.next = free;
+        self.free = key;
+        node.message.take()
+    }
+
+    /// Claims the oldest sender and takes its message; its node is freed.
+    #[inline]
+    pub(crate) fn take_sender(&mut self) -> Option<(Parked, Message<T>)> {
+        let key = self.head;
+        let waiter = self.nodes.get_mut(key as usize)?.waiter.take()?;
+        self.unlink(key);
+        self.release(key).map(|message| (waiter, message))
+    }
+
+    /// Claims the oldest receiver and leaves a message with it.
+    #[inline]
+    pub(crate) fn take_receiver(&mut self, message: Message<T>) -> Option<Parked> {
+        let key = self.head;
+        let node = self.nodes.get_mut(key as usize)?;
+        let waiter = node.waiter.take()?;
+        node.message = Some(message);
+        self.unlink(key);
+        Some(waiter)
+    }
+
+    /// Claims the oldest waiter without serving it.
+    pub(crate) fn take_first(&mut self) -> Option<Parked> {
+        let key = self.head;
+        let waiter = self.nodes.get_mut(key as usize)?.waiter.take()?;
+        self.unlink(key);
+        Some(waiter)
+    }
+
+    /// Claims a certain waiter without serving it, if it was not claimed.
+    pub(crate) fn take_waiter(&mut self, who: TaskletId, key: usize) -> Option<Parked> {
+        let node = self.nodes.get_mut(key).filter(|node| node.owner == Some(who))?;
+        let waiter = node.waiter.take()?;
+        self.unlink(key as u32);
+        Some(waiter)
+    }
+
+    /// A waiter that goes on takes what is left in its node and frees it. `None` if a receiver has freed it already.
+    #[inline]
+    pub(crate) fn reclaim(&mut self, who: TaskletId, key: usize) -> Option<Option<Message<T>>> {
+        self.nodes.get(key).filter(|node| node.owner == Some(who))?;
+        Some(self.release(key as u32))
+    }
+
+    /// Whether the waiter came through a handle that other threads may hold.
+    pub(crate) fn is_shared(&self, key: usize) -> bool {
+        self.nodes.get(key).is_some_and(|node| node.shared)
+    }
+}

@@ -1,0 +1,284 @@
+//! Fibers: the stacks tasklets sit on, and the only code of the local scheduler that knows the backend.
+//!
+//! A fiber's entry function is a loop that runs tasklets one after another. A tasklet that ends while the next one has not started
+//! costs no switch and no stack: the loop goes on with it. Only a tasklet that gives way keeps its fiber. A fiber that has nothing
+//! to go on with is idle and is the first to be taken when a stack is needed.
+//!
+//! The host's stack is the root: it resumes fibers in a loop until its own tasklet, main, is to run. A switch from one tasklet
+//! to another is one suspend to the root and one resume from it.
+//!
+//! # Invariants
+//!
+//! - **F1** A fiber is alive (in `fibers`) until its coroutine has finished. A fiber whose tasklet refused to die is leaked.
+//! - **F2** `Local::fiber` of a started tasklet points to the fiber it sits on; nobody else's does.
+//! - **F3** Coroutines are resumed from the root only, by the one call of `run_fibers` or `retire_idle` in progress.
+
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
+use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
+use tasklet_core::tasklet::Record;
+use tasklet_core::unwind::AbortOnUnwind;
+
+use super::inner::Inner;
+
+/// What the scheduler knows of a fiber, whatever the backend.
+pub(super) struct FiberHead {
+    /// The count of a started tasklet that is neither linked nor at a wait site.
+    pub(super) held: Cell<Option<Arc<Record>>>,
+    /// The tasklet that sits on this fiber.
+    pub(super) tasklet: Cell<Option<NonNull<Record>>>,
+    /// The lowest usable address of the stack; for stacks of the backend's own, an estimate from the first frame.
+    pub(super) limit: Cell<usize>,
+    /// Usable bytes of the stack.
+    pub(super) size: StackSize,
+}
+
+#[repr(C)]
+struct Fiber<B: Backend> {
+    head: FiberHead,
+    /// The scheduler; it frees its fibers or leaks them before it goes, so none runs without it.
+    inner: NonNull<Inner>,
+    /// Set by the entry function before the first suspension.
+    suspender: Cell<Option<NonNull<B::Suspender>>>,
+    /// The entry function shall return.
+    retire: Cell<bool>,
+    /// Index in `fibers`.
+    index: Cell<usize>,
+    coroutine: UnsafeCell<Option<B::Coroutine>>,
+}
+
+/// Makes, switches and retires fibers; one implementation, over all backends.
+pub(super) trait Engine {
+    /// Takes an idle fiber with a stack of at least `size`, or makes one.
+    fn take_fiber(&self, inner: &Inner, size: StackSize) -> Result<NonNull<FiberHead>, StackError>;
+
+    /// A fiber has nothing to run. `false` if it shall end instead of waiting, because enough wait already.
+    fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool;
+
+    /// On the root: resumes the fibers of whichever tasklets are to run, until main is.
+    fn run_fibers(&self, inner: &Inner);
+
+    /// On a fiber: suspends it.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs on this fiber, and the thread is not panicking.
+    unsafe fn suspend(&self, fiber: NonNull<FiberHead>);
+
+    /// The fibers on which a tasklet sits.
+    fn occupied(&self) -> Vec<NonNull<FiberHead>>;
+
+    /// The fiber at a place in the list of all; places change when fibers end.
+    fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>>;
+
+    /// On the root: ends all idle fibers and lets their stacks go back to the system.
+    fn retire_idle(&self, inner: &Inner);
+
+    /// Fibers alive, and how many of them are idle.
+    fn counts(&self) -> (usize, usize);
+
+    /// Figures of the stacks; zero where the backend brings its own.
+    fn stack_stats(&self) -> StackStats;
+
+    /// Forgets the fibers that still hold a tasklet. Returns how many.
+    fn leak_occupied(&self) -> usize;
+}
+
+pub(super) struct Fibers<B: Backend> {
+    fibers: RefCell<Vec<NonNull<Fiber<B>>>>,
+    idle: RefCell<Vec<NonNull<Fiber<B>>>>,
+    stacks: StackPool,
+    max_idle: usize,
+}
+
+impl<B: Backend> Fibers<B> {
+    pub(super) fn new(stacks: StackPool, max_idle: usize) -> Fibers<B> {
+        Fibers { fibers: RefCell::default(), idle: RefCell::default(), stacks, max_idle }
+    }
+
+    /// The fiber of a head.
+    fn fiber(head: NonNull<FiberHead>) -> NonNull<Fiber<B>> {
+        // `Fiber` is `repr(C)` and starts with its head, and all heads of this engine are made in `make`.
+        head.cast()
+    }
+
+    fn make(&self, inner: &Inner, size: StackSize) -> Result<NonNull<Fiber<B>>, StackError> {
+        let (source, limit) = match B::STACKS {
+            StackProvision::Ours => {
+                let stack = self.stacks.acquire(size)?;
+                let limit = stack.limit() as usize;
+                (StackSource::Ours(stack), limit)
+            }
+            StackProvision::Backend => (StackSource::Backend(size), 0),
+        };
+        let fiber = NonNull::from(Box::leak(Box::new(Fiber::<B> {
+            head: FiberHead { held: Cell::new(None), tasklet: Cell::new(None), limit: Cell::new(limit), size },
+            inner: NonNull::from(inner),
+            suspender: Cell::new(None),
+            retire: Cell::new(false),
+            index: Cell::new(0),
+            coroutine: UnsafeCell::new(None),
+        })));
+        // SAFETY: `entry` takes a `Fiber<B>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
+        match unsafe { B::create(source, entry::<B>, fiber.as_ptr().cast()) } {
+            Ok(coroutine) => {
+                let mut fibers = self.fibers.borrow_mut();
+                // SAFETY: made above, and nobody else knows it yet.
+                let this = unsafe { fiber.as_ref() };
+                // SAFETY: as above.
+                unsafe { *this.coroutine.get() = Some(coroutine) };
+                this.index.set(fibers.len());
+                fibers.push(fiber);
+                Ok(fiber)
+            }
+            Err(error) => {
+                // SAFETY: made by `Box::leak` above; no coroutine knows it.
+                drop(unsafe { Box::from_raw(fiber.as_ptr()) });
+                Err(error)
+            }
+        }
+    }
+
+    /// Resumes one fiber and frees it if it finished.
+    fn resume(&self, fiber: NonNull<Fiber<B>>) {
+        // SAFETY: F1, the fiber is alive.
+        let coroutine = unsafe { fiber.as_ref() }.coroutine.get();
+        // SAFETY: F3, only the root resumes and it is here, so nobody else touches the coroutine.
+        let Some(coroutine) = (unsafe { &mut *coroutine }) else { unreachable!("a fiber has a coroutine") };
+        // SAFETY: it has not finished, else it would not be in `fibers` any more; all resumes come from the scheduler's thread.
+        if unsafe { B::resume(coroutine) } == Resumed::Finished {
+            self.free(fiber);
+        }
+    }
+
+    #[cold]
+    fn free(&self, fiber: NonNull<Fiber<B>>) {
+        let mut fibers = self.fibers.borrow_mut();
+        // SAFETY: F1, alive until the end of this function.
+        let index = unsafe { fiber.as_ref() }.index.get();
+        fibers.swap_remove(index);
+        if let Some(moved) = fibers.get(index) {
+            // SAFETY: F1, it is in `fibers`.
+            unsafe { moved.as_ref() }.index.set(index);
+        }
+        drop(fibers);
+        // SAFETY: made by `Box::leak` in `make`; its coroutine has finished, so nothing points to it any more.
+        let fiber = unsafe { Box::from_raw(fiber.as_ptr()) };
+        // Dropping the stack gives it back to the pool's depot.
+        let _stack = fiber.coroutine.into_inner().and_then(B::into_stack);
+    }
+}
+
+impl<B: Backend> Engine for Fibers<B> {
+    #[inline]
+    fn take_fiber(&self, inner: &Inner, size: StackSize) -> Result<NonNull<FiberHead>, StackError> {
+        let mut idle = self.idle.borrow_mut();
+        // The last one is the warmest, and nearly always large enough.
+        // SAFETY: F1, idle fibers are alive.
+        let fits = |fiber: &NonNull<Fiber<B>>| unsafe { fiber.as_ref() }.head.size >= size;
+        if let Some(at) = idle.iter().rposition(fits) {
+            return Ok(idle.swap_remove(at).cast());
+        }
+        drop(idle);
+        self.make(inner, size).map(NonNull::cast)
+    }
+
+    fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= self.max_idle {
+            return false;
+        }
+        idle.push(Self::fiber(fiber));
+        true
+    }
+
+    fn run_fibers(&self, inner: &Inner) {
+        while let Some(fiber) = inner.fiber_to_run() {
+            self.resume(Self::fiber(fiber));
+        }
+    }
+
+    #[inline]
+    unsafe fn suspend(&self, fiber: NonNull<FiberHead>) {
+        // SAFETY: F1; the caller runs on it.
+        let suspender = unsafe { Self::fiber(fiber).as_ref() }.suspender.get();
+        let Some(suspender) = suspender else { unreachable!("a running fiber has set its suspender") };
+        // SAFETY: the suspender lives until the entry function returns, which has not, since the caller runs above it; the caller
+        // promises the rest.
+        unsafe { B::suspend(suspender.as_ref()) }
+    }
+
+    fn occupied(&self) -> Vec<NonNull<FiberHead>> {
+        let fibers = self.fibers.borrow();
+        // SAFETY: F1.
+        fibers
+            .iter()
+            .map(|fiber| fiber.cast())
+            .filter(|head: &NonNull<FiberHead>| unsafe { head.as_ref() }.tasklet.get().is_some())
+            .collect()
+    }
+
+    fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>> {
+        self.fibers.borrow().get(index).map(|fiber| fiber.cast())
+    }
+
+    fn retire_idle(&self, inner: &Inner) {
+        loop {
+            let Some(fiber) = self.idle.borrow_mut().pop() else { break };
+            // SAFETY: F1.
+            unsafe { fiber.as_ref() }.retire.set(true);
+            inner.as_active(|| self.resume(fiber));
+        }
+        self.stacks.trim();
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (self.fibers.borrow().len(), self.idle.borrow().len())
+    }
+
+    fn stack_stats(&self) -> StackStats {
+        self.stacks.stats()
+    }
+
+    fn leak_occupied(&self) -> usize {
+        let fibers = std::mem::take(&mut *self.fibers.borrow_mut());
+        for fiber in &fibers {
+            // SAFETY: F1; the coroutine is suspended and will never be resumed. Dropping it leaks its stack (B8), which the stack's
+            // pool counts.
+            drop(unsafe { (*fiber.as_ref().coroutine.get()).take() });
+        }
+        fibers.len()
+    }
+}
+
+/// Runs on the fiber's stack, from its first resume to its end.
+///
+/// # Safety
+///
+/// `argument` is a `Fiber<B>` that lives until this returns.
+unsafe fn entry<B: Backend>(argument: *mut (), suspender: &B::Suspender) {
+    // SAFETY: the caller's promise.
+    let fiber = unsafe { &*argument.cast::<Fiber<B>>() };
+    let guard = AbortOnUnwind::new("a fiber's run loop");
+    fiber.suspender.set(Some(NonNull::from(suspender)));
+    if fiber.head.limit.get() == 0 {
+        // The backend brought the stack: its bounds are known only from here.
+        let top = std::ptr::from_ref(&guard) as usize;
+        fiber.head.limit.set(top.saturating_sub(fiber.head.size.bytes()));
+    }
+    // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
+    let inner = unsafe { fiber.inner.as_ref() };
+    inner.enter_fiber();
+    while !fiber.retire.get() {
+        inner.run_tasklets(NonNull::from(&fiber.head));
+        if !inner.engine().set_idle(NonNull::from(&fiber.head)) {
+            break;
+        }
+        // SAFETY: this is the fiber's own stack, and the tasklet's panics were caught at its root.
+        unsafe { B::suspend(suspender) };
+    }
+    guard.disarm();
+}

@@ -1,0 +1,329 @@
+//! The state of one local scheduler, and what channels and joins ask of it.
+
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tasklet_core::channel::{ChannelEvent, HandOver};
+use tasklet_core::clock::Clock;
+use tasklet_core::current;
+use tasklet_core::driver::Driver;
+use tasklet_core::home::{Home, HomeToken, Remote};
+use tasklet_core::id::{TaskletId, TaskletIds};
+use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
+use tasklet_core::scheduler::{Observed, Scheduler};
+use tasklet_core::stack::RunningTasklet;
+use tasklet_core::tasklet::{Local, Record, Spec};
+use tasklet_core::unwind::{self, Payload};
+
+use super::budget::Meter;
+use super::engine::{Engine, FiberHead};
+use super::error::RunError;
+use super::hooks::Hooks;
+use super::policy::ErrorPolicy;
+use super::ring::Ring;
+
+/// One caller of `run` that has not returned.
+pub(super) struct Watchdog {
+    pub(super) record: NonNull<Record>,
+    /// Wait for other threads instead of returning when nothing is runnable.
+    pub(super) block_thread: bool,
+    /// What its `run` shall return.
+    pub(super) error: Option<RunError>,
+    /// The budget that its own has replaced, if it has one in force.
+    pub(super) replaced: Option<super::budget::Replaced>,
+}
+
+/// Why the watchdog of a budget was resumed.
+pub(super) enum Interrupted {
+    /// Between two tasklets; nothing was unlinked.
+    Between,
+    /// In the middle of this one.
+    Victim(Arc<Record>),
+}
+
+/// Everything of one scheduler. Its host owns it, handles share it.
+pub(super) struct Inner {
+    pub(super) token: HomeToken,
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) clock: Box<dyn Clock>,
+    engine: Box<dyn Engine>,
+    pub(super) ring: Ring,
+    /// The tasklet whose code runs. Linked in the ring, or about to leave it.
+    pub(super) running: Cell<NonNull<Record>>,
+    pub(super) main: Arc<Record>,
+    /// The callers of `run` that have not returned, innermost last.
+    pub(super) watchdogs: RefCell<Vec<Watchdog>>,
+    /// The caller of `run` whose budget is in force.
+    pub(super) budget_owner: Cell<Option<NonNull<Record>>>,
+    pub(super) interrupted: Cell<Option<Interrupted>>,
+    pub(super) meter: Meter,
+    pub(super) switch_trap: Cell<u32>,
+    pub(super) flat: Cell<bool>,
+    pub(super) policy: Cell<ErrorPolicy>,
+    pub(super) hooks: Hooks,
+    pub(super) closed: Cell<bool>,
+    /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
+    pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
+    ids: RefCell<TaskletIds>,
+    this: Weak<Inner>,
+}
+
+impl Inner {
+    #[track_caller]
+    pub(super) fn new(engine: Box<dyn Engine>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
+        let token = Home::new(driver.notifier());
+        let mut ids = TaskletIds::default();
+        let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };
+        let main = Record::main(ids.next_id(), spec, &token);
+        let inner = Rc::new_cyclic(|this| Inner {
+            driver,
+            clock,
+            engine,
+            ring: Ring::new(),
+            running: Cell::new(NonNull::from(&*main)),
+            watchdogs: RefCell::default(),
+            budget_owner: Cell::new(None),
+            interrupted: Cell::new(None),
+            meter: Meter::new(),
+            switch_trap: Cell::new(0),
+            flat: Cell::new(false),
+            policy: Cell::new(ErrorPolicy::Raise),
+            hooks: Hooks::default(),
+            closed: Cell::new(false),
+            bound: RefCell::default(),
+            ids: RefCell::new(ids),
+            this: this.clone(),
+            main,
+            token,
+        });
+        inner.ring.insert(inner.main.clone(), &inner.token);
+        inner
+    }
+
+    pub(super) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    pub(super) fn shared(&self) -> Rc<Inner> {
+        self.this.upgrade().expect("a scheduler in use is alive")
+    }
+
+    pub(super) fn next_id(&self) -> TaskletId {
+        self.ids.borrow_mut().next_id()
+    }
+
+    pub(super) fn pointer(&self) -> NonNull<dyn Scheduler> {
+        NonNull::from(self as &dyn Scheduler)
+    }
+
+    /// Calls `f` while this is the thread's active scheduler.
+    pub(super) fn as_active<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: A1, `self` is borrowed for longer than the activation lives, and a scheduler that is active refuses to be shut
+        // down; activations end in the reverse order of the calls that make them.
+        let _active = unsafe { current::activate(self.pointer()) };
+        f()
+    }
+
+    /// A fiber begins to run. Backends whose coroutines are OS threads need to be told on each of them.
+    pub(super) fn enter_fiber(&self) {
+        // SAFETY: A1 as in `as_active`: fibers run inside it. The state of the thread before is restored there, not here.
+        std::mem::forget(unsafe { current::activate(self.pointer()) });
+    }
+
+    /// The tasklet that runs.
+    #[inline]
+    pub(super) fn current(&self) -> &Record {
+        // SAFETY: the record of a running tasklet is owned by the ring, by the `Parked` made in `begin_park`, or by `main`, until it
+        // gives way or ends, and the borrow ends before that.
+        unsafe { self.running.get().as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn is_main(&self, record: NonNull<Record>) -> bool {
+        std::ptr::eq(record.as_ptr(), Arc::as_ptr(&self.main))
+    }
+
+    /// Whether the host's own code runs: the scheduler is not in the middle of anything.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_main(self.running.get())
+    }
+
+    #[inline]
+    pub(super) fn local<'a>(&self, record: &'a Record) -> &'a Local {
+        record.local(&self.token)
+    }
+
+    pub(super) fn is_linked(&self, record: &Record) -> bool {
+        self.ring.is_linked(record, &self.token)
+    }
+
+    /// At a wait site, or claimed from one by another thread and on its way back.
+    pub(super) fn is_blocked(&self, record: &Record) -> bool {
+        !self.is_linked(record) && self.local(record).wait().is_some()
+    }
+
+    /// Has a closure to run or has started and not ended.
+    pub(super) fn is_alive(&self, record: &Record) -> bool {
+        use tasklet_core::tasklet::Stage;
+        self.is_main(NonNull::from(record))
+            || self.local(record).fiber.get().is_some()
+            || record.stage(&self.token) == Stage::Closure
+    }
+
+    fn head(&self, record: &Record) -> Option<&FiberHead> {
+        // SAFETY: F1 and F2, the fiber a tasklet sits on is alive.
+        self.local(record).fiber.get().map(|fiber| unsafe { fiber.cast::<FiberHead>().as_ref() })
+    }
+
+    /// Keeps the count of a tasklet that left the ring and waits nowhere.
+    pub(super) fn hold(&self, record: Arc<Record>) {
+        if let Some(head) = self.head(&record) {
+            head.held.set(Some(record));
+        }
+        // The main tasklet is owned by the scheduler, one that has not started by its handles.
+    }
+
+    /// The count of a tasklet that is to be linked and waits nowhere.
+    pub(super) fn claim(&self, record: &Record) -> Arc<Record> {
+        if let Some(held) = self.head(record).and_then(|head| head.held.take()) {
+            return held;
+        }
+        self.share(record)
+    }
+
+    /// One more count of a tasklet.
+    pub(super) fn share(&self, record: &Record) -> Arc<Record> {
+        let pointer = std::ptr::from_ref(record);
+        // SAFETY: every record is made in an `Arc` (its constructors return nothing else), and the borrow keeps it alive.
+        unsafe {
+            Arc::increment_strong_count(pointer);
+            Arc::from_raw(pointer)
+        }
+    }
+
+    /// Appends a tasklet that is in no list.
+    pub(super) fn insert(&self, record: &Record) {
+        let record = self.claim(record);
+        self.ring.insert(record, &self.token);
+    }
+
+    /// Remembers a tasklet whose closure must be dropped with the scheduler although no queue holds it.
+    pub(super) fn remember(&self, record: &Arc<Record>) {
+        let mut bound = self.bound.borrow_mut();
+        if bound.len() == bound.capacity() {
+            bound.retain(|weak| weak.strong_count() != 0);
+        }
+        bound.push(Arc::downgrade(record));
+    }
+
+    /// Raises what was thrown at the running tasklet.
+    pub(super) fn raise(payload: Option<Payload>) {
+        if let Some(payload) = payload {
+            unwind::raise(payload);
+        }
+    }
+}
+
+impl Scheduler for Inner {
+    fn home(&self) -> &Arc<Home> {
+        self.token.home()
+    }
+
+    fn current_id(&self) -> TaskletId {
+        self.current().id()
+    }
+
+    fn running(&self) -> Option<RunningTasklet<'_>> {
+        let record = self.current();
+        let head = self.head(record)?;
+        Some(RunningTasklet {
+            id: record.id().get(),
+            name: record.name(),
+            stack_limit: head.limit.get(),
+            stack_size: head.size.bytes(),
+        })
+    }
+
+    #[inline]
+    fn begin_operation(&self) -> Observed {
+        self.poll();
+        if self.hooks.has_channel_hook() { Observed::Yes } else { Observed::No }
+    }
+
+    #[inline]
+    fn may_park(&self) -> Result<(), ParkError> {
+        if self.local(self.current()).block_trap.get() {
+            return Err(ParkError::BlockTrapped);
+        }
+        self.may_leave()
+    }
+
+    #[inline]
+    fn begin_park(&self) -> Parked {
+        Parked::new(self.ring.remove(self.current(), &self.token))
+    }
+
+    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError> {
+        let record = self.current();
+        let payload = self.local(record).while_waiting(site, key, || self.leave(record));
+        Self::raise(payload);
+        match self.local(record).fault.take() {
+            Some(error) => Err(error),
+            None => Ok(self.local(record).wake.get()),
+        }
+    }
+
+    fn unpark(&self, who: Parked) {
+        if who.record().is_at(&self.token) {
+            self.ring.insert(who.into_record(&self.token), &self.token);
+        } else {
+            deliver(who);
+        }
+    }
+
+    #[inline]
+    fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError> {
+        if how == HandOver::Caller || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
+    }
+
+    fn hand_over(&self, who: Parked, how: HandOver) {
+        if !who.record().is_at(&self.token) {
+            return deliver(who);
+        }
+        let record = self.current();
+        let partner = who.into_record(&self.token);
+        match how {
+            HandOver::Caller => {
+                self.ring.insert(partner, &self.token);
+            }
+            HandOver::Partner => {
+                let partner = self.ring.insert_next(partner, &self.token);
+                Self::raise(self.switch_to(record, partner, super::switch::Kind::Directed));
+            }
+            HandOver::Everybody => {
+                self.ring.insert(partner, &self.token);
+                let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
+                Self::raise(self.switch_to(record, next, super::switch::Kind::Free));
+            }
+        }
+    }
+
+    fn channel_event(&self, event: &ChannelEvent) {
+        self.hooks.channel(event);
+    }
+
+    fn yield_now(&self) {
+        if self.may_switch().is_ok() {
+            let _ = self.schedule();
+        }
+    }
+}
+
+/// Sends a claimed waiter home.
+fn deliver(who: Parked) {
+    let home = who.record().home().clone();
+    // A scheduler that is gone has no tasklet left to wake.
+    let _ = home.submit(Remote::Unpark(who));
+}

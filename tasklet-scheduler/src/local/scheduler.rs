@@ -1,0 +1,410 @@
+//! The host's side: making a scheduler, filling it, running it, ending it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tasklet_core::backend::Backend;
+use tasklet_core::clock::{Clock, RealClock};
+use tasklet_core::current;
+use tasklet_core::driver::{Driver, ThreadDriver};
+use tasklet_core::id::SchedulerId;
+use tasklet_core::scheduler::Scheduler as _;
+use tasklet_core::stack::{StackPool, StackSize, StackStats};
+use tasklet_core::tasklet::{JoinHandle, Record, Spec};
+
+use super::engine::Fibers;
+use super::error::RunError;
+use super::hooks::{ChannelHook, ErrorHandler, ScheduleHook};
+use super::inner::Inner;
+use super::lifecycle::Shutdown;
+use super::policy::ErrorPolicy;
+use super::remote::RemoteScheduler;
+use super::run::{RunOptions, RunOutcome};
+use super::tasklet::Tasklet;
+
+/// Idle fibers kept for reuse by default: a guess, enough for the bursts of a game's frame or a server's second.
+const MAX_IDLE_FIBERS: usize = 1024;
+
+/// A deterministic scheduler for one thread, in Stackless's order, driven by its host.
+///
+/// The stack that makes it is its *main tasklet*, an ordinary member of the queue outside of [`run`](Self::run): when it sends,
+/// receives, yields or joins, the tasklets run meanwhile. The free functions of this module act on the scheduler of the code that
+/// calls them; for host code that is the one made last on its thread.
+///
+/// Dropping it kills what has started, in the order of starting, drops what has not, and leaks the stack of a tasklet that catches
+/// ten kills. [`shut_down`](Self::shut_down) does the same and tells.
+///
+/// # Panics
+///
+/// Dropping it from one of its own tasklets or hooks panics (unless the thread is panicking already) and leaks it: the stack that
+/// runs cannot be taken down.
+pub struct Scheduler<B: Backend> {
+    inner: Rc<Inner>,
+    backend: PhantomData<B>,
+}
+
+/// Makes a [`Scheduler`].
+pub struct Builder<B: Backend> {
+    stacks: StackPool,
+    max_idle_fibers: usize,
+    driver: Box<dyn Driver>,
+    clock: Box<dyn Clock>,
+    flat: bool,
+    policy: ErrorPolicy,
+    backend: PhantomData<B>,
+}
+
+impl<B: Backend> Default for Builder<B> {
+    fn default() -> Self {
+        Builder {
+            stacks: StackPool::default(),
+            max_idle_fibers: MAX_IDLE_FIBERS,
+            driver: Box::new(ThreadDriver::default()),
+            clock: Box::new(RealClock::default()),
+            flat: false,
+            policy: ErrorPolicy::Raise,
+            backend: PhantomData,
+        }
+    }
+}
+
+impl<B: Backend> Builder<B> {
+    /// Where stacks come from, for backends that use ours: limits, guards and caches are set there.
+    pub fn stacks(self, stacks: StackPool) -> Self {
+        Builder { stacks, ..self }
+    }
+
+    /// Fibers kept for reuse when no tasklet sits on them. More are given back as they become idle.
+    pub fn max_idle_fibers(self, max_idle_fibers: usize) -> Self {
+        Builder { max_idle_fibers, ..self }
+    }
+
+    /// What the scheduler sleeps on.
+    pub fn driver(self, driver: impl Driver + 'static) -> Self {
+        Builder { driver: Box::new(driver), ..self }
+    }
+
+    /// What budgets of time are measured with.
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Builder { clock: Box::new(clock), ..self }
+    }
+
+    /// See [`Scheduler::set_flat`].
+    pub fn flat(self, flat: bool) -> Self {
+        Builder { flat, ..self }
+    }
+
+    /// See [`Scheduler::set_error_policy`].
+    pub fn error_policy(self, policy: ErrorPolicy) -> Self {
+        Builder { policy, ..self }
+    }
+
+    /// Makes the scheduler; the calling stack becomes its main tasklet.
+    #[track_caller]
+    pub fn build(self) -> Scheduler<B> {
+        let engine = Fibers::<B>::new(self.stacks, self.max_idle_fibers);
+        let inner = Inner::new(Box::new(engine), self.driver, self.clock);
+        inner.flat.set(self.flat);
+        inner.policy.set(self.policy);
+        // SAFETY: A1, `shut_down` and `Inner::drop` release it, and a scheduler in use is leaked instead of dropped.
+        unsafe { current::adopt(inner.pointer()) };
+        Scheduler { inner, backend: PhantomData }
+    }
+}
+
+/// Makes a tasklet with more than a closure.
+#[must_use = "nothing is made before `spawn`, `spawn_joinable` or `paused`"]
+pub struct TaskletBuilder<'a> {
+    inner: &'a Inner,
+    spec: Spec,
+    policy: Option<ErrorPolicy>,
+}
+
+impl<'a> TaskletBuilder<'a> {
+    #[track_caller]
+    pub(super) fn new(inner: &'a Inner) -> TaskletBuilder<'a> {
+        TaskletBuilder { inner, spec: Spec::here(), policy: None }
+    }
+
+    /// Where the tasklet counts as made.
+    pub(super) fn at(mut self, site: &'static Location<'static>) -> Self {
+        self.spec.site = site;
+        self
+    }
+
+    /// Shown in dumps and errors.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.spec.name = Some(name.into());
+        self
+    }
+
+    /// The stack it needs. The default is [`StackSize::DEFAULT`].
+    pub fn stack_size(mut self, size: StackSize) -> Self {
+        self.spec.stack_size = size;
+        self
+    }
+
+    /// What becomes of its panic, whatever the scheduler's own policy.
+    pub fn error_policy(mut self, policy: ErrorPolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    fn make(self, f: impl FnOnce() + 'static) -> Tasklet {
+        let policy = ErrorPolicy::encode(self.policy);
+        let record = Record::detached(self.inner.next_id(), self.spec, &self.inner.token, f);
+        self.inner.local(&record).policy.set(policy);
+        Tasklet::new(record, self.inner.shared())
+    }
+
+    /// Makes it and appends it to the queue. Never switches.
+    pub fn spawn(self, f: impl FnOnce() + 'static) -> Tasklet {
+        let tasklet = self.make(f);
+        tasklet.insert_new();
+        tasklet
+    }
+
+    /// Makes it, paused: in no queue until it is inserted or run.
+    pub fn paused(self, f: impl FnOnce() + 'static) -> Tasklet {
+        let inner = self.inner;
+        let tasklet = self.make(f);
+        inner.remember(tasklet.record());
+        tasklet
+    }
+
+    /// Makes it and appends it to the queue; its result or panic goes to the handle. Never switches.
+    pub fn spawn_joinable<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        let (record, handle) = Record::joinable(self.inner.next_id(), self.spec, &self.inner.token, f);
+        self.inner.ring.insert(record, &self.inner.token);
+        handle
+    }
+
+    /// Makes it without a closure, dead until it is bound.
+    pub fn unbound(self) -> Tasklet {
+        let record = Record::unbound(self.inner.next_id(), self.spec, &self.inner.token);
+        Tasklet::new(record, self.inner.shared())
+    }
+}
+
+impl Tasklet {
+    fn insert_new(&self) {
+        self.insert().expect("a new tasklet can be inserted");
+    }
+}
+
+impl<B: Backend> Scheduler<B> {
+    /// A scheduler with default settings; the calling stack becomes its main tasklet.
+    #[expect(clippy::new_without_default, reason = "making one has an effect on the thread")]
+    #[track_caller]
+    pub fn new() -> Scheduler<B> {
+        Builder::default().build()
+    }
+
+    /// Settings for a new scheduler.
+    pub fn builder() -> Builder<B> {
+        Builder::default()
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> SchedulerId {
+        self.inner.home().id()
+    }
+
+    /// Makes a tasklet and appends it to the queue. Never switches.
+    ///
+    /// Its panic goes to the innermost caller of `run` (see [`ErrorPolicy`]); what it returns is dropped.
+    #[track_caller]
+    pub fn spawn(&self, f: impl FnOnce() + 'static) -> Tasklet {
+        TaskletBuilder::new(&self.inner).spawn(f)
+    }
+
+    /// Makes a tasklet whose result or panic goes to the handle, and appends it to the queue. Never switches.
+    #[track_caller]
+    pub fn spawn_joinable<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        TaskletBuilder::new(&self.inner).spawn_joinable(f)
+    }
+
+    /// Settings for a new tasklet.
+    #[track_caller]
+    pub fn tasklet(&self) -> TaskletBuilder<'_> {
+        TaskletBuilder::new(&self.inner)
+    }
+
+    /// Runs tasklets until nothing is runnable, or a tasklet fails.
+    ///
+    /// # Scheduling
+    ///
+    /// The caller leaves the queue until the run ends. Tasklets that are blocked or paused then stay so. Runs nest: a tasklet may
+    /// call [`run`](super::run).
+    ///
+    /// # Errors
+    ///
+    /// See [`RunError`]. All other tasklets stay queued, in order.
+    pub fn run(&self) -> Result<RunOutcome, RunError> {
+        self.inner.check_here().map_err(RunError::Park)?;
+        self.inner.run(RunOptions::new())
+    }
+
+    /// As [`run`](Self::run), within budgets. Only the outermost budget of nested runs is in force.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and a budget that makes no sense.
+    pub fn run_with(&self, options: RunOptions) -> Result<RunOutcome, RunError> {
+        self.inner.check_here().map_err(RunError::Park)?;
+        self.inner.run(options)
+    }
+
+    /// Runs tasklets for about `time`, then returns between two of them: what a game loop does once per frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_with`](Self::run_with).
+    pub fn run_for(&self, time: Duration) -> Result<RunOutcome, RunError> {
+        self.inner.check_here().map_err(RunError::Park)?;
+        self.inner.run_for(time)
+    }
+
+    /// Lets every other runnable tasklet run once, as [`schedule`](super::schedule) does in a tasklet.
+    ///
+    /// # Panics
+    ///
+    /// A switch is not allowed here.
+    #[track_caller]
+    pub fn schedule(&self) {
+        let result = self.inner.check_here().and_then(|()| self.inner.schedule());
+        result.unwrap_or_else(|error| panic!("could not yield: {error}"));
+    }
+
+    /// Tasklets in the queue, the running one included.
+    pub fn run_count(&self) -> usize {
+        self.inner.ring.len()
+    }
+
+    /// The tasklets in the queue, from the running one on.
+    pub fn runnable(&self) -> Vec<Tasklet> {
+        let records = self.inner.ring.snapshot(&self.inner.token);
+        records.into_iter().map(|record| Tasklet::new(record, self.inner.clone())).collect()
+    }
+
+    /// The tasklets that have started and not ended, wherever they wait.
+    pub fn started(&self) -> Vec<Tasklet> {
+        self.inner.started()
+    }
+
+    /// The host's own stack as a tasklet.
+    pub fn main(&self) -> Tasklet {
+        Tasklet::new(self.inner.main.clone(), self.inner.clone())
+    }
+
+    /// The tasklet that runs; the main tasklet, in host code.
+    pub fn current(&self) -> Tasklet {
+        Tasklet::new(self.inner.share(self.inner.current()), self.inner.clone())
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> RemoteScheduler {
+        RemoteScheduler::new(self.inner.home())
+    }
+
+    /// In flat mode, `run`, `switch`, `kill` and `throw` move their target to the front of the queue, and the caller becomes last.
+    /// Otherwise control jumps to the target's place in the queue, as in Stackless.
+    pub fn set_flat(&self, flat: bool) {
+        self.inner.flat.set(flat);
+    }
+
+    /// What becomes of panics that nobody catches; returns what was set before.
+    pub fn set_error_policy(&self, policy: ErrorPolicy) -> ErrorPolicy {
+        self.inner.policy.replace(policy)
+    }
+
+    /// Sees errors before the policy does, in the tasklet that ends with them. Returns the previous one.
+    pub fn set_error_handler(&self, handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
+        self.inner.hooks.set_error(handler)
+    }
+
+    /// Called at every switch. Returns the previous one.
+    pub fn set_schedule_hook(&self, hook: Option<ScheduleHook>) -> Option<ScheduleHook> {
+        self.inner.hooks.set_schedule(hook)
+    }
+
+    /// Called before every channel operation. Returns the previous one.
+    pub fn set_channel_hook(&self, hook: Option<ChannelHook>) -> Option<ChannelHook> {
+        self.inner.hooks.set_channel(hook)
+    }
+
+    /// Switches so far.
+    pub fn switches(&self) -> u64 {
+        self.inner.meter.switches()
+    }
+
+    /// Callers of `run` that have not returned.
+    pub fn run_depth(&self) -> usize {
+        self.inner.watchdogs.borrow().len()
+    }
+
+    /// Fibers alive, and how many of them are idle.
+    pub fn fibers(&self) -> (usize, usize) {
+        self.inner.engine().counts()
+    }
+
+    /// Figures of the stacks; zero where the backend brings its own.
+    pub fn stack_stats(&self) -> StackStats {
+        self.inner.engine().stack_stats()
+    }
+
+    /// Gives the stacks of idle fibers back to the system. Does nothing while a tasklet runs.
+    pub fn trim(&self) {
+        if self.inner.is_at_rest() {
+            self.inner.engine().retire_idle(&self.inner);
+        }
+    }
+
+    /// Ends the scheduler and tells what it found.
+    ///
+    /// # Panics
+    ///
+    /// As dropping it does.
+    pub fn shut_down(self) -> Shutdown {
+        self.end()
+    }
+
+    fn end(&self) -> Shutdown {
+        if self.inner.closed.get() {
+            return Shutdown::default();
+        }
+        if !self.inner.is_at_rest() || self.inner.hooks.is_running() {
+            std::mem::forget(self.inner.clone());
+            if std::thread::panicking() {
+                return Shutdown::default();
+            }
+            panic!("a local scheduler cannot be dropped by one of its own tasklets or hooks; it is leaked");
+        }
+        self.inner.shut_down()
+    }
+}
+
+impl<B: Backend> Drop for Scheduler<B> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<B: Backend> fmt::Debug for Scheduler<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("backend", &B::NAME)
+            .field("id", &self.id().get())
+            .field("run_count", &self.run_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The caller's location, for tasklets made by free functions.
+#[track_caller]
+pub(super) fn caller() -> &'static Location<'static> {
+    Location::caller()
+}

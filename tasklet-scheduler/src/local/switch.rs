@@ -1,0 +1,380 @@
+//! Switching: who goes on when the running tasklet gives way, and the deadlock rule.
+//!
+//! Rules R3, R4, R6, R7, R40 and R48-R53 of the Stackless order. A refused operation is refused before anything was changed.
+
+use std::ptr::NonNull;
+
+use tasklet_core::channel::Direction;
+use tasklet_core::park::{ParkError, ParkReason};
+use tasklet_core::tasklet::Record;
+use tasklet_core::unwind::{Payload, drop_quietly};
+
+use super::engine::FiberHead;
+use super::error::RunError;
+use super::hooks::Switch;
+use super::inner::{Inner, Interrupted};
+
+/// Whether a soft interrupt may take the place of a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The next in the queue would go on: an interrupt may come in between.
+    Free,
+    /// A certain tasklet is to go on: an interrupt is handed to it.
+    Directed,
+}
+
+impl Inner {
+    /// Whether a switch is allowed now.
+    #[inline]
+    pub(super) fn may_switch(&self) -> Result<(), ParkError> {
+        if self.switch_trap.get() != 0 {
+            Err(ParkError::SwitchTrapped)
+        } else if self.hooks.is_running() {
+            Err(ParkError::InHook)
+        } else if std::thread::panicking() {
+            Err(ParkError::Unwinding)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the running tasklet may leave the queue: it will switch unless it is the last and nobody takes over.
+    #[inline]
+    pub(super) fn may_leave(&self) -> Result<(), ParkError> {
+        if self.ring.len() > 1 || self.watchdog() != self.running.get() { self.may_switch() } else { Ok(()) }
+    }
+
+    /// Does what is due at every scheduling point: requests of other threads, and budgets that are not counted in ticks.
+    #[inline]
+    pub(super) fn poll(&self) {
+        if self.token.has_requests() {
+            self.take_requests();
+        }
+        if self.meter.is_limited() {
+            self.poll_budget();
+        }
+    }
+
+    #[cold]
+    fn poll_budget(&self) {
+        if !self.meter.counts_ticks() && self.meter.is_spent(&*self.clock) {
+            self.time_out();
+        }
+    }
+
+    /// Lets the next in the queue run (R6).
+    pub(super) fn schedule(&self) -> Result<(), ParkError> {
+        self.poll();
+        let record = self.current();
+        let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
+        if next != NonNull::from(record) {
+            self.may_switch()?;
+        }
+        Self::raise(self.switch_to(record, next, Kind::Free));
+        Ok(())
+    }
+
+    /// Leaves the queue and lets the next in it run; returns when somebody has brought the caller back (R7).
+    pub(super) fn schedule_remove(&self) -> Result<(), ParkError> {
+        self.poll();
+        self.may_leave()?;
+        let record = self.current();
+        self.hold(self.ring.remove(record, &self.token));
+        Self::raise(self.leave(record));
+        match self.local(record).fault.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The running tasklet has left the queue: switches to the next, or applies the deadlock rule.
+    pub(super) fn leave(&self, record: &Record) -> Option<Payload> {
+        if self.token.has_requests() {
+            self.take_requests();
+        }
+        match self.ring.current() {
+            Some(next) => self.switch_to(record, next, Kind::Free),
+            None => self.leave_last(record),
+        }
+    }
+
+    /// Switches to a linked tasklet (R3) and returns what was thrown at the caller meanwhile (R4). The caller has made sure that
+    /// switching is allowed.
+    #[inline]
+    pub(super) fn switch_to(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> Option<Payload> {
+        let mut next = next;
+        let fields = self.local(record);
+        if fields.pending_interrupt.get() {
+            next = self.soft_interrupt(record, next, kind);
+        }
+        let this = NonNull::from(record);
+        if next != this {
+            next = self.with_fiber(next, None);
+        }
+        if next != this {
+            self.note_switch(record, next);
+            if self.is_main(this) {
+                self.as_active(|| self.engine().run_fibers(self));
+            } else {
+                let fiber = fields.fiber.get().expect("a running tasklet sits on a fiber").cast();
+                // SAFETY: F2, the running tasklet sits on this fiber; `may_switch` found that the thread is not panicking.
+                unsafe { self.engine().suspend(fiber) };
+            }
+        }
+        fields.take_interrupt()
+    }
+
+    /// Makes `next` the running tasklet, for whoever resumes fibers to see.
+    #[inline]
+    pub(super) fn note_switch(&self, from: &Record, next: NonNull<Record>) {
+        if self.hooks.has_schedule_hook() {
+            // SAFETY: `next` is linked, so the ring owns a count of it.
+            let to = unsafe { next.as_ref() }.id();
+            self.hooks.schedule(&Switch { from: from.id(), to });
+        }
+        self.meter.on_switch(&*self.clock);
+        self.ring.set_current(next);
+        self.running.set(next);
+    }
+
+    /// The fiber to resume; none if the main tasklet is to run.
+    #[inline]
+    pub(super) fn fiber_to_run(&self) -> Option<NonNull<FiberHead>> {
+        let running = self.running.get();
+        if self.is_main(running) {
+            return None;
+        }
+        let fiber = self.local(self.current()).fiber.get();
+        Some(fiber.expect("a tasklet was given a fiber before the switch to it").cast())
+    }
+
+    /// Gives a tasklet that has not started a fiber: `own`, if its stack is large enough, else another. Returns who is to run: the
+    /// tasklet, or the watchdog with the error if no stack could be had.
+    #[inline]
+    pub(super) fn with_fiber(&self, next: NonNull<Record>, own: Option<NonNull<FiberHead>>) -> NonNull<Record> {
+        // SAFETY: `next` is linked, so the ring owns a count of it.
+        let record = unsafe { next.as_ref() };
+        let fields = self.local(record);
+        if fields.fiber.get().is_some() || self.is_main(next) {
+            return next;
+        }
+        let size = fields.stack_size.get();
+        // SAFETY: F1, the caller runs on its own fiber.
+        let fiber = match own.filter(|own| unsafe { own.as_ref() }.size >= size) {
+            Some(own) => Ok(own),
+            None => self.engine().take_fiber(self, size),
+        };
+        match fiber {
+            Ok(fiber) => {
+                fields.fiber.set(Some(fiber.cast()));
+                // SAFETY: F1, just taken or the caller's own.
+                unsafe { fiber.as_ref() }.tasklet.set(Some(next));
+                next
+            }
+            Err(error) => self.report(|| RunError::Stack { tasklet: record.id(), error }),
+        }
+    }
+
+    /// Who is told of errors and takes over when nobody is runnable: the innermost caller of `run`, else the main tasklet.
+    pub(super) fn watchdog(&self) -> NonNull<Record> {
+        self.watchdogs.borrow().last().map_or(NonNull::from(&*self.main), |watchdog| watchdog.record)
+    }
+
+    /// Hands an error to the watchdog and makes it runnable (R33). Its `run` returns the error; a main tasklet that is not in `run`
+    /// has it raised.
+    pub(super) fn report(&self, error: impl FnOnce() -> RunError) -> NonNull<Record> {
+        let error = error();
+        let in_run = match self.watchdogs.borrow_mut().last_mut() {
+            Some(watchdog) => {
+                watchdog.error.get_or_insert(error);
+                None
+            }
+            None => Some(error),
+        };
+        if let Some(error) = in_run {
+            let payload: Payload = match error {
+                RunError::Tasklet(error) => error.into_payload(),
+                error => Box::new(error.to_string()),
+            };
+            drop_quietly(self.local(&self.main).set_interrupt(Some(payload)));
+        }
+        let watchdog = self.watchdog();
+        self.rouse(watchdog);
+        watchdog
+    }
+
+    /// Links a live tasklet wherever it is; waits for the wake that is on its way if another thread has claimed it.
+    pub(super) fn rouse(&self, target: NonNull<Record>) {
+        while !self.make_runnable(target) {
+            self.driver.wait(None);
+            self.take_requests();
+        }
+    }
+
+    /// Links a live tasklet if it is not linked: unlinks it from its wait site (R3). `false` if another thread has claimed it there,
+    /// so that its wake is on the way.
+    pub(super) fn make_runnable(&self, target: NonNull<Record>) -> bool {
+        // SAFETY: callers pass live tasklets: the watchdog, whose stack is in `run`, or the target of a handle.
+        let record = unsafe { target.as_ref() };
+        if self.is_linked(record) {
+            return true;
+        }
+        match self.local(record).wait() {
+            Some(wait) => match wait.site.unlink(record.id(), wait.key) {
+                Some(parked) => {
+                    self.ring.insert(parked.into_record(&self.token), &self.token);
+                    true
+                }
+                None => false,
+            },
+            None => {
+                self.insert(record);
+                true
+            }
+        }
+    }
+
+    /// The last runnable tasklet leaves the queue (R40, R51-R53): the watchdog takes over, or the thread waits for other threads, or
+    /// it is a deadlock and the caller stays.
+    #[cold]
+    fn leave_last(&self, record: &Record) -> Option<Payload> {
+        let this = NonNull::from(record);
+        loop {
+            match self.ring.current() {
+                Some(_) if self.is_linked(record) && self.may_switch().is_err() => {
+                    // It never gave way: nobody else may run, and it was woken.
+                    self.ring.set_current(this);
+                    return self.local(record).take_interrupt();
+                }
+                Some(next) if self.may_switch().is_ok() => return self.switch_to(record, next, Kind::Free),
+                Some(_) => {
+                    self.driver.wait(None);
+                    self.take_requests();
+                    continue;
+                }
+                None => {}
+            }
+            let watchdog = self.watchdog();
+            // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
+            let floats = self.local(unsafe { watchdog.as_ref() }).wait().is_none();
+            let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
+            if floats && !(waits && self.is_reachable()) {
+                self.rouse(watchdog);
+                return self.switch_to(record, watchdog, Kind::Free);
+            }
+            if self.is_reachable() {
+                self.driver.wait(None);
+                self.take_requests();
+                continue;
+            }
+            if self.make_runnable(this) {
+                self.local(record).fault.set(Some(ParkError::Deadlock));
+                return self.local(record).take_interrupt();
+            }
+            // Another thread has claimed it: its wake is on the way.
+            self.driver.wait(None);
+            self.take_requests();
+        }
+    }
+
+    /// A tasklet has ended and nobody is runnable (R41): the watchdog takes over, with an error if it waits for somebody.
+    #[cold]
+    pub(super) fn end_last(&self) -> NonNull<Record> {
+        loop {
+            if let Some(next) = self.ring.current() {
+                return next;
+            }
+            let watchdog = self.watchdog();
+            // SAFETY: as in `leave_last`.
+            let fields = self.local(unsafe { watchdog.as_ref() });
+            let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
+            if (fields.wait().is_some() || waits) && self.is_reachable() {
+                self.driver.wait(None);
+                self.take_requests();
+                continue;
+            }
+            let fault = fields.reason().map(|reason| match reason {
+                ParkReason::Channel { direction: Direction::Send, .. } => ParkError::MainDeserted(Direction::Send),
+                ParkReason::Channel { .. } => ParkError::MainDeserted(Direction::Receive),
+                _ => ParkError::Deadlock,
+            });
+            if self.make_runnable(watchdog) {
+                fields.fault.set(fault);
+                return watchdog;
+            }
+            self.driver.wait(None);
+            self.take_requests();
+        }
+    }
+
+    /// Whether another thread can still make a tasklet of this scheduler runnable.
+    fn is_reachable(&self) -> bool {
+        if self.token.has_requests() || self.token.home().has_remotes() {
+            return true;
+        }
+        let shared = |record: &Record| self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key));
+        if shared(self.current()) || shared(&self.main) {
+            return true;
+        }
+        self.engine().occupied().into_iter().any(|head| {
+            // SAFETY: F1, the fiber was just listed; F2, its tasklet is alive until it ends, and nothing runs meanwhile.
+            unsafe { head.as_ref().tasklet.get().is_some_and(|record| shared(record.as_ref())) }
+        })
+    }
+
+    /// Code that computes has come to `n` points where it may be interrupted (R46, R47).
+    pub(super) fn tick(&self, n: u64) {
+        if !self.meter.counts_ticks() {
+            self.poll();
+        }
+        for _ in 0..n {
+            if self.meter.counts_ticks() && self.meter.is_spent(&*self.clock) {
+                self.time_out();
+            }
+            self.meter.tick();
+        }
+    }
+
+    /// The budget of a run is used up (R47, R48).
+    #[cold]
+    pub(super) fn time_out(&self) {
+        let record = self.current();
+        let fields = self.local(record);
+        if self.meter.is_soft() || fields.atomic.get() != 0 || self.may_switch().is_err() {
+            self.meter.restart(&*self.clock);
+            fields.pending_interrupt.set(true);
+            return;
+        }
+        fields.pending_interrupt.set(false);
+        let Some(owner) = self.budget_owner.get() else { return };
+        if owner == NonNull::from(record) {
+            return;
+        }
+        self.interrupted.set(Some(Interrupted::Victim(self.share(record))));
+        self.rouse(owner);
+        Self::raise(self.switch_to(record, owner, Kind::Directed));
+    }
+
+    /// A soft interrupt is due: the budget's owner goes on instead of `next`, linked just before it (R48).
+    #[cold]
+    pub(super) fn soft_interrupt(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> NonNull<Record> {
+        if !self.meter.is_soft() || self.may_switch().is_err() {
+            return next;
+        }
+        let owner = self.budget_owner.get().unwrap_or_else(|| self.watchdog());
+        self.local(record).pending_interrupt.set(false);
+        // SAFETY: the owner's stack is in `run`.
+        let owner_record = unsafe { owner.as_ref() };
+        if self.is_linked(owner_record) || owner == NonNull::from(record) || owner == next {
+            return next;
+        }
+        if kind == Kind::Directed {
+            // SAFETY: `next` is linked.
+            self.local(unsafe { next.as_ref() }).pending_interrupt.set(true);
+            return next;
+        }
+        self.interrupted.set(Some(Interrupted::Between));
+        self.ring.link_before(self.claim(owner_record), next, &self.token);
+        owner
+    }
+}
