@@ -171,7 +171,9 @@ extern "C" fn root(transfer: Transfer) -> ! {
 /// Somebody broke the promises of `resume` or `suspend`, and the next switch would go to freed memory.
 #[cold]
 fn not_resumable() -> ! {
-    eprintln!("tasklet-backend-context: a coroutine was resumed while running or after it finished, or suspended while suspended");
+    eprintln!(
+        "tasklet-backend-context: a coroutine was resumed while running or after it finished, or suspended while suspended"
+    );
     std::process::abort()
 }
 

@@ -114,26 +114,24 @@ unsafe impl Backend for Generator {
 
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Backend(size) = stack else {
-            return Err(StackError::new_backend("the generator backend runs on stacks of its own, not on a given one".to_owned()));
+            return Err(StackError::new_backend(
+                "the generator backend runs on stacks of its own, not on a given one".to_owned(),
+            ));
         };
         setup::once()?;
         let room = Reservation::new(size)?;
         let suspender = Suspender { top: Cell::new(0), size: size.bytes(), on_behalf_of: Cell::new(ptr::null()) };
         let suspender = Box::into_raw(Box::new(suspender));
         let start = Start { entry, argument, suspender };
-        let made = panic::catch_unwind(AssertUnwindSafe(|| generator::Gn::<()>::new_opt(room.words(), move || start.run())));
+        let made =
+            panic::catch_unwind(AssertUnwindSafe(|| generator::Gn::<()>::new_opt(room.words(), move || start.run())));
         let Ok(mut inner) = made else {
             // SAFETY: made by `Box::into_raw` above, and no generator got hold of it.
             drop(unsafe { Box::from_raw(suspender) });
             return Err(room.lost_race());
         };
         inner.set_local_data(suspender.cast());
-        Ok(Coroutine {
-            inner: ManuallyDrop::new(inner),
-            room: ManuallyDrop::new(room),
-            suspender,
-            state: State::Fresh,
-        })
+        Ok(Coroutine { inner: ManuallyDrop::new(inner), room: ManuallyDrop::new(room), suspender, state: State::Fresh })
     }
 
     #[inline]

@@ -22,8 +22,7 @@ const RESERVE: usize = 512;
 const REFUSAL_HOLDS: Duration = Duration::from_millis(100);
 
 // Process-wide because the limit is: all runtimes and threads draw on the same mappings.
-static STACKS: Stacks =
-    Stacks { live: AtomicUsize::new(0), granted: AtomicUsize::new(0), refused: Mutex::new(None) };
+static STACKS: Stacks = Stacks { live: AtomicUsize::new(0), granted: AtomicUsize::new(0), refused: Mutex::new(None) };
 
 /// How many stacks of this backend exist, and how many may.
 struct Stacks {

@@ -84,7 +84,9 @@ unsafe impl Backend for Threads {
 
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Backend(size) = stack else {
-            return Err(StackError::new_backend("the threads backend runs on threads' stacks, not on a given one".to_owned()));
+            return Err(StackError::new_backend(
+                "the threads backend runs on threads' stacks, not on a given one".to_owned(),
+            ));
         };
         let baton = Arc::new(Baton { turn: Mutex::new(Turn::Fresh), passed: Condvar::new() });
         let start = Start { entry, argument };
