@@ -82,7 +82,7 @@ struct Start {
 const SUSPENDED: usize = 0;
 const FINISHED: usize = 1;
 
-// SAFETY, by obligation:
+// SAFETY: obligation by obligation.
 // B1: `Context::new` prepares the stack's first words and runs nothing.
 // B2, B3: a `Context` is used up by each switch, so a stack is left and entered in turns; jump_fcontext saves the registers that
 //     the calling convention preserves, MXCSR and the x87 control word.

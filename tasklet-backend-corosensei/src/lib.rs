@@ -83,7 +83,7 @@ unsafe impl corosensei::stack::Stack for OurStack {
     }
 }
 
-// SAFETY, by obligation:
+// SAFETY: obligation by obligation.
 // B1: `with_stack_unchecked` writes the closure to the stack and runs nothing.
 // B2, B3: corosensei's resume and suspend; it saves or declares clobbered every register the compiler may keep values in.
 // B4: `StackSource::Ours` brings the size and the guard; corosensei aligns to its STACK_ALIGNMENT, the platform's.

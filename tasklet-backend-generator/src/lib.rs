@@ -95,7 +95,7 @@ struct Start {
 // whoever moves it to another thread all the same answers for `argument`; `suspender` is used by the coroutine alone.
 unsafe impl Send for Start {}
 
-// SAFETY, by obligation:
+// SAFETY: obligation by obligation.
 // B1: `new_opt` moves the closure to the stack and runs nothing.
 // B2, B3: the crate's resume and co_yield_with, which save the registers that the calling convention preserves; `resume` hands
 //     on the suspensions that inner coroutines ask for on behalf of outer ones.

@@ -68,7 +68,7 @@ struct Start {
 // one thread. That it points to things bound to the resumer's thread is the documented difference of this backend.
 unsafe impl Send for Start {}
 
-// SAFETY, by obligation:
+// SAFETY: obligation by obligation.
 // B1: the thread waits for its first turn. B2, B3: the baton; stack and registers are the thread's own.
 // B4: `Builder::stack_size`, and the guard that the C library puts below each thread's stack.
 // B5: a suspender passes the baton of *its* coroutine, from whichever thread; that thread waits until the baton is back, so an

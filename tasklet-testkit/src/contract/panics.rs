@@ -47,11 +47,12 @@ pub fn kill_by_unwinding_runs_drops_in_order<B: Backend>(_: Instance) {
     let mut routine = Routine::<B>::new(move |pause| {
         let _first = OnDrop(log.clone(), "first");
         let _second = OnDrop(log.clone(), "second");
-        (|| {
+        let deeper = || {
             let _third = OnDrop(log.clone(), "third");
             suspend_or_die(pause, &flag);
             log.push("not reached");
-        })();
+        };
+        deeper();
     });
     assert_eq!(routine.resume(), Resumed::Suspended);
     assert!(events.take().is_empty());
