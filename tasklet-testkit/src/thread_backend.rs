@@ -10,6 +10,7 @@
 //! - Dropping a suspended coroutine leaks its thread, parked until the process ends.
 //! - An overflow is reported by std's handler for threads, which ends the process.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -37,11 +38,16 @@ pub struct Suspender {
 /// Says whose turn it is; the other side waits.
 #[derive(Debug)]
 struct Baton {
-    turn: Mutex<Turn>,
+    // A `Turn`. What one side did happens before what the other does next by way of this atomic, not of the lock: ThreadSanitizer
+    // sees atomics that are compiled here, and not what the precompiled std does inside of locks.
+    turn: AtomicU8,
+    // Held to change `turn` and to go to sleep, so that no change is slept through.
+    lock: Mutex<()>,
     passed: Condvar,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Turn {
     /// The coroutine has not run, and waits for its first resume.
     Fresh,
@@ -88,7 +94,8 @@ unsafe impl Backend for Threads {
                 "the threads backend runs on threads' stacks, not on a given one".to_owned(),
             ));
         };
-        let baton = Arc::new(Baton { turn: Mutex::new(Turn::Fresh), passed: Condvar::new() });
+        let baton =
+            Arc::new(Baton { turn: AtomicU8::new(Turn::Fresh as u8), lock: Mutex::new(()), passed: Condvar::new() });
         let start = Start { entry, argument };
         let suspender = Suspender { baton: Arc::clone(&baton) };
         let spawned =
@@ -122,24 +129,36 @@ unsafe impl Backend for Threads {
 impl Baton {
     /// Gives the turn away and waits until `mine` says it is back; returns what the turn then is.
     fn pass(&self, to: Turn, mine: impl Fn(Turn) -> bool) -> Turn {
-        let mut turn = self.lock();
-        *turn = to;
+        let lock = self.lock();
+        self.set(to, &lock);
+        self.wait(lock, mine)
+    }
+
+    fn wait(&self, lock: MutexGuard<'_, ()>, mine: impl Fn(Turn) -> bool) -> Turn {
+        drop(self.passed.wait_while(lock, |()| !mine(self.turn())).unwrap_or_else(PoisonError::into_inner));
+        self.turn()
+    }
+
+    fn turn(&self) -> Turn {
+        // Acquire: pairs with the Release in `set`.
+        match self.turn.load(Ordering::Acquire) {
+            0 => Turn::Fresh,
+            1 => Turn::Coroutine,
+            2 => Turn::Resumer,
+            3 => Turn::Finished,
+            _ => Turn::Cancelled,
+        }
+    }
+
+    fn set(&self, to: Turn, _lock: &MutexGuard<'_, ()>) {
+        // Release: pairs with the Acquire in `turn`.
+        self.turn.store(to as u8, Ordering::Release);
         self.passed.notify_all();
-        self.wait(turn, mine)
     }
 
-    fn wait(&self, turn: MutexGuard<'_, Turn>, mine: impl Fn(Turn) -> bool) -> Turn {
-        *self.passed.wait_while(turn, |turn| !mine(*turn)).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, to: Turn) {
-        *self.lock() = to;
-        self.passed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Turn> {
-        // The lock is never held across foreign code, so poison would say nothing.
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // Nothing is protected that a panic could leave half done.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +172,7 @@ impl Start {
         // SAFETY: this runs once, at the first resume; the caller of `create` promised that the call is then allowed.
         unsafe { (self.entry)(self.argument, suspender) };
         std::mem::forget(guard);
-        baton.set(Turn::Finished);
+        baton.set(Turn::Finished, &baton.lock());
     }
 }
 
@@ -170,14 +189,10 @@ impl Drop for AbortOnUnwind {
 /// Ends the thread of a coroutine that never ran or has finished; leaves that of a suspended one parked for ever (B8).
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        {
-            let mut turn = self.baton.lock();
-            match *turn {
-                Turn::Fresh => *turn = Turn::Cancelled,
-                Turn::Finished => {}
-                _ => return,
-            }
-            self.baton.passed.notify_all();
+        match self.baton.turn() {
+            Turn::Fresh => self.baton.set(Turn::Cancelled, &self.baton.lock()),
+            Turn::Finished => {}
+            _ => return,
         }
         if let Some(thread) = self.thread.take() {
             // The thread runs nothing of anybody's any more, so it neither blocks nor panics.

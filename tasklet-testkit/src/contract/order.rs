@@ -9,8 +9,6 @@ use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
 use super::Instance;
 use super::routine::{Events, Routine, source, usual_size};
 
-const MANY: usize = 100_000;
-
 /// B1: the closure runs at the first resume, not before.
 pub fn creating_runs_nothing<B: Backend>(_: Instance) {
     let events = Events::default();
@@ -46,10 +44,10 @@ pub fn resume_suspend_and_finish_alternate<B: Backend>(_: Instance) {
 }
 
 /// Coroutines are created, run to the end and taken apart again on the same memory.
-pub fn one_stack_serves_100_000_coroutines<B: Backend>(_: Instance) {
+pub fn one_stack_serves_many_coroutines_in_turn<B: Backend>(instance: Instance) {
     let mut stack = source::<B>(usual_size()).expect("a stack");
     let finished = Rc::new(Cell::new(0));
-    for round in 0..MANY {
+    for round in 0..instance.rounds() {
         let counter = Rc::clone(&finished);
         let mut routine = Routine::<B>::try_on(stack, move |pause| {
             // Every other one leaves its stack by way of a suspend.
@@ -66,20 +64,21 @@ pub fn one_stack_serves_100_000_coroutines<B: Backend>(_: Instance) {
             (stack, provision) => panic!("into_stack gave {stack:?} although stacks are {provision:?}"),
         };
     }
-    assert_eq!(finished.get(), MANY);
+    assert_eq!(finished.get(), instance.rounds());
 }
 
 /// Locals are what they were after each of many suspends.
-pub fn a_coroutine_suspends_100_000_times<B: Backend>(_: Instance) {
+pub fn a_coroutine_suspends_many_times<B: Backend>(instance: Instance) {
+    let rounds = instance.rounds();
     let seen = Rc::new(Cell::new(0));
     let shared = Rc::clone(&seen);
     let mut routine = Routine::<B>::new(move |pause| {
-        for turn in 1..=MANY {
+        for turn in 1..=rounds {
             shared.set(turn);
             pause.suspend();
         }
     });
-    for turn in 1..=MANY {
+    for turn in 1..=rounds {
         assert_eq!(routine.resume(), Resumed::Suspended);
         assert_eq!(seen.get(), turn);
     }
