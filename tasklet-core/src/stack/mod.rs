@@ -31,11 +31,22 @@ impl StackSize {
 
 /// A stack could not be had.
 #[derive(Debug)]
-pub struct StackError {}
+pub struct StackError {
+    message: String,
+}
+
+impl StackError {
+    /// A backend that brings its own stacks could not make one.
+    ///
+    /// `message` is lowercase, without a full stop, and names the number that was hit.
+    pub fn new_backend(message: String) -> StackError {
+        StackError { message }
+    }
+}
 
 impl fmt::Display for StackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no stack")
+        f.write_str(&self.message)
     }
 }
 
@@ -89,7 +100,7 @@ impl StackPool {
             )
         };
         if mapping == libc::MAP_FAILED {
-            return Err(StackError {});
+            return Err(StackError { message: "no stack".to_owned() });
         }
         // SAFETY: the first page of the mapping made above.
         unsafe { libc::mprotect(mapping, 4096, libc::PROT_NONE) };

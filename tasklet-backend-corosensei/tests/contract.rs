@@ -1,0 +1,3 @@
+//! The contract of tasklet-core's `Backend`, on this backend.
+
+tasklet_testkit::contract_suite!(tasklet_backend_corosensei::Corosensei);

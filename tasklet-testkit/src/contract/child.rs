@@ -1,0 +1,51 @@
+//! Runs the body of a test in a process of its own, for what ends a process or changes it.
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+/// Set in the child, to the name of the test that started it.
+const CHILD: &str = "TASKLET_CONTRACT_CHILD";
+
+/// How a child ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "all fields show in messages of failed assertions")]
+pub(super) struct Ended {
+    pub(super) success: bool,
+    pub(super) signal: Option<i32>,
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+/// In the child: runs `body` and exits. In the parent: starts the child and says how it ended.
+///
+/// `test` is the module path and name of the test function that calls this.
+pub(super) fn run(test: &str, body: impl FnOnce()) -> Ended {
+    if env::var(CHILD).is_ok_and(|name| name == test) {
+        body();
+        std::process::exit(0);
+    }
+    // The test harness knows a test by its path without the crate's name.
+    let name = test.split_once("::").map_or(test, |(_, name)| name);
+    let output = Command::new(env::current_exe().expect("the path of this program"))
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, test)
+        .output()
+        .expect("a child process");
+    Ended {
+        success: output.status.success(),
+        signal: output.status.signal(),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Limits the address space of this process, a child, to `bytes`.
+pub(super) fn limit_address_space(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: `limit` is readable.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(result, 0, "RLIMIT_AS");
+}
