@@ -244,13 +244,20 @@ impl<B: Backend> Engine for Fibers<B> {
     }
 
     fn leak_occupied(&self) -> usize {
-        let fibers = std::mem::take(&mut *self.fibers.borrow_mut());
-        for fiber in &fibers {
-            // SAFETY: F1; the coroutine is suspended and will never be resumed. Dropping it leaks its stack (B8), which the stack's
-            // pool counts.
-            drop(unsafe { (*fiber.as_ref().coroutine.get()).take() });
-        }
-        fibers.len()
+        let mut leaked = 0;
+        self.fibers.borrow_mut().retain(|fiber| {
+            // SAFETY: F1.
+            let fiber = unsafe { fiber.as_ref() };
+            let keep = fiber.head.tasklet.get().is_none();
+            if !keep {
+                leaked += 1;
+                // SAFETY: F3, nothing is resumed meanwhile. Dropping a suspended coroutine leaks its stack (B8); it is never resumed.
+                drop(unsafe { (*fiber.coroutine.get()).take() });
+            }
+            fiber.index.set(fiber.index.get() - leaked + usize::from(!keep));
+            keep
+        });
+        leaked
     }
 }
 
