@@ -87,9 +87,9 @@ impl Inventory {
         if self.shelves.len() <= class.index() {
             self.shelves.resize_with(class.index() + 1, Shelf::default);
         }
-        let before = taken.len();
         loop {
-            self.take_ready(class, want - (taken.len() - before), taken);
+            let before = taken.len();
+            self.take_ready(class, want, taken);
             if taken.len() > before {
                 return Ok(());
             }
@@ -118,21 +118,23 @@ impl Inventory {
         }
     }
 
-    /// Takes a slot back. When its class has another slab with no slot out, a slab that becomes so is taken off the shelf: the
-    /// caller drops it, which unmaps it, after releasing its lock.
+    /// Takes a slot back.
+    ///
+    /// A slab that has no slot out any more is taken off its shelf, and the caller drops it, which unmaps it, after releasing
+    /// its lock: if most of it was released, so that it is of little use, and another one is left for its class.
     #[must_use]
     pub(super) fn put(&mut self, slot: Slot, warmth: Warmth) -> Option<Slab> {
         let (id, class) = (slot.slab, slot.class);
         let slab = self.slab(id);
         slab.put(slot, warmth);
-        let is_idle = slab.is_idle();
+        let (is_idle, is_cold) = (slab.is_idle(), slab.warm() <= slab.guarded() as usize / 2);
         self.out -= 1;
         self.warm += usize::from(warmth == Warmth::Warm);
         let shelf = &mut self.shelves[class.index()];
         shelf.ready.insert(id);
         shelf.idle += usize::from(is_idle);
         // One spare stays, so that a program at the edge of a slab does not map and unmap it for ever.
-        if is_idle && shelf.idle > 1 { Some(self.remove(id)) } else { None }
+        if is_idle && is_cold && shelf.idle > 1 { Some(self.remove(id)) } else { None }
     }
 
     pub(super) fn leak(&mut self, slot: Slot) {
