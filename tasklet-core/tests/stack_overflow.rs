@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tasklet_core::stack::overflow::{RunningTasklet, install_overflow_handler};
+use tasklet_core::stack::overflow::{RunningTasklet, ensure_signal_stack, install_overflow_handler};
 use tasklet_core::stack::{Stack, StackPool, StackSize};
 
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
@@ -75,6 +75,32 @@ fn raise(signal: libc::c_int) {
     unsafe { libc::raise(signal) };
 }
 
+/// A thread of C's making on a stack of ours, without a signal stack.
+fn run_on(stack: &Stack, entry: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void) {
+    // SAFETY: the attributes are initialised before use, and the stack outlives the thread, which is joined.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        assert_eq!(libc::pthread_attr_init(&mut attributes), 0);
+        let size = stack.size() / 64 * 64;
+        assert_eq!(libc::pthread_attr_setstack(&mut attributes, stack.limit().cast(), size), 0);
+        let mut thread: libc::pthread_t = std::mem::zeroed();
+        assert_eq!(libc::pthread_create(&mut thread, &attributes, entry, std::ptr::null_mut()), 0);
+        libc::pthread_join(thread, std::ptr::null_mut());
+    }
+}
+
+extern "C" fn recurse_for_ever(_argument: *mut libc::c_void) -> *mut libc::c_void {
+    #[expect(unconditional_recursion, reason = "the point of the test")]
+    #[inline(never)]
+    fn dig(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 1000]);
+        dig(depth + 1) + frame[depth as usize % 1000]
+    }
+    let _signal_stack = ensure_signal_stack().unwrap();
+    std::hint::black_box(dig(0));
+    std::ptr::null_mut()
+}
+
 fn child_of(test: &str, role: &str) -> (Output, String) {
     let output = child::run(test, role);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -103,6 +129,24 @@ fn an_overflow_names_tasklet_and_size_and_aborts() {
             eprintln!("size {}", stack.size());
             pretend_to_run_on(&stack);
             write(stack.limit().wrapping_sub(8));
+        }
+    }
+}
+
+#[test]
+fn recursion_to_the_end_of_a_stack_is_reported_from_a_foreign_thread() {
+    const TEST: &str = "recursion_to_the_end_of_a_stack_is_reported_from_a_foreign_thread";
+    match child::role() {
+        None => {
+            let (output, text) = child_of(TEST, "child");
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
+            assert!(text.contains("tasklet 'digger' (id 7) overflowed its stack of "), "{text}");
+        }
+        Some(_) => {
+            install();
+            let stack = StackPool::default().acquire(StackSize::DEFAULT).unwrap();
+            pretend_to_run_on(&stack);
+            run_on(&stack, recurse_for_ever);
         }
     }
 }

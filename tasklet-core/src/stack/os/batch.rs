@@ -80,3 +80,45 @@ unsafe fn advise_vector(vector: &[libc::iovec], advice: libc::c_int) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{map, page_size, resident, unmap};
+    use super::*;
+
+    /// Maps `count` pages, touches them, and has them discarded, each as a range, `extra` after the first.
+    fn discard_pages(count: usize, extra: Option<(NonNull<u8>, usize)>) -> (io::Result<()>, usize) {
+        let page = page_size();
+        let base = map(count * page).unwrap();
+        // SAFETY: all pages are inside the mapping, which is the test's own and unmapped at the end only.
+        unsafe {
+            base.write_bytes(1, count * page);
+            let mut ranges = (0..count).map(|index| (base.add(index * page), page));
+            let first = ranges.next().unwrap();
+            let mut ranges = [first].into_iter().chain(extra).chain(ranges);
+            let result = advise(&mut ranges, libc::MADV_DONTNEED);
+            let left = resident(base, count * page) / page;
+            unmap(base, count * page);
+            (result, left)
+        }
+    }
+
+    #[test]
+    fn more_ranges_than_a_batch_are_advised_with_and_without_batches() {
+        for refused in [false, true] {
+            REFUSED.store(refused, Ordering::Relaxed);
+            let (result, left) = discard_pages(BATCH * 2 + 3, None);
+            result.unwrap();
+            assert_eq!(left, 0, "refused: {refused}");
+        }
+        REFUSED.store(false, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn an_error_inside_a_batch_is_reported_and_later_batches_are_advised() {
+        let unaligned = NonNull::without_provenance(std::num::NonZero::new(1).unwrap());
+        let (result, left) = discard_pages(BATCH * 2, Some((unaligned, 1)));
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert!(left < BATCH, "{left}");
+    }
+}
