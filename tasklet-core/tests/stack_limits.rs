@@ -19,6 +19,13 @@ fn exhaust(pool: &StackPool, size: StackSize) -> (Vec<Stack>, StackError) {
     }
 }
 
+/// Address space that a stack of the default size takes.
+fn stride() -> usize {
+    let pool = StackPool::default();
+    let neighbours = [0; 2].map(|_| pool.acquire(StackSize::DEFAULT).unwrap());
+    neighbours[1].limit().addr().abs_diff(neighbours[0].limit().addr())
+}
+
 #[test]
 fn sizes_are_rounded_up_to_pages() {
     for asked in [8192, 8193, 12288, 100_000, 131_072, 131_073, 1 << 30] {
@@ -64,7 +71,7 @@ fn the_ceiling_is_kept_and_named() {
     let reserved = depot.stats().reserved;
     assert!(reserved <= ceiling && text.contains(&format!("{reserved} are reserved")), "{text}");
     // Less than one stack of room is left: slabs shrink to what fits.
-    assert_eq!(stacks.len(), ceiling / (34 * 4096));
+    assert_eq!(stacks.len(), ceiling / stride());
 
     // Room made by one size is used for another.
     drop(stacks);
@@ -100,6 +107,16 @@ fn the_mapping_budget_is_kept_and_named() {
 }
 
 #[test]
+fn free_stacks_of_other_sizes_give_way_to_guards() {
+    let pool = Depot::new(StackConfig::new().guard_mode(GuardMode::Mprotect).mapping_budget(100)).pool();
+    // Its slab has room that only lacks guards.
+    let _first = pool.acquire(StackSize::DEFAULT).unwrap();
+    drop(exhaust(&pool, StackSize::MIN));
+    let (stacks, _) = exhaust(&pool, StackSize::DEFAULT);
+    assert!(stacks.len() >= 44, "{}", stacks.len());
+}
+
+#[test]
 fn no_budget_at_all_is_an_error() {
     for mode in [GuardMode::Auto, GuardMode::Mprotect] {
         let pool = Depot::new(StackConfig::new().guard_mode(mode).mapping_budget(0)).pool();
@@ -109,7 +126,7 @@ fn no_budget_at_all_is_an_error() {
 
 #[test]
 fn free_stacks_of_other_pools_are_used_before_a_limit_is_reported() {
-    let depot = Depot::new(StackConfig::new().ceiling(40 * 34 * 4096));
+    let depot = Depot::new(StackConfig::new().ceiling(40 * stride()));
     let (idle, busy) = (depot.pool(), depot.pool());
     let (stacks, _) = exhaust(&idle, StackSize::DEFAULT);
     assert_eq!(stacks.len(), 40);

@@ -110,6 +110,8 @@ fn a_stack_outlives_its_pool_and_depot() {
 }
 
 #[test]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), ignore = "pages are released lazily")]
+#[cfg_attr(miri, ignore = "no physical memory to count")]
 fn trim_returns_memory_and_keeps_stacks_in_use() {
     for mode in [GuardMode::Auto, GuardMode::Mprotect] {
         let depot = Depot::new(StackConfig::new().guard_mode(mode).warm_limit(usize::MAX));
@@ -132,6 +134,8 @@ fn trim_returns_memory_and_keeps_stacks_in_use() {
 }
 
 #[test]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), ignore = "pages are released lazily")]
+#[cfg_attr(miri, ignore = "no physical memory to count")]
 fn memory_returns_after_a_burst_without_trim() {
     let depot = Depot::new(StackConfig::new().warm_limit(100).cache_limit(20).slab_bytes(20 << 20));
     let pool = depot.pool();

@@ -20,6 +20,10 @@ pub(super) use imp::{
 
 /// How the kernel was asked for a guard and did not give one.
 #[derive(Debug)]
+#[cfg_attr(
+    any(miri, not(any(target_os = "linux", target_os = "android"))),
+    expect(dead_code, reason = "only Linux has guards of the kind that can be refused")
+)]
 pub(super) enum GuardError {
     /// This kernel, or this mapping, cannot have guards of that kind.
     Unsupported,
