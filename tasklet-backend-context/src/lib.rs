@@ -102,7 +102,7 @@ unsafe impl Backend for BoostContext {
     #[inline]
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Ours(stack) = stack else {
-            return Err(StackError::new_backend("the context backend has no stacks of its own to run on".to_owned()));
+            return Err(StackError::from_backend("the context backend has no stacks of its own to run on"));
         };
         // SAFETY: both are ends of the memory `stack` owns, the upper one first.
         let bounds = unsafe { context::stack::Stack::new(stack.top().cast(), stack.limit().cast()) };

@@ -102,9 +102,7 @@ unsafe impl Backend for Corosensei {
     #[inline]
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Ours(stack) = stack else {
-            return Err(StackError::new_backend(
-                "the corosensei backend has no stacks of its own to run on".to_owned(),
-            ));
+            return Err(StackError::from_backend("the corosensei backend has no stacks of its own to run on"));
         };
         let run = move |yielder: &Yielder<(), ()>, ()| {
             // SAFETY: `Suspender` is a transparent wrapper of `Yielder`, and the yielder outlives the entry function.

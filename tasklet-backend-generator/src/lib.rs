@@ -114,8 +114,8 @@ unsafe impl Backend for Generator {
 
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Backend(size) = stack else {
-            return Err(StackError::new_backend(
-                "the generator backend runs on stacks of its own, not on a given one".to_owned(),
+            return Err(StackError::from_backend(
+                "the generator backend runs on stacks of its own, not on a given one",
             ));
         };
         setup::once()?;

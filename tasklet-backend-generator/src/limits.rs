@@ -64,7 +64,7 @@ impl Reservation {
 
     /// The crate could not map the stack although it was tried a moment ago.
     pub(crate) fn lost_race(&self) -> StackError {
-        StackError::new_backend(format!(
+        StackError::from_backend(format!(
             "no room for a stack of {} bytes: the memory found free a moment ago has been taken by somebody else",
             self.bytes
         ))
@@ -90,7 +90,7 @@ impl Stacks {
         let free = if recently { 0 } else { limit.saturating_sub(mappings().unwrap_or(0) + RESERVE) };
         if free < MAPPINGS {
             *refused = Some(Instant::now());
-            return Err(StackError::new_backend(format!(
+            return Err(StackError::from_backend(format!(
                 "no room for stack {}: vm.max_map_count is {limit} and each stack of the generator backend takes two mappings; \
                  raise it with sysctl, or choose the corosensei or context backend",
                 Grouped(number)
@@ -134,7 +134,7 @@ fn check_stack_limit(bytes: usize, overhead: usize) -> Result<(), StackError> {
     if (bytes + overhead) as libc::rlim_t <= hard {
         return Ok(());
     }
-    Err(StackError::new_backend(format!(
+    Err(StackError::from_backend(format!(
         "no stack of {bytes} bytes: the hard limit of RLIMIT_STACK is {hard} bytes, and the generator backend keeps to it; \
          raise it with ulimit -Hs, or choose the corosensei or context backend"
     )))
@@ -147,7 +147,7 @@ fn try_mapping(length: usize, number: usize) -> Result<(), StackError> {
     let mapping = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
     if mapping == libc::MAP_FAILED {
         let cause = io::Error::last_os_error();
-        return Err(StackError::new_backend(format!(
+        return Err(StackError::from_backend(format!(
             "no room for stack {}, {length} bytes with its guard: {cause} (address space: ulimit -v, memory: vm.overcommit_memory)",
             Grouped(number)
         )));

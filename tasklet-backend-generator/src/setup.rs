@@ -23,7 +23,7 @@ pub(crate) fn once() -> Result<(), StackError> {
     }
     if std::thread::panicking() {
         let message = "the first coroutine of the generator backend cannot be created while a panic unwinds";
-        return Err(StackError::new_backend(message.to_owned()));
+        return Err(StackError::from_backend(message));
     }
     let room = Reservation::new(StackSize::MIN)?;
     DONE.get_or_init(|| {

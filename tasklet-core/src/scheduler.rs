@@ -7,7 +7,7 @@ use crate::channel::{ChannelEvent, HandOver};
 use crate::home::Home;
 use crate::id::TaskletId;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
-use crate::stack::RunningTasklet;
+use crate::stack::overflow::RunningTasklet;
 
 /// Whether a scheduler has a channel hook to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

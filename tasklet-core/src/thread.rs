@@ -11,7 +11,7 @@ use crate::home::{Home, HomeToken, Remote};
 use crate::id::{TaskletId, TaskletIds};
 use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::scheduler::{Observed, Scheduler};
-use crate::stack::RunningTasklet;
+use crate::stack::overflow::RunningTasklet;
 use crate::tasklet::{Record, Spec};
 
 /// Parks and wakes one OS thread.

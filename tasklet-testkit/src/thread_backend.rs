@@ -90,9 +90,7 @@ unsafe impl Backend for Threads {
 
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Backend(size) = stack else {
-            return Err(StackError::new_backend(
-                "the threads backend runs on threads' stacks, not on a given one".to_owned(),
-            ));
+            return Err(StackError::from_backend("the threads backend runs on threads' stacks, not on a given one"));
         };
         let baton =
             Arc::new(Baton { turn: AtomicU8::new(Turn::Fresh as u8), lock: Mutex::new(()), passed: Condvar::new() });
@@ -102,7 +100,7 @@ unsafe impl Backend for Threads {
             thread::Builder::new().stack_size(size.bytes() + THREAD_OVERHEAD).spawn(move || start.run(&suspender));
         match spawned {
             Ok(thread) => Ok(Coroutine { baton, thread: Some(thread) }),
-            Err(cause) => Err(StackError::new_backend(format!(
+            Err(cause) => Err(StackError::from_backend(format!(
                 "no thread with a stack of {} bytes could be spawned: {cause}",
                 size.bytes()
             ))),

@@ -13,7 +13,7 @@ use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
-use tasklet_core::stack::RunningTasklet;
+use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, Payload};
 
