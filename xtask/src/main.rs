@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Help(text) => {
-            print!("{text}");
+            report::say(text);
             Ok(ExitCode::SUCCESS)
         }
         Command::Test(flags) => test(&flags, Setting::Developer),

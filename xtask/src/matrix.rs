@@ -145,6 +145,8 @@ fn all_features() -> Cell {
         .expects(Expects::Tests)
         // Checked, not built: some features need a linker flag to link (a sanitizer's run time).
         .step(cargo(["check", "--workspace", "--all-targets", "--all-features"]))
+        // --tests runs the one that runs the examples.
+        .step(cargo(["build", "-p", "tasklet", "--all-features", "--examples"]))
         .step(cargo(["test", "-p", "tasklet", "--all-features", "--lib", "--tests"]))
 }
 

@@ -1,5 +1,6 @@
 //! What is counted and what is printed: a line per cell, the table, and the last line that machines read.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,35 +37,42 @@ pub(crate) fn parse(output: &str) -> Counts {
     sum
 }
 
+/// Prints to standard output. A reader that went away must not end the run: the exit code still counts.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// Prints the line of a cell that ended and, unless it was shown as it came, the output of one that failed.
 pub(crate) fn finished(outcome: &Outcome, echo: Echo) {
+    let name = &outcome.name;
     let seconds = outcome.elapsed.as_secs_f64();
     match &outcome.verdict {
-        Verdict::Passed if outcome.counts == Counts::default() => println!("ok      {}  {seconds:.1}s", outcome.name),
-        Verdict::Passed => println!("ok      {}  {} tests  {seconds:.1}s", outcome.name, outcome.counts.passed),
-        Verdict::Skipped(what) => println!("skipped {}: {what}", outcome.name),
+        Verdict::Passed if outcome.counts == Counts::default() => say(&format!("ok      {name}  {seconds:.1}s\n")),
+        Verdict::Passed => say(&format!("ok      {name}  {} tests  {seconds:.1}s\n", outcome.counts.passed)),
+        Verdict::Skipped(what) => say(&format!("skipped {name}: {what}\n")),
         Verdict::Failed(reason) => {
             if echo == Echo::Silent {
-                println!("---- {} ----\n{}----", outcome.name, outcome.output);
+                say(&format!("---- {name} ----\n{}----\n", outcome.output));
             }
-            println!("FAILED  {}  {seconds:.1}s: {reason}", outcome.name);
+            say(&format!("FAILED  {name}  {seconds:.1}s: {reason}\n"));
         }
     }
 }
 
 /// Prints the table, what failed and what was skipped, and the line that ends the output; the exit code says the same.
 pub(crate) fn summary(outcomes: &[Outcome]) -> ExitCode {
-    println!("\n{}", table(outcomes));
+    say(&format!("\n{}\n", table(outcomes)));
     for outcome in outcomes {
+        let name = &outcome.name;
         match &outcome.verdict {
             Verdict::Passed => {}
-            Verdict::Skipped(what) => println!("skipped: {}: {what}", outcome.name),
+            Verdict::Skipped(what) => say(&format!("skipped: {name}: {what}\n")),
             Verdict::Failed(reason) => {
-                println!("failed: {}: {reason}\n    again: cargo xtask test --cell {}", outcome.name, outcome.name);
+                say(&format!("failed: {name}: {reason}\n    again: cargo xtask test --cell {name}\n"));
             }
         }
     }
-    println!("{}", last_line(outcomes));
+    say(&format!("{}\n", last_line(outcomes)));
     if outcomes.iter().any(failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -137,7 +145,7 @@ pub(crate) fn list(cells: &[Cell]) {
             Tier::Default => "default",
             Tier::Full => "full",
         };
-        println!("{:<width$}  {tier:<7}  {}", cell.name, cell.why);
+        say(&format!("{:<width$}  {tier:<7}  {}\n", cell.name, cell.why));
     }
 }
 

@@ -107,21 +107,23 @@ impl Runner<'_> {
             Step::Cargo(call) => self.cargo(call, tier, output),
             Step::Check(check) => check.run(self.workspace).map_err(|error| {
                 let text = format!("{error:#}\n");
-                if self.echo == Echo::Live {
-                    print!("{text}");
-                }
-                output.push_str(&text);
+                self.note(&text, output);
                 text.lines().next().unwrap_or_default().to_owned()
             }),
         }
     }
 
+    /// Adds to the output what no process of the step prints.
+    fn note(&self, text: &str, output: &mut String) {
+        if self.echo == Echo::Live {
+            report::say(text);
+        }
+        output.push_str(text);
+    }
+
     fn cargo(&self, call: &Cargo, tier: Tier, output: &mut String) -> Result<(), String> {
         let heading = format!("$ {}\n", call.shown());
-        if self.echo == Echo::Live {
-            print!("{heading}");
-        }
-        output.push_str(&heading);
+        self.note(&heading, output);
         let mut command = call.command(self.workspace);
         command.envs(self.setting.env().iter().copied());
         let limit = match tier {
@@ -132,8 +134,8 @@ impl Runner<'_> {
         output.push_str(&finished.output);
         match finished.end {
             End::Exited(status) if status.success() => Ok(()),
-            End::Exited(status) => Err(format!("`{}`: {status}", call.shown())),
-            End::TimedOut => Err(format!("`{}`: killed after {} minutes", call.shown(), limit.as_secs() / 60)),
+            End::Exited(status) => Err(format!("cargo {}: {status}", call.verb())),
+            End::TimedOut => Err(format!("cargo {}: killed after {} minutes", call.verb(), limit.as_secs() / 60)),
         }
     }
 }
@@ -141,9 +143,9 @@ impl Runner<'_> {
 /// The verdict on a cell that was run: `failure` is the reason of its first failed step.
 fn judge(expects: Expects, counts: Counts, failure: Option<String>) -> Verdict {
     match (failure, expects) {
+        // With or without a failed step: should cargo not notice, the text counts.
+        (_, _) if counts.failed > 0 => Verdict::Failed(format!("{} tests failed", counts.failed)),
         (Some(reason), _) => Verdict::Failed(reason),
-        // Cargo should have failed; if it did not, the text counts.
-        (None, _) if counts.failed > 0 => Verdict::Failed(format!("{} tests failed", counts.failed)),
         (None, Expects::Tests) if counts.passed == 0 => Verdict::Failed("ran no test".to_owned()),
         (None, _) => Verdict::Passed,
     }

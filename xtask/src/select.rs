@@ -53,6 +53,9 @@ pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> 
         })
         .collect();
     close.sort_unstable();
+    if let Some(&(best, _)) = close.first() {
+        close.retain(|(distance, candidate)| *distance <= best + 1 || candidate.contains(name));
+    }
     close.truncate(4);
     if close.is_empty() {
         format!("; known are: {}", known.join(", "))

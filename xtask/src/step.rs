@@ -181,6 +181,11 @@ impl Cargo {
         command
     }
 
+    /// What cargo is asked to do.
+    pub(crate) fn verb(&self) -> &str {
+        self.args.first().map_or("", String::as_str)
+    }
+
     /// The call as somebody could type it.
     pub(crate) fn shown(&self) -> String {
         let mut words = Vec::new();

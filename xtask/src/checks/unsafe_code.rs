@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn lint_switched_off_in_a_source_is_found() {
-        let text = "//! A file.\n// allow(clippy::undocumented_unsafe_blocks) would be wrong\n\
-                    #![allow(clippy::undocumented_unsafe_blocks)]\n";
-        let source = Source { name: "x.rs".into(), text: text.into() };
+        let attribute = "#![allow(clippy::undocumented_unsafe_blocks)]";
+        let text = format!("//! A file.\n// {attribute} would be wrong\n{attribute}\n");
+        let source = Source { name: "x.rs".into(), text };
         assert_eq!(allowed_lints(&source), ["x.rs:3: switches off a lint on unsafe code"]);
     }
 }
