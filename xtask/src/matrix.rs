@@ -1,0 +1,265 @@
+//! The test matrix as data: every cell, every flag, and why it is there.
+//!
+//! Order is order of execution: what fails in a second comes first. Only groups and their subjects live here; how a cell
+//! runs is in [`crate::run`], and the table of crates, which the `alone` cells follow, is in [`crate::crates`].
+//!
+//! Cells share one target directory, so that each dependency is compiled once: none sets `RUSTFLAGS` or a toolchain there.
+
+use crate::checks::Check;
+use crate::crates::{Alone, CRATES};
+use crate::step::{Cargo, Cell, Expects, Needs, SANITIZER_TARGET, Tier, cargo};
+use crate::workspace::TestFiles;
+
+/// The stack-switching backends. Each has a crate `tasklet-backend-NAME`, a feature `backend-NAME` of the facade, and wraps
+/// a package called `NAME`.
+pub(crate) const BACKENDS: [&str; 3] = ["corosensei", "context", "generator"];
+
+/// The reference backend: each coroutine an OS thread. It lives in the testkit, which instantiates the suites on it.
+pub(crate) const REFERENCE: &str = "threads";
+
+/// The group that `cargo xtask lint` runs.
+pub(crate) const LINT: &str = "lint";
+
+/// The test files that instantiate the scheduler's semantics, in the facade for its backend, in the testkit for
+/// [`REFERENCE`].
+const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
+
+/// The facade's test file that runs the examples and looks at their output.
+const EXAMPLES_TEST: &str = "examples";
+
+/// The whole matrix.
+pub(crate) fn cells(files: &TestFiles) -> Vec<Cell> {
+    let mut cells = lints();
+    cells.extend(BACKENDS.map(tree));
+    cells.push(reference_contract(files));
+    cells.push(reference_local());
+    for backend in BACKENDS {
+        cells.extend([contract(backend), local(backend), facade_tests(backend, files)]);
+        cells.extend([examples(backend), docs(backend)]);
+    }
+    cells.extend([no_backend(), all_features()]);
+    cells.extend(alone());
+    cells.extend(sanitizers());
+    cells.extend(long());
+    cells
+}
+
+fn lints() -> Vec<Cell> {
+    let mut clippy = Cell::new("lint/clippy", "warnings that nobody denies are warnings that nobody reads")
+        // --all-targets: tests and examples are code. --all-features: what no feature compiles, nobody checks.
+        // -D warnings after the dashes reaches our crates only, and leaves the dependencies' build alone.
+        .step(cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]));
+    for backend in BACKENDS {
+        // With one backend other code is unused than with all of them.
+        clippy = clippy.step(facade("clippy", backend).args(["--all-targets", "--", "-D", "warnings"]));
+    }
+    let rustdoc = cargo(["doc", "--workspace", "--no-deps", "--all-features"])
+        // A broken link is a warning to rustdoc and a lie to a reader. Not RUSTFLAGS: it rebuilds no dependency.
+        .env("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        Cell::new("lint/fmt", "one layout, so that a diff shows what changed")
+            // --check: report, do not edit.
+            .step(cargo(["fmt", "--all", "--check"])),
+        Cell::new("lint/tidy", "files stay short and say what they are; an edge between crates is a decision")
+            .check(Check::Tidy)
+            .check(Check::Edges),
+        Cell::new("lint/unsafe", "one crate without the lints, and undocumented unsafe code comes in there")
+            .check(Check::UnsafeCode),
+        clippy,
+        Cell::new("lint/rustdoc", "links in the documentation lead somewhere").step(rustdoc),
+    ]
+}
+
+fn tree(backend: &'static str) -> Cell {
+    Cell::new(&format!("tree/{backend}"), "choosing one backend must not build the others, nor need their C compiler")
+        .backend(backend)
+        .check(Check::Tree { backend })
+}
+
+fn contract(backend: &'static str) -> Cell {
+    Cell::new(&format!("contract/{backend}"), "a backend is correct when the contract suite passes on it")
+        .backend(backend)
+        .expects(Expects::Tests)
+        .step(cargo(["test", "-p"]).arg(format!("tasklet-backend-{backend}")))
+}
+
+fn reference_contract(files: &TestFiles) -> Cell {
+    Cell::new(
+        "contract/threads",
+        "the suite must hold without a stack switch, or it tests the switch and not the contract",
+    )
+    .backend(REFERENCE)
+    .expects(Expects::Tests)
+    // The unit tests and every test file that is not the scheduler's, which have a cell of their own.
+    .step(cargo(["test", "-p", "tasklet-testkit", "--lib"]).tests(except(&files.testkit, &LOCAL_TESTS)))
+}
+
+fn local(backend: &'static str) -> Cell {
+    Cell::new(&format!("local/{backend}"), "the order of the deterministic scheduler is contract, on every backend")
+        .backend(backend)
+        .expects(Expects::Tests)
+        .step(facade("test", backend).tests(LOCAL_TESTS))
+}
+
+fn reference_local() -> Cell {
+    Cell::new("local/threads", "the same order where tools that cannot follow a stack switch can look at it")
+        .backend(REFERENCE)
+        .expects(Expects::Tests)
+        .step(cargo(["test", "-p", "tasklet-testkit"]).tests(LOCAL_TESTS))
+}
+
+fn facade_tests(backend: &'static str, files: &TestFiles) -> Cell {
+    let others = [&LOCAL_TESTS[..], &[EXAMPLES_TEST]].concat();
+    Cell::new(&format!("facade/{backend}"), "what a user imports works with this backend as the default")
+        .backend(backend)
+        .expects(Expects::Tests)
+        // Every test file that has no cell of its own, so that a new one is run without being listed here.
+        .step(facade("test", backend).arg("--lib").tests(except(&files.facade, &others)))
+}
+
+fn examples(backend: &'static str) -> Cell {
+    Cell::new(&format!("examples/{backend}"), "examples are what is copied first; their output is checked")
+        .backend(backend)
+        .expects(Expects::Tests)
+        // `cargo test --test` builds no examples. Building them here also puts this backend's where the test looks.
+        .step(facade("build", backend).arg("--examples"))
+        .step(facade("test", backend).tests([EXAMPLES_TEST]))
+}
+
+fn docs(backend: &'static str) -> Cell {
+    Cell::new(&format!("docs/{backend}"), "README and documentation examples compile and hold with this backend")
+        .backend(backend)
+        .expects(Expects::Tests)
+        .step(facade("test", backend).arg("--doc"))
+}
+
+fn no_backend() -> Cell {
+    Cell::new("no-backend", "the facade is usable as a library of types, and says so clearly where a backend is needed")
+        // Building the library alone leaves out the development dependencies, which turn features on.
+        .step(cargo(["build", "-p", "tasklet", "--no-default-features", "--lib"]))
+        .check(Check::NoBackend)
+}
+
+fn all_features() -> Cell {
+    Cell::new("all-features", "features only add: all backends in one build, with the documented default")
+        .expects(Expects::Tests)
+        // Checked, not built: some features need a linker flag to link (a sanitizer's run time).
+        .step(cargo(["check", "--workspace", "--all-targets", "--all-features"]))
+        // --tests runs the one that runs the examples.
+        .step(cargo(["build", "-p", "tasklet", "--all-features", "--examples"]))
+        .step(cargo(["test", "-p", "tasklet", "--all-features", "--lib", "--tests"]))
+}
+
+fn alone() -> impl Iterator<Item = Cell> {
+    // The facade without features is `no-backend`.
+    CRATES.iter().filter(|krate| krate.name != "tasklet").map(|krate| {
+        let cell = Cell::new(
+            &format!("alone/{}", krate.name),
+            "built alone a crate cannot borrow a feature that a neighbour turned on",
+        );
+        // Built, not checked: the test cells use the same artifacts. Without tests, whose dependencies turn features on.
+        let cell = cell.step(cargo(["build", "-p", krate.name, "--no-default-features"]));
+        match krate.alone {
+            Alone::Build => cell,
+            Alone::Test => {
+                cell.expects(Expects::Tests).step(cargo(["test", "-p", krate.name, "--no-default-features"]))
+            }
+        }
+    })
+}
+
+/// Sanitizer cells: which one, on which cell name, with which packages and features, and its options.
+///
+/// To add one, add a line. An instrumented build is compiled with other flags, so each sanitizer has its own target directory.
+fn sanitizers() -> Vec<Cell> {
+    vec![
+        sanitizer("asan", "address", REFERENCE, &["-p", "tasklet-testkit"], ASAN_OPTIONS),
+        sanitizer(
+            "asan",
+            "address",
+            "corosensei",
+            // The feature tells the sanitizer where each stack is.
+            &["-p", "tasklet-backend-corosensei", "--features", "sanitizer"],
+            ASAN_OPTIONS,
+        ),
+        // On threads only: a stack switch looks like a race to it unless the switch announces itself.
+        sanitizer("tsan", "thread", REFERENCE, &["-p", "tasklet-testkit"], TSAN_OPTIONS),
+    ]
+}
+
+/// A suspended coroutine that cannot be unwound is leaked and counted, on purpose: leak detection is off.
+const ASAN_OPTIONS: (&str, &str) = ("ASAN_OPTIONS", "detect_leaks=0");
+
+/// The first race ends the run: what follows one is noise. The file names the reports that std causes by not being
+/// instrumented; a contended std lock is one that it cannot name, so the reference backend hands over with atomics of its own.
+const TSAN_OPTIONS: (&str, &str) =
+    ("TSAN_OPTIONS", concat!("halt_on_error=1 suppressions=", env!("CARGO_MANIFEST_DIR"), "/tsan.supp"));
+
+fn sanitizer(
+    group: &'static str,
+    name: &'static str,
+    subject: &'static str,
+    packages: &[&str],
+    (variable, options): (&'static str, &'static str),
+) -> Cell {
+    // -Zsanitizer is why this is nightly. std comes without it, which the compiler calls an ABI mismatch and refuses
+    // unless told that it is meant.
+    let flags = format!("-Zsanitizer={name} -Cunsafe-allow-abi-mismatch=sanitizer");
+    Cell::new(&format!("{group}/{subject}"), "bugs in unsafe code that happen not to fail a test")
+        .backend(subject)
+        .tier(Tier::Full)
+        .needs(Needs::Sanitizer)
+        .expects(Expects::Tests)
+        .step(
+            // --target keeps the flags away from build scripts. No documentation tests: rustdoc would need the flags too.
+            cargo(["test", "--target", SANITIZER_TARGET, "--lib", "--tests"])
+                .args(packages.iter().copied())
+                .toolchain("nightly")
+                .env("RUSTFLAGS", flags)
+                .env(variable, options)
+                .own_target(format!("sanitizer-{name}")),
+        )
+}
+
+/// Cells that take minutes and gigabytes. `--release`: they measure limits, and a debug build has others.
+/// `--ignored`: the tests are marked so, and the facade cells compile them without running them.
+fn long() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    // Not generator: it brings its own stacks, and their number ends far below a million.
+    for backend in ["corosensei", "context"] {
+        let million = facade("test", backend).arg("--release").tests(["million"]);
+        cells.push(
+            Cell::new(&format!("million/{backend}"), "a million tasklets at once fit into 24 GiB")
+                .backend(backend)
+                .tier(Tier::Full)
+                .expects(Expects::Tests)
+                // One thread: two of these tests at once do not fit.
+                .step(million.args(["--", "--ignored", "--test-threads=1"])),
+        );
+    }
+    for backend in BACKENDS {
+        let stress = facade("test", backend).arg("--release").tests(["stress"]);
+        cells.push(
+            Cell::new(&format!("stress-long/{backend}"), "orders that come up once in a million runs")
+                .backend(backend)
+                .tier(Tier::Full)
+                .expects(Expects::Tests)
+                // --nocapture: each test prints its seed, which a test that hangs could not show otherwise.
+                .step(stress.args(["--", "--ignored", "--nocapture"])),
+        );
+    }
+    cells
+}
+
+/// The facade with one backend and nothing else.
+fn facade(verb: &str, backend: &str) -> Cargo {
+    // --no-default-features: the default is a backend, which would hide that this one is incomplete.
+    cargo([verb, "-p", "tasklet", "--no-default-features", "--features"]).arg(format!("backend-{backend}"))
+}
+
+fn except<'a>(names: &'a [String], others: &[&str]) -> Vec<&'a str> {
+    names.iter().map(String::as_str).filter(|name| !others.contains(name)).collect()
+}
+
+#[cfg(test)]
+mod tests;
