@@ -4,7 +4,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | resume + suspend | 12 ns: two calls into assembly that save the preserved registers; no thread-local lookup, no system call |
+//! | resume + suspend | 11 ns where both are inlined, up to 20 ns elsewhere (its jump puts the return predictor out of step); no thread-local lookup, no system call |
 //! | stack | one of ours: no mapping of its own, one page touched when idle |
 //! | create, finish and reuse | no system call, no allocation |
 //! | signal handlers, panic hook | untouched |

@@ -4,13 +4,17 @@
 //!
 //! | | |
 //! |---|---|
-//! | resume + suspend | 3 to 4 ns, inlined into the caller; no thread-local lookup, no system call |
+//! | resume + suspend | 2 to 3 ns where both are inlined, see below; no thread-local lookup, no system call |
 //! | stack | one of ours: no mapping of its own, one page touched when idle |
 //! | create, finish and reuse | no system call, no allocation |
 //! | signal handlers, panic hook | untouched |
 //! | floating-point control words (MXCSR, x87) | not saved: shared with whoever resumes |
 //! | backtraces, debuggers, profilers | walk from a coroutine into its resumer (CFI and frame pointers) |
 //! | C compiler | not needed |
+//!
+//! The switch keeps the processor's return predictor in step, but only for the two frames that switch. Each further frame that
+//! returns after a switch, before it calls again, is mispredicted: with one function that is not inlined around `suspend` a round
+//! trip measured 15 ns, with one around `resume` 5 ns. So both are `#[inline]`, and what calls them should be where it can.
 //!
 //! # Platforms
 //!
@@ -30,7 +34,8 @@
 //!   faults: start such a process with shadow stacks off.
 //! - A suspended coroutine is resumed or leaked. corosensei's forced unwinding is never used.
 //! - AddressSanitizer needs the feature `sanitizer`, which announces each switch to it; without the feature it takes a switch for
-//!   a stack overflow. ThreadSanitizer cannot follow at all: use the thread-backed reference backend of `tasklet-testkit` there.
+//!   a stack overflow. ThreadSanitizer cannot follow at all, and crashes: use the thread-backed reference backend of
+//!   `tasklet-testkit` there. Valgrind runs, with false reports.
 //!
 //! [corosensei]: https://docs.rs/corosensei
 
