@@ -1,1 +1,58 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod backend;
+
+/// The deterministic scheduler: one thread, Stackless's order, driven by its host.
+pub mod local {
+    pub use tasklet_scheduler::local::Scheduler as SchedulerOn;
+    #[doc(inline)]
+    pub use tasklet_scheduler::local::*;
+
+    /// A local scheduler on the [default backend](crate::backend::Default); [`SchedulerOn`] takes any.
+    pub type Scheduler = SchedulerOn<crate::backend::Default>;
+}
+
+/// Channels between tasklets, and between tasklets and threads.
+pub mod channel {
+    #[doc(inline)]
+    pub use tasklet_channels::*;
+    pub use tasklet_core::channel::ChannelEvent;
+}
+
+/// Stacks: sizes, limits, guards, figures.
+pub mod stack {
+    pub use tasklet_core::current::install_overflow_handler;
+    pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
+}
+
+/// Time as schedulers see it, and what they sleep on.
+pub mod time {
+    pub use tasklet_core::clock::{Clock, RealClock, VirtualClock};
+    pub use tasklet_core::driver::{Driver, Notify, ThreadDriver};
+}
+
+/// What travels up a tasklet's stack: panics, interrupts, the exit that kill raises.
+pub mod unwind {
+    pub use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
+}
+
+pub use tasklet_channels::{Channel, Preference, RecvError, SendError, SharedChannel};
+pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};
+pub use tasklet_core::park::{ParkError, ParkReason};
+pub use tasklet_core::tasklet::{JoinError, JoinHandle};
+
+/// What most programs need.
+///
+/// ```
+/// use tasklet::prelude::*;
+///
+/// let scheduler = local::Scheduler::new();
+/// let sum = scheduler.spawn_joinable(|| 1 + 2);
+/// assert_eq!(sum.join().unwrap(), 3);
+/// ```
+pub mod prelude {
+    pub use crate::channel::{Channel, Preference, SharedChannel};
+    pub use crate::local;
+    pub use tasklet_core::tasklet::JoinHandle;
+}

@@ -64,6 +64,10 @@ pub enum StackSource {
 /// 8. **B8** Dropping a `Coroutine` that never ran or has finished frees what it holds and runs no user code. Dropping a suspended
 ///    one leaks its stack: it is neither unwound by the backend nor freed.
 /// 9. **B9** `create` reports every failure as an error: it does not panic, print or abort.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` switches no stacks: select a backend",
+    note = "turn on one of the features `backend-corosensei` (the default), `backend-context`, `backend-generator` of `tasklet`"
+)]
 pub unsafe trait Backend: Sized + 'static {
     /// An owned coroutine.
     type Coroutine;

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use crate::id::SchedulerId;
 use crate::scheduler::Scheduler;
+use crate::stack::overflow::{self, RunningTasklet};
 use crate::thread::ThreadScheduler;
 
 thread_local! {
@@ -127,4 +128,26 @@ impl Drop for Activation {
         ACTIVE.with(|slot| slot.set(self.outer));
         recompute();
     }
+}
+
+/// Makes a stack overflow of a tasklet print its name, number, stack size and what to do, and abort. Without it the guard stops an
+/// overflow all the same, and the process dies by the signal alone.
+///
+/// Installs handlers for SIGSEGV and SIGBUS, once per process; other faults go to the handlers that were there before. A thread
+/// that was not made by Rust needs a signal stack: see
+/// [`ensure_signal_stack`](crate::stack::overflow::ensure_signal_stack).
+///
+/// # Errors
+///
+/// The system refused a handler.
+pub fn install_overflow_handler() -> std::io::Result<()> {
+    fn query(tell: &mut dyn FnMut(RunningTasklet<'_>)) {
+        // SAFETY: A1, as in `with`.
+        if let Some(running) = current().and_then(|scheduler| unsafe { scheduler.as_ref() }.running()) {
+            tell(running);
+        }
+    }
+    // SAFETY: `query` reads a constant-initialised thread-local without a destructor and the fields of the current scheduler, which
+    // `Scheduler::running` promises to do nothing but read.
+    unsafe { overflow::install_overflow_handler(query) }
 }

@@ -200,7 +200,7 @@ pub fn schedule_remove() -> Result<(), ParkError> {
 ///
 /// ```
 /// # use tasklet_scheduler::local;
-/// # use tasklet_testkit::Threads as Backend;
+/// # use tasklet_backend_corosensei::Corosensei as Backend;
 /// use std::{cell::RefCell, rc::Rc};
 ///
 /// let scheduler = local::Scheduler::<Backend>::new();

@@ -1,0 +1,32 @@
+//! The backends of this build: the only list of backend features.
+//!
+//! Features only add. Several backends in one build are normal: each is a type, and [`Default`] is the first of corosensei,
+//! context and generator that is there.
+
+pub use tasklet_core::backend::{Backend, StackProvision};
+
+#[cfg(feature = "backend-context")]
+pub use tasklet_backend_context::BoostContext as Context;
+#[cfg(feature = "backend-corosensei")]
+pub use tasklet_backend_corosensei::Corosensei;
+#[cfg(feature = "backend-generator")]
+pub use tasklet_backend_generator::Generator;
+
+#[cfg(feature = "backend-corosensei")]
+pub use tasklet_backend_corosensei::Corosensei as Default;
+
+#[cfg(all(feature = "backend-context", not(feature = "backend-corosensei")))]
+pub use tasklet_backend_context::BoostContext as Default;
+
+#[cfg(all(feature = "backend-generator", not(any(feature = "backend-corosensei", feature = "backend-context"))))]
+pub use tasklet_backend_generator::Generator as Default;
+
+#[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
+pub use none::NoBackend as Default;
+
+#[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
+mod none {
+    /// Stands in where no backend feature is on: whatever needs a backend does not compile, and says so.
+    #[derive(Debug)]
+    pub enum NoBackend {}
+}
