@@ -24,6 +24,14 @@ pub use tasklet_backend_generator::Generator as Default;
 #[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
 pub use none::NoBackend as Default;
 
+/// How operations of this build's channels switch: with the default backend's switch compiled in.
+#[cfg(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator"))]
+pub type Switch = tasklet_core::operation::On<Default>;
+
+/// How operations of this build's channels switch.
+#[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
+pub type Switch = tasklet_core::operation::AnyBackend;
+
 #[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
 mod none {
     /// Stands in where no backend feature is on: whatever needs a backend does not compile, and says so.

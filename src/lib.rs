@@ -11,12 +11,33 @@ pub mod local {
 
     /// A local scheduler on the [default backend](crate::backend::Default); [`SchedulerOn`] takes any.
     pub type Scheduler = SchedulerOn<crate::backend::Default>;
+
+    /// Yields: the next tasklet in the queue runs, and the caller when its turn comes. Does nothing while the thread is unwinding.
+    ///
+    /// # Scheduling
+    ///
+    /// The caller becomes last. Alone in the queue, it goes on.
+    ///
+    /// # Panics
+    ///
+    /// The switch trap is set, a hook calls, or there is no local scheduler on this thread.
+    #[inline(always)]
+    #[track_caller]
+    pub fn schedule() {
+        schedule_by::<crate::backend::Switch>();
+    }
 }
 
 /// Channels between tasklets, and between tasklets and threads.
 pub mod channel {
     #[doc(inline)]
     pub use tasklet_channels::*;
+
+    /// A rendezvous channel of this thread; see [`ChannelBy`].
+    pub type Channel<T> = ChannelBy<T, Local<crate::backend::Switch>>;
+
+    /// A channel handle that may go to other threads, if its values may. Made by [`share`](ChannelBy::share).
+    pub type SharedChannel<T> = ChannelBy<T, Shared<crate::backend::Switch>>;
     pub use tasklet_core::channel::ChannelEvent;
 }
 
@@ -37,7 +58,7 @@ pub mod unwind {
     pub use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
 }
 
-pub use tasklet_channels::{Channel, Preference, RecvError, SendError, SharedChannel};
+pub use channel::{Channel, Preference, RecvError, SendError, SharedChannel};
 pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};
 pub use tasklet_core::park::{ParkError, ParkReason};
 pub use tasklet_core::tasklet::{JoinError, JoinHandle};

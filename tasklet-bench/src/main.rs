@@ -1,7 +1,8 @@
 //! quick
 use std::time::Instant;
 use tasklet_backend_corosensei::Corosensei as B;
-use tasklet_channels::Channel;
+use tasklet_core::{handle::Local, operation::On};
+type Channel<T> = tasklet_channels::ChannelBy<T, Local<On<B>>>;
 use tasklet_scheduler::local;
 fn main() {
     let which = std::env::args().nth(1).unwrap_or_default();
@@ -13,7 +14,7 @@ fn main() {
             for _ in 0..n {
                 s.spawn(move || {
                     for _ in 0..10_000_000 / n {
-                        local::schedule();
+                        local::schedule_by::<On<B>>();
                     }
                 });
             }

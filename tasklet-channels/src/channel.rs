@@ -4,60 +4,26 @@
 //! [`tasklet_core::park`].
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tasklet_core::channel::{ChannelEvent, Direction, Preference, hand_over};
+use tasklet_core::channel::{ChannelEvent, Direction, HandOver, Preference, hand_over};
 use tasklet_core::current;
-use tasklet_core::home::Remote;
+use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
+use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{ChannelId, TaskletId};
-use tasklet_core::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
+use tasklet_core::operation::{self, Operation, Step, Switch};
+use tasklet_core::park::{ParkError, ParkReason, Parked, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::unwind::{self, Payload};
 
 use crate::error::{Cause, RecvError, SendAllError, SendError};
 use crate::queue::{Message, Queue};
 
-/// Marks a channel handle that stays on its thread.
-#[derive(Debug)]
-pub struct Local(PhantomData<*mut ()>);
+/// A rendezvous channel of this thread; see [`ChannelBy`].
+pub type Channel<T> = ChannelBy<T, Local>;
 
-/// Marks a channel handle that may go to other threads.
-#[derive(Debug)]
-pub struct Shared(());
-
-mod sealed {
-    pub trait Sealed {
-        const SHARED: bool;
-        fn new() -> Self;
-    }
-}
-
-use sealed::Sealed;
-
-impl Sealed for Local {
-    const SHARED: bool = false;
-    fn new() -> Self {
-        Local(PhantomData)
-    }
-}
-
-impl Sealed for Shared {
-    const SHARED: bool = true;
-    fn new() -> Self {
-        Shared(())
-    }
-}
-
-/// Where a channel handle may go: [`Local`] or [`Shared`].
-pub trait Reach: Sealed {}
-
-impl Reach for Local {}
-impl Reach for Shared {}
-
-/// A channel handle that may go to other threads, if its values may. Made by [`Channel::share`].
-pub type SharedChannel<T> = Channel<T, Shared>;
+/// A channel handle that may go to other threads, if its values may. Made by [`share`](ChannelBy::share).
+pub type SharedChannel<T> = ChannelBy<T, Shared>;
 
 /// A rendezvous channel, as in Stackless: no buffer, a queue of waiting tasklets, a preference.
 ///
@@ -71,172 +37,175 @@ pub type SharedChannel<T> = Channel<T, Shared>;
 ///
 /// - A handle both sends and receives, and the channel does not close by itself when handles are dropped: use
 ///   [`close`](Self::close). A tasklet that waits where nobody can come is told by the scheduler's deadlock rule.
+/// - Only a [`SharedChannel`] is `Send`:
+///
+///   ```compile_fail,E0277
+///   fn send<T: Send>(_: T) {}
+///   send(tasklet_channels::Channel::<i32>::new());
+///   ```
 /// - On the local scheduler, an exchange says who runs next; see [`Preference`].
 /// - [`send_throw`](Self::send_throw) raises something in the receiver.
-pub struct Channel<T, R: Reach = Local> {
-    core: Arc<Core<T>>,
-    _reach: R,
-}
-
-struct Core<T> {
+pub struct ChannelBy<T, R: Reach> {
     id: ChannelId,
-    /// Handles that may be on other threads.
-    shared: AtomicUsize,
-    state: Mutex<State<T>>,
+    state: Handle<State<T>, R>,
 }
 
 struct State<T> {
+    id: ChannelId,
     queue: Queue<T>,
     preference: Preference,
     schedule_all: bool,
     closing: bool,
 }
 
-impl<T> Core<T> {
-    #[inline]
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing panics while the lock is held but a full queue or memory, which leave the state whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> WaitSite for Core<T> {
+impl<T> Waits for State<T> {
     fn reason(&self, _: usize) -> ParkReason {
-        let balance = self.lock().queue.balance();
-        let direction = if balance > 0 { Direction::Send } else { Direction::Receive };
+        let direction = if self.queue.balance() > 0 { Direction::Send } else { Direction::Receive };
         ParkReason::Channel { id: self.id, direction }
     }
 
-    fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked> {
-        self.lock().queue.take_waiter(who, key)
+    fn unlink(&mut self, who: TaskletId, key: usize) -> Option<Parked> {
+        self.queue.take_waiter(who, key)
     }
 
-    fn is_shared(&self, key: usize) -> bool {
-        let own = usize::from(self.lock().queue.is_shared(key));
-        // Acquire: pairs with the release in `Channel::drop`, so that the last message of a handle is seen before it is missed.
-        self.shared.load(Ordering::Acquire) > own
+    fn is_shared(&self, key: usize, handles: usize) -> bool {
+        // The waiter's own handle brings nobody.
+        handles > usize::from(self.queue.is_shared(key))
+    }
+
+    fn on_fewer_handles(&self, handles: usize) {
+        // One may be the waiter's own.
+        if handles > 1 {
+            return;
+        }
+        let mut last: Option<&Arc<Home>> = None;
+        for waiter in self.queue.waiters() {
+            let home = waiter.record().home();
+            if !last.is_some_and(|last| Arc::ptr_eq(last, home)) {
+                let _ = home.submit(Remote::Recheck);
+            }
+            last = Some(home);
+        }
     }
 }
 
 /// A waiter's claim on its node: frees it if the wait unwinds.
-struct Node<'a, T> {
-    core: &'a Core<T>,
+struct Node<'a, T, R: Reach> {
+    state: &'a Handle<State<T>, R>,
     who: TaskletId,
     key: usize,
 }
 
-impl<T> Node<'_, T> {
+impl<T, R: Reach> Node<'_, T, R> {
+    #[inline(never)]
     fn reclaim(self) -> Option<Option<Message<T>>> {
-        let message = self.core.lock().queue.reclaim(self.who, self.key);
+        let message = self.state.lock().queue.reclaim(self.who, self.key);
         std::mem::forget(self);
         message
     }
 }
 
-impl<T> Drop for Node<'_, T> {
+impl<T, R: Reach> Drop for Node<'_, T, R> {
     fn drop(&mut self) {
-        let message = self.core.lock().queue.reclaim(self.who, self.key);
+        let message = self.state.lock().queue.reclaim(self.who, self.key);
         // The lock is released before the message is dropped: its destructor may use the channel.
         drop(message);
     }
 }
 
-impl<T> Channel<T> {
+impl<T, S: Switch> ChannelBy<T, Local<S>> {
     /// A channel with the default preference: the receiver runs on.
-    pub fn new() -> Channel<T> {
-        Channel::with_preference(Preference::Receiver)
+    pub fn new() -> Self {
+        Self::with_preference(Preference::Receiver)
     }
 
     /// A channel with a preference.
-    pub fn with_preference(preference: Preference) -> Channel<T> {
-        let state = State { queue: Queue::new(), preference, schedule_all: false, closing: false };
-        let core = Core { id: ChannelId::next(), shared: AtomicUsize::new(0), state: Mutex::new(state) };
-        Channel { core: Arc::new(core), _reach: Local::new() }
+    pub fn with_preference(preference: Preference) -> Self {
+        let id = ChannelId::next();
+        let state = State { id, queue: Queue::new(), preference, schedule_all: false, closing: false };
+        ChannelBy { id, state: Handle::new(state) }
     }
 }
 
-impl<T> Default for Channel<T> {
+impl<T, S: Switch> Default for ChannelBy<T, Local<S>> {
     fn default() -> Self {
-        Channel::new()
+        Self::new()
     }
 }
 
-impl<T, R: Reach> Channel<T, R> {
-    fn handle<S: Reach>(&self) -> Channel<T, S> {
-        if S::SHARED {
-            self.core.shared.fetch_add(1, Ordering::Relaxed);
-        }
-        Channel { core: self.core.clone(), _reach: S::new() }
+impl<T, R: Reach> ChannelBy<T, R> {
+    fn handle<S: Reach>(&self) -> ChannelBy<T, S> {
+        ChannelBy { id: self.id, state: self.state.to() }
     }
 
     /// A handle for other threads.
-    pub fn share(&self) -> SharedChannel<T>
+    pub fn share(&self) -> ChannelBy<T, Shared<R::Switch>>
     where
-        T: Send,
+        T: std::marker::Send,
     {
         self.handle()
     }
 
     /// A handle for this thread. It does not count as somebody who may come from elsewhere.
-    pub fn local(&self) -> Channel<T> {
+    pub fn local(&self) -> ChannelBy<T, Local<R::Switch>> {
         self.handle()
     }
 
     /// Its identity, shown in dumps and hooks.
     pub fn id(&self) -> ChannelId {
-        self.core.id
+        self.id
     }
 
     /// Whether both handles refer to one channel.
-    pub fn same_channel<S: Reach>(&self, other: &Channel<T, S>) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+    pub fn same_channel<S: Reach>(&self, other: &ChannelBy<T, S>) -> bool {
+        self.state.is_same(&other.state)
     }
 
     /// Tasklets waiting to send, if positive; waiting to receive, if negative.
     pub fn balance(&self) -> isize {
-        self.core.lock().queue.balance()
+        self.state.lock().queue.balance()
     }
 
     /// The waiting tasklets, oldest first.
     pub fn waiters(&self) -> Vec<TaskletId> {
-        self.core.lock().queue.waiters().map(|waiter| waiter.record().id()).collect()
+        self.state.lock().queue.waiters().map(|waiter| waiter.record().id()).collect()
     }
 
     /// Whom an exchange lets go on.
     pub fn preference(&self) -> Preference {
-        self.core.lock().preference
+        self.state.lock().preference
     }
 
     /// Sets whom an exchange lets go on. A hint under other schedulers than the local one.
     pub fn set_preference(&self, preference: Preference) {
-        self.core.lock().preference = preference;
+        self.state.lock().preference = preference;
     }
 
     /// Whether an exchange lets everybody run before the caller.
     pub fn schedule_all(&self) -> bool {
-        self.core.lock().schedule_all
+        self.state.lock().schedule_all
     }
 
     /// Sets whether an exchange lets everybody run before the caller; overrides the preference.
     pub fn set_schedule_all(&self, schedule_all: bool) {
-        self.core.lock().schedule_all = schedule_all;
+        self.state.lock().schedule_all = schedule_all;
     }
 
     /// Whether it was closed.
     pub fn is_closing(&self) -> bool {
-        self.core.lock().closing
+        self.state.lock().closing
     }
 
     /// Whether it was closed and nobody waits in it.
     pub fn is_closed(&self) -> bool {
-        let state = self.core.lock();
+        let state = self.state.lock();
         state.closing && state.queue.balance() == 0
     }
 
     /// Closes it for those who would have to wait, from now on. Who waits already may still be served, and is not woken.
     /// Stackless's `close`.
     pub fn close_soft(&self) {
-        self.core.lock().closing = true;
+        self.state.lock().closing = true;
     }
 
     /// Closes it and wakes whoever waits in it: receivers get an error, senders their value back in one.
@@ -246,7 +215,7 @@ impl<T, R: Reach> Channel<T, R> {
     /// Those woken are appended to the queue, oldest first. The caller goes on.
     pub fn close(&self) {
         current::with(|scheduler| {
-            let mut state = self.core.lock();
+            let mut state = self.state.lock();
             state.closing = true;
             while let Some(waiter) = state.queue.take_first() {
                 scheduler.unpark(waiter.with(Wake::Closed));
@@ -256,7 +225,7 @@ impl<T, R: Reach> Channel<T, R> {
 
     /// Undoes a close.
     pub fn reopen(&self) {
-        self.core.lock().closing = false;
+        self.state.lock().closing = false;
     }
 
     /// Sends a value: to the oldest waiting receiver, else waits for one.
@@ -273,6 +242,7 @@ impl<T, R: Reach> Channel<T, R> {
     /// # Panics
     ///
     /// Unwinds with what is thrown at the caller, or with an error of a tasklet if the caller is the main tasklet.
+    #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_message(Message::Value(value), Wait::Yes).map_err(|error| {
             error.map(|message| match message {
@@ -287,6 +257,7 @@ impl<T, R: Reach> Channel<T, R> {
     /// # Errors
     ///
     /// As [`send`](Self::send), and [`SendError::is_would_block`].
+    #[inline(always)]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_message(Message::Value(value), Wait::No).map_err(|error| {
             error.map(|message| match message {
@@ -347,6 +318,7 @@ impl<T, R: Reach> Channel<T, R> {
     ///
     /// Unwinds with what was sent by [`send_throw`](Self::send_throw) or thrown at the caller, or with an error of a tasklet if the
     /// caller is the main tasklet.
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receive(Wait::Yes)
     }
@@ -356,6 +328,7 @@ impl<T, R: Reach> Channel<T, R> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`RecvError::is_would_block`].
+    #[inline(always)]
     pub fn try_recv(&self) -> Result<T, RecvError> {
         self.receive(Wait::No)
     }
@@ -372,95 +345,155 @@ impl<T, R: Reach> Channel<T, R> {
     /// Looks whether a partner waits, and tells the hook, which must not be called with the lock held.
     #[cold]
     fn tell(&self, scheduler: &dyn Scheduler, direction: Direction) {
-        let will_block = !self.core.lock().queue.serves(direction);
+        let will_block = !self.state.lock().queue.serves(direction);
         let tasklet = scheduler.current_id();
-        scheduler.channel_event(&ChannelEvent { channel: self.core.id, tasklet, direction, will_block });
+        scheduler.channel_event(&ChannelEvent { channel: self.id, tasklet, direction, will_block });
     }
 
-    #[inline]
+    #[inline(always)]
     fn send_message(&self, message: Message<T>, wait: Wait) -> Result<(), SendError<Message<T>>> {
-        current::with(|scheduler| {
-            if scheduler.begin_operation() == Observed::Yes {
-                self.tell(scheduler, Direction::Send);
-            }
-            let mut state = self.core.lock();
-            if state.queue.serves(Direction::Send) {
-                let how = hand_over(Direction::Send, state.preference, state.schedule_all);
-                let refused = state.queue.first().and_then(|first| scheduler.may_hand_over(first, how).err());
-                if let Some(error) = refused {
-                    return Err(SendError::new(message, Cause::Park(error)));
-                }
-                let receiver = state.queue.take_receiver(message).expect("a receiver waits");
-                drop(state);
-                scheduler.hand_over(receiver, how);
-                return Ok(());
-            }
-            if let Err(cause) = may_wait(scheduler, &state, wait) {
-                return Err(SendError::new(message, cause));
-            }
-            let (node, site) = self.enqueue(scheduler, state, Direction::Send, Some(message));
-            let outcome = scheduler.park(site, node.key);
-            let cause = match outcome {
-                Ok(Wake::Served) => {
-                    // The receiver has taken the message and freed the node.
-                    std::mem::forget(node);
-                    return Ok(());
-                }
-                Ok(Wake::Closed) => Cause::Closed,
-                Err(error) => Cause::Park(error),
-            };
-            let message = node.reclaim().flatten().expect("a sender that was not served has its message");
-            Err(SendError::new(message, cause))
+        operation::perform::<R::Switch, _>(Send {
+            channel: self,
+            wait,
+            message: Some(message),
+            node: None,
+            refused: None,
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&self, wait: Wait) -> Result<T, RecvError> {
-        let message = current::with(|scheduler| {
-            if scheduler.begin_operation() == Observed::Yes {
-                self.tell(scheduler, Direction::Receive);
-            }
-            let mut state = self.core.lock();
-            if state.queue.serves(Direction::Receive) {
-                let how = hand_over(Direction::Receive, state.preference, state.schedule_all);
-                let refused = state.queue.first().and_then(|first| scheduler.may_hand_over(first, how).err());
-                if let Some(error) = refused {
-                    return Err(RecvError::new(Cause::Park(error)));
-                }
-                let (sender, message) = state.queue.take_sender().expect("a sender waits");
-                drop(state);
-                scheduler.hand_over(sender, how);
-                return Ok(message);
-            }
-            may_wait(scheduler, &state, wait).map_err(RecvError::new)?;
-            let (node, site) = self.enqueue(scheduler, state, Direction::Receive, None);
-            let outcome = scheduler.park(site, node.key);
-            let message = node.reclaim().flatten();
-            match (outcome, message) {
-                (_, Some(message)) => Ok(message),
-                (Ok(_), None) => Err(RecvError::new(Cause::Closed)),
-                (Err(error), None) => Err(RecvError::new(Cause::Park(error))),
-            }
-        })?;
-        match message {
+        match operation::perform::<R::Switch, _>(Receive {
+            channel: self,
+            wait,
+            message: None,
+            node: None,
+            refused: None,
+        })? {
             Message::Value(value) => Ok(value),
             Message::Throw(payload) => unwind::raise(payload),
         }
     }
+}
 
-    /// Puts the caller into the queue; it must park next.
-    #[inline]
-    fn enqueue<'a>(
-        &'a self,
-        scheduler: &dyn Scheduler,
-        mut state: MutexGuard<'a, State<T>>,
-        direction: Direction,
-        message: Option<Message<T>>,
-    ) -> (Node<'a, T>, &'a dyn WaitSite) {
+/// Gives a message to the oldest receiver, or waits for one.
+struct Send<'c, T, R: Reach> {
+    channel: &'c ChannelBy<T, R>,
+    wait: Wait,
+    /// Until a receiver or the queue has it.
+    message: Option<Message<T>>,
+    /// The caller's place in the queue.
+    node: Option<Node<'c, T, R>>,
+    refused: Option<Cause>,
+}
+
+impl<'c, T, R: Reach> Operation<'c> for Send<'c, T, R> {
+    type Output = Result<(), SendError<Message<T>>>;
+
+    #[inline(never)]
+    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
+        let channel = self.channel;
+        if scheduler.begin_operation() == Observed::Yes {
+            channel.tell(scheduler, Direction::Send);
+        }
+        let mut state = channel.state.lock();
+        if state.queue.serves(Direction::Send) {
+            let how = hand_over(Direction::Send, state.preference, state.schedule_all);
+            self.refused = may_hand_over(scheduler, &state, how);
+            if self.refused.is_some() {
+                return Step::Done;
+            }
+            let partner = state.queue.take_receiver(&mut self.message).expect("a receiver waits");
+            return Step::HandOver { partner, how };
+        }
+        self.refused = may_wait(scheduler, &state, self.wait);
+        if self.refused.is_some() {
+            return Step::Done;
+        }
         let waiter = scheduler.begin_park();
         let who = waiter.record().id();
-        let key = state.queue.push(direction, waiter, message, R::SHARED);
-        (Node { core: &self.core, who, key }, &*self.core)
+        let key = state.queue.push(Direction::Send, waiter, &mut self.message, R::IS_SHARED);
+        self.node = Some(Node { state: &channel.state, who, key });
+        Step::Park { site: channel.state.site(), key }
+    }
+
+    #[inline]
+    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        match outcome {
+            Ok(Wake::Served) if self.refused.is_none() => {
+                // If it has waited, the receiver has taken the message and freed the node.
+                std::mem::forget(self.node);
+                Ok(())
+            }
+            outcome => Err(self.not_sent(outcome)),
+        }
+    }
+}
+
+impl<T, R: Reach> Send<'_, T, R> {
+    #[cold]
+    fn not_sent(self, outcome: Result<Wake, ParkError>) -> SendError<Message<T>> {
+        let cause = self.refused.unwrap_or(match outcome {
+            Ok(_) => Cause::Closed,
+            Err(error) => Cause::Park(error),
+        });
+        let message = self.message.or_else(|| self.node.and_then(Node::reclaim).flatten());
+        SendError::new(message.expect("a message that was not sent is here or in the queue"), cause)
+    }
+}
+
+/// Takes the message of the oldest sender, or waits for one.
+struct Receive<'c, T, R: Reach> {
+    channel: &'c ChannelBy<T, R>,
+    wait: Wait,
+    message: Option<Message<T>>,
+    /// The caller's place in the queue.
+    node: Option<Node<'c, T, R>>,
+    refused: Option<Cause>,
+}
+
+impl<'c, T, R: Reach> Operation<'c> for Receive<'c, T, R> {
+    type Output = Result<Message<T>, RecvError>;
+
+    #[inline(never)]
+    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
+        let channel = self.channel;
+        if scheduler.begin_operation() == Observed::Yes {
+            channel.tell(scheduler, Direction::Receive);
+        }
+        let mut state = channel.state.lock();
+        if state.queue.serves(Direction::Receive) {
+            let how = hand_over(Direction::Receive, state.preference, state.schedule_all);
+            self.refused = may_hand_over(scheduler, &state, how);
+            if self.refused.is_some() {
+                return Step::Done;
+            }
+            let partner = state.queue.take_sender(&mut self.message).expect("a sender waits");
+            return Step::HandOver { partner, how };
+        }
+        self.refused = may_wait(scheduler, &state, self.wait);
+        if self.refused.is_some() {
+            return Step::Done;
+        }
+        let waiter = scheduler.begin_park();
+        let who = waiter.record().id();
+        let key = state.queue.push(Direction::Receive, waiter, &mut None, R::IS_SHARED);
+        self.node = Some(Node { state: &channel.state, who, key });
+        Step::Park { site: channel.state.site(), key }
+    }
+
+    #[inline]
+    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        let message = match self.node {
+            None => self.message,
+            Some(node) => node.reclaim().flatten(),
+        };
+        match (message, self.refused, outcome) {
+            (Some(message), _, _) => Ok(message),
+            (None, Some(cause), _) => Err(RecvError::new(cause)),
+            (None, None, Ok(_)) => Err(RecvError::new(Cause::Closed)),
+            (None, None, Err(error)) => Err(RecvError::new(Cause::Park(error))),
+        }
     }
 }
 
@@ -470,63 +503,49 @@ enum Wait {
     No,
 }
 
-/// Whether the caller may wait, in the order of the Stackless checks: block trap, close, switch trap.
+/// Why the caller may not wait, in the order of the Stackless checks: block trap, close, switch trap.
 #[inline]
-fn may_wait<T>(scheduler: &dyn Scheduler, state: &State<T>, wait: Wait) -> Result<(), Cause> {
+fn may_wait<T>(scheduler: &dyn Scheduler, state: &State<T>, wait: Wait) -> Option<Cause> {
     if wait == Wait::No {
-        return Err(if state.closing { Cause::Closed } else { Cause::WouldBlock });
+        return Some(if state.closing { Cause::Closed } else { Cause::WouldBlock });
     }
     match scheduler.may_park() {
-        Err(error @ ParkError::BlockTrapped) => Err(Cause::Park(error)),
-        _ if state.closing => Err(Cause::Closed),
-        result => result.map_err(Cause::Park),
+        Err(error @ ParkError::BlockTrapped) => Some(Cause::Park(error)),
+        _ if state.closing => Some(Cause::Closed),
+        result => result.err().map(Cause::Park),
     }
 }
 
-impl<T, R: Reach> Clone for Channel<T, R> {
+/// Why the exchange with the oldest waiter may not take place.
+#[inline]
+fn may_hand_over<T>(scheduler: &dyn Scheduler, state: &State<T>, how: HandOver) -> Option<Cause> {
+    if how == HandOver::Caller {
+        return None;
+    }
+    state.queue.first().and_then(|first| scheduler.may_hand_over(first, how).err()).map(Cause::Park)
+}
+
+impl<T, R: Reach> Clone for ChannelBy<T, R> {
     fn clone(&self) -> Self {
         self.handle()
     }
 }
 
-impl<T, R: Reach> Drop for Channel<T, R> {
-    fn drop(&mut self) {
-        if !R::SHARED {
-            return;
-        }
-        // Release: pairs with the acquire in `Core::is_shared`.
-        if self.core.shared.fetch_sub(1, Ordering::Release) > 2 {
-            return;
-        }
-        // Whoever waits may be waiting for nobody now: let their schedulers look.
-        let mut homes: Vec<Arc<tasklet_core::home::Home>> = Vec::new();
-        for waiter in self.core.lock().queue.waiters() {
-            let home = waiter.record().home();
-            if !homes.iter().any(|known| Arc::ptr_eq(known, home)) {
-                homes.push(home.clone());
-            }
-        }
-        for home in homes {
-            let _ = home.submit(Remote::Recheck);
-        }
-    }
-}
-
-impl<T, R: Reach> fmt::Debug for Channel<T, R> {
+impl<T, R: Reach> fmt::Debug for ChannelBy<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.core.lock();
+        let state = self.state.lock();
         f.debug_struct("Channel")
-            .field("id", &self.core.id.get())
+            .field("id", &self.id.get())
             .field("balance", &state.queue.balance())
             .field("closing", &state.closing)
             .finish_non_exhaustive()
     }
 }
 
-/// Receives until the channel is closed; see [`Channel::iter`].
+/// Receives until the channel is closed; see [`ChannelBy::iter`].
 #[derive(Debug)]
-pub struct Iter<'a, T, R: Reach = Local> {
-    channel: &'a Channel<T, R>,
+pub struct Iter<'a, T, R: Reach> {
+    channel: &'a ChannelBy<T, R>,
 }
 
 impl<T, R: Reach> Iterator for Iter<'_, T, R> {
@@ -534,7 +553,7 @@ impl<T, R: Reach> Iterator for Iter<'_, T, R> {
 
     fn next(&mut self) -> Option<T> {
         let ended = {
-            let state = self.channel.core.lock();
+            let state = self.channel.state.lock();
             state.closing && state.queue.balance() <= 0
         };
         if ended {
@@ -548,7 +567,7 @@ impl<T, R: Reach> Iterator for Iter<'_, T, R> {
     }
 }
 
-impl<'a, T, R: Reach> IntoIterator for &'a Channel<T, R> {
+impl<'a, T, R: Reach> IntoIterator for &'a ChannelBy<T, R> {
     type Item = T;
     type IntoIter = Iter<'a, T, R>;
 

@@ -1,6 +1,6 @@
 //! Channels between tasklets, and between tasklets and plain threads.
 //!
-//! [`Channel`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
+//! [`ChannelBy`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod channel;
 mod error;
 mod queue;
 
-pub use channel::{Channel, Iter, Local, Reach, Shared, SharedChannel};
+pub use channel::{Channel, ChannelBy, Iter, SharedChannel};
 pub use error::{RecvError, SendAllError, SendError, TryRecvError};
 pub use tasklet_core::channel::{Direction, Preference};
+pub use tasklet_core::handle::{Local, Reach, Shared};

@@ -73,30 +73,27 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Appends a waiter; returns its key.
+    /// Appends a waiter with its message, if it has one; returns its key.
     #[inline]
     pub(crate) fn push(
         &mut self,
         direction: Direction,
         waiter: Parked,
-        message: Option<Message<T>>,
+        message: &mut Option<Message<T>>,
         shared: bool,
     ) -> usize {
         debug_assert!(self.len == 0 || self.direction == direction, "Q1: waiters of one direction");
         self.direction = direction;
-        let owner = Some(waiter.record().id());
-        let node = Node { next: NONE, prev: self.tail, owner, waiter: Some(waiter), message, shared };
-        let key = if self.free == NONE {
-            let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
-            let key = key.expect("a channel holds at most 4,294,967,295 waiting tasklets");
-            self.nodes.push(node);
-            key
-        } else {
-            let key = self.free;
-            self.free = self.nodes[key as usize].next;
-            self.nodes[key as usize] = node;
-            key
-        };
+        let key = if self.free == NONE { self.grow() } else { self.free };
+        let node = &mut self.nodes[key as usize];
+        // Field by field, since a whole node would be put together elsewhere and moved.
+        self.free = node.next;
+        node.next = NONE;
+        node.prev = self.tail;
+        node.owner = Some(waiter.record().id());
+        node.waiter = Some(waiter);
+        node.message = message.take();
+        node.shared = shared;
         match self.tail {
             NONE => self.head = key,
             tail => self.nodes[tail as usize].next = key,
@@ -106,6 +103,16 @@ impl<T> Queue<T> {
         key as usize
     }
 
+    /// Adds a free node.
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
+        let key = key.expect("a channel holds at most 4,294,967,295 waiting tasklets");
+        self.nodes.push(Node { next: self.free, prev: NONE, owner: None, waiter: None, message: None, shared: false });
+        key
+    }
+
+    #[inline]
     fn unlink(&mut self, key: u32) {
         let (next, prev) = (self.nodes[key as usize].next, self.nodes[key as usize].prev);
         match prev {
@@ -119,6 +126,7 @@ impl<T> Queue<T> {
         self.len -= 1;
     }
 
+    #[inline]
     fn release(&mut self, key: u32) -> Option<Message<T>> {
         let free = self.free;
         let node = &mut self.nodes[key as usize];
@@ -130,20 +138,21 @@ impl<T> Queue<T> {
 
     /// Claims the oldest sender and takes its message; its node is freed.
     #[inline]
-    pub(crate) fn take_sender(&mut self) -> Option<(Parked, Message<T>)> {
+    pub(crate) fn take_sender(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let waiter = self.nodes.get_mut(key as usize)?.waiter.take()?;
         self.unlink(key);
-        self.release(key).map(|message| (waiter, message))
+        *message = self.release(key);
+        Some(waiter)
     }
 
     /// Claims the oldest receiver and leaves a message with it.
     #[inline]
-    pub(crate) fn take_receiver(&mut self, message: Message<T>) -> Option<Parked> {
+    pub(crate) fn take_receiver(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let node = self.nodes.get_mut(key as usize)?;
         let waiter = node.waiter.take()?;
-        node.message = Some(message);
+        node.message = message.take();
         self.unlink(key);
         Some(waiter)
     }

@@ -7,6 +7,7 @@
 //! A thread has at most one *active* scheduler, the innermost one that has left its main tasklet, and any number of *adopted*
 //! ones, whose main tasklet is the code that runs. The current scheduler is the active one, else the one adopted last.
 
+use std::any::TypeId;
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -16,41 +17,85 @@ use crate::scheduler::Scheduler;
 use crate::stack::overflow::{self, RunningTasklet};
 use crate::thread::ThreadScheduler;
 
+/// A scheduler and its type, so that code which knows the type reaches it without a virtual call.
+#[derive(Clone, Copy)]
+struct Entry {
+    scheduler: NonNull<dyn Scheduler>,
+    kind: &'static TypeId,
+}
+
 thread_local! {
-    static CURRENT: Cell<Option<NonNull<dyn Scheduler>>> = const { Cell::new(None) };
-    static ACTIVE: Cell<Option<NonNull<dyn Scheduler>>> = const { Cell::new(None) };
-    static ADOPTED: Cell<Vec<NonNull<dyn Scheduler>>> = const { Cell::new(Vec::new()) };
+    static CURRENT: Cell<Option<Entry>> = const { Cell::new(None) };
+    static ACTIVE: Cell<Option<Entry>> = const { Cell::new(None) };
+    static ADOPTED: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
     static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
+}
+
+impl Entry {
+    fn new<S: Scheduler>(scheduler: NonNull<S>) -> Entry {
+        Entry { scheduler, kind: const { &TypeId::of::<S>() } }
+    }
 }
 
 #[inline(never)]
 fn current() -> Option<NonNull<dyn Scheduler>> {
     // A thread that is exiting has no scheduler any more.
-    CURRENT.try_with(Cell::get).unwrap_or(None)
+    CURRENT.try_with(Cell::get).unwrap_or(None).map(|entry| entry.scheduler)
 }
 
-/// Calls `f` with the scheduler of the code that runs: the active one, else the one adopted last, else the thread itself, which
-/// can park and wake but has no other tasklets.
-pub fn with<R>(f: impl FnOnce(&dyn Scheduler) -> R) -> R {
-    match current() {
-        // SAFETY: A1 (on `Activation` and `adopt`): a pointer in `CURRENT` is valid until the code that runs returns to whoever
-        // put it there, which cannot happen during this call.
-        Some(scheduler) => f(unsafe { scheduler.as_ref() }),
-        None => f(&*thread()),
+/// The current scheduler, if it is of this type.
+#[inline(never)]
+fn current_of(kind: &'static TypeId) -> Option<NonNull<()>> {
+    let entry = CURRENT.try_with(Cell::get).unwrap_or(None)?;
+    (*entry.kind == *kind).then(|| entry.scheduler.cast())
+}
+
+/// The scheduler of the code that runs, for one operation.
+pub(crate) enum Current {
+    /// One that was made current.
+    Scheduler(NonNull<dyn Scheduler>),
+    /// The thread itself.
+    Thread(Rc<ThreadScheduler>),
+}
+
+impl Current {
+    #[inline(always)]
+    pub(crate) fn scheduler(&self) -> &dyn Scheduler {
+        match self {
+            // SAFETY: A1 (on `Activation` and `adopt`): a pointer in `CURRENT` is valid until the code that runs returns to whoever
+            // put it there. This crate keeps a `Current` for the time of one call only.
+            Current::Scheduler(scheduler) => unsafe { scheduler.as_ref() },
+            Current::Thread(thread) => &**thread,
+        }
     }
 }
 
+/// The active scheduler, else the one adopted last, else the thread itself, which can park and wake but has no other tasklets.
+#[inline(always)]
+pub(crate) fn get() -> Current {
+    match current() {
+        Some(scheduler) => Current::Scheduler(scheduler),
+        None => Current::Thread(thread()),
+    }
+}
+
+/// Calls `f` with the scheduler of the code that runs: the active one, else the one adopted last, else the thread itself.
+#[inline]
+pub fn with<R>(f: impl FnOnce(&dyn Scheduler) -> R) -> R {
+    f(get().scheduler())
+}
+
 /// Calls `f` with the current scheduler if its type is `S`, and a tasklet of it or its host runs.
+#[inline(always)]
 pub fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option<R> {
-    let scheduler = current()?;
-    // SAFETY: A1, as in `with`.
-    let scheduler: &dyn Scheduler = unsafe { scheduler.as_ref() };
-    (scheduler as &dyn std::any::Any).downcast_ref::<S>().map(f)
+    let scheduler = current_of(const { &TypeId::of::<S>() })?;
+    // SAFETY: A1, as in `Current::scheduler`; `Entry::new` took the type from the pointer.
+    Some(f(unsafe { scheduler.cast::<S>().as_ref() }))
 }
 
 /// Which scheduler the code that runs belongs to, if any.
 pub fn id() -> Option<SchedulerId> {
-    // SAFETY: A1, as in `with`.
+    // SAFETY: A1, as in `Current::scheduler`.
     current().map(|scheduler| unsafe { scheduler.as_ref() }.home().id())
 }
 
@@ -85,21 +130,21 @@ fn recompute() {
 /// # Safety
 ///
 /// **A1** `scheduler` stays valid until it was released, on this thread.
-pub unsafe fn adopt(scheduler: NonNull<dyn Scheduler>) {
+pub unsafe fn adopt<S: Scheduler>(scheduler: NonNull<S>) {
     ADOPTED.with(|adopted| {
         let mut list = adopted.take();
-        list.push(scheduler);
+        list.push(Entry::new(scheduler));
         adopted.set(list);
     });
     recompute();
 }
 
 /// Ends [`adopt`].
-pub fn release(scheduler: NonNull<dyn Scheduler>) {
+pub fn release<S: Scheduler>(scheduler: NonNull<S>) {
     // A thread that is exiting may have dropped the list before the scheduler.
     let _ = ADOPTED.try_with(|adopted| {
         let mut list = adopted.take();
-        list.retain(|other| !std::ptr::addr_eq(other.as_ptr(), scheduler.as_ptr()));
+        list.retain(|other| !std::ptr::addr_eq(other.scheduler.as_ptr(), scheduler.as_ptr()));
         adopted.set(list);
         recompute();
     });
@@ -108,7 +153,7 @@ pub fn release(scheduler: NonNull<dyn Scheduler>) {
 /// A scheduler has left its main tasklet: it is the active one until this is dropped.
 #[must_use = "the scheduler is active only while this lives"]
 pub struct Activation {
-    outer: Option<NonNull<dyn Scheduler>>,
+    outer: Option<Entry>,
 }
 
 /// Makes `scheduler` the active one of this thread.
@@ -117,9 +162,10 @@ pub struct Activation {
 ///
 /// **A1** `scheduler` stays valid until the activation was dropped, and activations of one thread are dropped in reverse order.
 #[inline(never)]
-pub unsafe fn activate(scheduler: NonNull<dyn Scheduler>) -> Activation {
-    CURRENT.with(|slot| slot.set(Some(scheduler)));
-    Activation { outer: ACTIVE.with(|slot| slot.replace(Some(scheduler))) }
+pub unsafe fn activate<S: Scheduler>(scheduler: NonNull<S>) -> Activation {
+    let entry = Some(Entry::new(scheduler));
+    CURRENT.with(|slot| slot.set(entry));
+    Activation { outer: ACTIVE.with(|slot| slot.replace(entry)) }
 }
 
 impl Drop for Activation {
@@ -142,7 +188,7 @@ impl Drop for Activation {
 /// The system refused a handler.
 pub fn install_overflow_handler() -> std::io::Result<()> {
     fn query(tell: &mut dyn FnMut(RunningTasklet<'_>)) {
-        // SAFETY: A1, as in `with`.
+        // SAFETY: A1, as in `Current::scheduler`.
         if let Some(running) = current().and_then(|scheduler| unsafe { scheduler.as_ref() }.running()) {
             tell(running);
         }

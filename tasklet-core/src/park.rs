@@ -10,10 +10,11 @@
 //! 1. The running tasklet asks [`may_park`](crate::scheduler::Scheduler::may_park). Nothing has changed if it may not.
 //! 2. With the site locked, [`begin_park`](crate::scheduler::Scheduler::begin_park) takes it out of the queue as a [`Parked`],
 //!    which goes into the site. The lock is released.
-//! 3. [`park`](crate::scheduler::Scheduler::park) switches to another tasklet.
+//! 3. The [step](crate::operation::Step) is driven: the scheduler [prepares](crate::scheduler::Scheduler::prepare_park) the switch
+//!    to another tasklet, and the fiber is suspended.
 //! 4. A claimer takes the [`Parked`] out and gives it to [`unpark`](crate::scheduler::Scheduler::unpark) or
-//!    [`hand_over`](crate::scheduler::Scheduler::hand_over) of *its own* scheduler, which knows by the record's home whether the
-//!    tasklet is its own or lives elsewhere; then the value goes into that home's inbox.
+//!    [`prepare_hand_over`](crate::scheduler::Scheduler::prepare_hand_over) of *its own* scheduler, which knows by the record's home
+//!    whether the tasklet is its own or lives elsewhere; then the value goes into that home's inbox.
 //!
 //! The race to fear is a wake between 2 and 3, when the waiter is in the site but still runs. A claimer on the same thread cannot
 //! run then; one on another thread can only push into the home's inbox, and the home looks there at its next scheduling point,

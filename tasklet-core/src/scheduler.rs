@@ -1,11 +1,12 @@
 //! What channels, joins and other wait sites ask of the scheduler they run under.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use crate::channel::{ChannelEvent, HandOver};
 use crate::home::Home;
 use crate::id::TaskletId;
+use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::stack::overflow::RunningTasklet;
 
@@ -43,21 +44,31 @@ pub trait Scheduler: Any {
     /// See [`ParkError`]; a deadlock is found later, by [`park`](Self::park).
     fn may_park(&self) -> Result<(), ParkError>;
 
-    /// Takes the running tasklet out of the queue. It goes on running until it calls [`park`](Self::park), which it must do next.
+    /// Takes the running tasklet out of the queue. It goes on running until it parks, which it must do next: the [`Parked`] goes to a
+    /// wait site, and the operation ends with [`Step::Park`](crate::operation::Step::Park).
     fn begin_park(&self) -> Parked;
 
-    /// Switches to another tasklet; returns when the caller was woken.
+    /// Does all of a park but the switch: the next tasklet is the one that runs, for whoever resumes fibers to see. `backend` is the
+    /// one whose switch the caller has compiled in.
     ///
-    /// `site` holds the [`Parked`] of the caller, or held it until somebody claimed it; `key` is given back to the site.
+    /// # Safety
+    ///
+    /// - The running tasklet has called [`begin_park`](Self::begin_park), and `site` holds its [`Parked`], or held it until somebody
+    ///   claimed it; `key` is given back to the site.
+    /// - The caller does with a token what [`SwitchToken`] says, at once, and then calls [`finish_park`](Self::finish_park). `site`
+    ///   stays valid until then.
+    unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken>;
+
+    /// The caller of [`prepare_park`](Self::prepare_park) goes on.
     ///
     /// # Errors
     ///
-    /// [`ParkError::Deadlock`] or [`ParkError::MainDeserted`]: nobody would ever have woken the caller. It was unlinked from `site`.
+    /// [`ParkError::Deadlock`] or [`ParkError::MainDeserted`]: nobody would ever have woken the caller. It was unlinked from its site.
     ///
     /// # Panics
     ///
-    /// Unwinds with what was thrown at the caller; it was unlinked from `site` if nobody had claimed it.
-    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError>;
+    /// Unwinds with what was thrown at the caller; it was unlinked from its site if nobody had claimed it.
+    fn finish_park(&self) -> Result<Wake, ParkError>;
 
     /// Makes a parked tasklet runnable, here or on its own scheduler. The caller goes on.
     fn unpark(&self, who: Parked);
@@ -69,13 +80,27 @@ pub trait Scheduler: Any {
     /// It would switch, and may not.
     fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError>;
 
-    /// Makes a partner runnable after an exchange and decides who goes on. A partner of another scheduler goes to its inbox, and
-    /// the caller goes on.
+    /// Makes a partner runnable after an exchange and decides who goes on; does all but the switch, if there is to be one. A partner
+    /// of another scheduler goes to its inbox, and the caller goes on.
+    ///
+    /// # Safety
+    ///
+    /// The caller does with a token what [`SwitchToken`] says, at once, and then calls [`finish_switch`](Self::finish_switch).
+    unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken>;
+
+    /// The caller of [`prepare_hand_over`](Self::prepare_hand_over) goes on.
     ///
     /// # Panics
     ///
     /// Unwinds with what was thrown at the caller while it had given way.
-    fn hand_over(&self, who: Parked, how: HandOver);
+    fn finish_switch(&self);
+
+    /// Suspends the running fiber, for callers that do not know its backend.
+    ///
+    /// # Safety
+    ///
+    /// As [`SwitchToken`] says.
+    unsafe fn suspend(&self, token: SwitchToken);
 
     /// Tells the channel hook about an operation.
     fn channel_event(&self, event: &ChannelEvent) {

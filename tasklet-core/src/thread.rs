@@ -2,13 +2,14 @@
 //!
 //! Channels and joins recognise who calls them. Code that runs under no scheduler parks its OS thread.
 
-use std::cell::RefCell;
+use std::any::TypeId;
 use std::sync::Arc;
 
 use crate::channel::HandOver;
 use crate::driver::{Driver, ThreadDriver};
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{TaskletId, TaskletIds};
+use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::scheduler::{Observed, Scheduler};
 use crate::stack::overflow::RunningTasklet;
@@ -19,7 +20,6 @@ pub(crate) struct ThreadScheduler {
     token: HomeToken,
     driver: ThreadDriver,
     record: Arc<Record>,
-    woken: RefCell<Option<Parked>>,
 }
 
 impl ThreadScheduler {
@@ -30,7 +30,7 @@ impl ThreadScheduler {
         let name = std::thread::current().name().map(str::to_owned);
         let spec = Spec { name, ..Spec::here() };
         let record = Record::main(TaskletIds::default().next_id(), spec, &token);
-        ThreadScheduler { token, driver, record, woken: RefCell::new(None) }
+        ThreadScheduler { token, driver, record }
     }
 
     fn deliver(who: Parked) {
@@ -65,21 +65,25 @@ impl Scheduler for ThreadScheduler {
         Parked::new(self.record.clone())
     }
 
-    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError> {
+    unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, _: &'static TypeId) -> Option<SwitchToken> {
         loop {
             for request in self.token.take_requests() {
                 if let Remote::Unpark(who) = request {
-                    *self.woken.borrow_mut() = Some(who);
+                    who.into_record(&self.token);
+                    return None;
                 }
             }
-            if let Some(who) = self.woken.borrow_mut().take() {
-                return Ok(who.into_record(&self.token).local(&self.token).wake.get());
-            }
             if !site.is_shared(key) && site.unlink(self.record.id(), key).is_some() {
-                return Err(ParkError::Deadlock);
+                self.record.local(&self.token).fault.set(Some(ParkError::Deadlock));
+                return None;
             }
             self.driver.wait(None);
         }
+    }
+
+    fn finish_park(&self) -> Result<Wake, ParkError> {
+        let fields = self.record.local(&self.token);
+        fields.fault.take().map_or_else(|| Ok(fields.wake.get()), Err)
     }
 
     fn unpark(&self, who: Parked) {
@@ -90,8 +94,15 @@ impl Scheduler for ThreadScheduler {
         Ok(())
     }
 
-    fn hand_over(&self, who: Parked, _: HandOver) {
+    unsafe fn prepare_hand_over(&self, who: Parked, _: HandOver, _: &'static TypeId) -> Option<SwitchToken> {
         Self::deliver(who);
+        None
+    }
+
+    fn finish_switch(&self) {}
+
+    unsafe fn suspend(&self, _: SwitchToken) {
+        unreachable!("a plain thread makes no tokens");
     }
 
     fn yield_now(&self) {

@@ -12,6 +12,7 @@ use super::join::JoinHandle;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::TaskletId;
+use crate::operation::{self, AnyBackend, Operation, Step};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
@@ -46,16 +47,18 @@ impl Spec {
 }
 
 /// One tasklet.
+// In this order, so that what every switch reads lies together, in the first 64 bytes.
+#[repr(C)]
 pub struct Record {
+    home: Arc<Home>,
+    local: Local,
     id: TaskletId,
     site: &'static Location<'static>,
     /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
     name: Option<Box<Box<str>>>,
-    home: Arc<Home>,
     shared: AtomicU8,
     #[expect(clippy::box_collection, reason = "one word in the records of all that nobody waits for")]
     joiners: Mutex<Option<Box<Vec<Parked>>>>,
-    local: Local,
     body: Body,
 }
 
@@ -68,6 +71,7 @@ unsafe impl Send for Record {}
 unsafe impl Sync for Record {}
 
 /// What only a tasklet's home reads and writes.
+#[repr(C)]
 pub struct Local {
     /// The next in the queue; `None` while not linked.
     pub next: Cell<Option<NonNull<Record>>>,
@@ -77,21 +81,21 @@ pub struct Local {
     pub fiber: Cell<Option<NonNull<()>>>,
     /// Raised when it continues.
     interrupt: Cell<Option<Payload>>,
-    wait: Cell<Option<RawWait>>,
-    /// The stack it needs, in bytes.
-    pub stack_size: Cell<StackSize>,
+    /// A budget ran out while it could not be interrupted.
+    pub pending_interrupt: Cell<bool>,
+    /// Blocking is an error.
+    pub block_trap: Cell<bool>,
     /// How its last park ended.
     pub wake: Cell<Wake>,
     /// How its park failed, if it did.
     pub fault: Cell<Option<ParkError>>,
-    /// Blocking is an error.
-    pub block_trap: Cell<bool>,
-    /// Depth of guards against involuntary switches.
-    pub atomic: Cell<u16>,
-    /// A budget ran out while it could not be interrupted.
-    pub pending_interrupt: Cell<bool>,
     /// What becomes of its panic, in its scheduler's own terms.
     pub policy: Cell<u8>,
+    /// Depth of guards against involuntary switches.
+    pub atomic: Cell<u16>,
+    wait: Cell<Option<RawWait>>,
+    /// The stack it needs, in bytes.
+    pub stack_size: Cell<StackSize>,
 }
 
 /// Where a tasklet waits, and with which key.
@@ -109,31 +113,30 @@ struct RawWait {
     key: usize,
 }
 
-/// Marks a tasklet as waiting; dropped when it goes on.
-struct Waiting<'a>(&'a Local);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.wait.set(None);
-    }
-}
-
 impl Local {
-    /// Calls `switch` while the tasklet counts as waiting at `site`.
-    pub fn while_waiting<R>(&self, site: &dyn WaitSite, key: usize, switch: impl FnOnce() -> R) -> R {
-        // SAFETY: only the lifetime changes. The pointer is cleared by `Waiting` before this call ends, by return or unwinding. If
-        // the call never ends, because its stack was leaked, the borrow never ends either.
+    /// The tasklet counts as waiting at `site` from now on.
+    ///
+    /// # Safety
+    ///
+    /// `site` stays valid until [`clear_wait`](Self::clear_wait), which is called when the tasklet goes on, before the borrow of
+    /// `site` ends. (If it never goes on, because its stack was leaked, the borrow never ends either.)
+    #[inline]
+    pub unsafe fn set_wait(&self, site: &dyn WaitSite, key: usize) {
+        // SAFETY: only the lifetime changes, as the caller promises to make up for.
         let site = unsafe { std::mem::transmute::<&dyn WaitSite, &'static dyn WaitSite>(site) };
         self.wait.set(Some(RawWait { site: NonNull::from(site), key }));
-        let _waiting = Waiting(self);
-        switch()
+    }
+
+    /// The tasklet goes on.
+    #[inline]
+    pub fn clear_wait(&self) {
+        self.wait.set(None);
     }
 
     /// Where the tasklet waits, if it does.
     pub fn wait(&self) -> Option<Wait<'_>> {
         self.wait.get().map(|raw| {
-            // SAFETY: the pointer is set only during `while_waiting`, which borrows the site. The reference cannot outlive the
-            // caller's next switch in any use of this crate: schedulers look and let go.
+            // SAFETY: the promise of `set_wait`. The reference does not outlive the caller's next switch: schedulers look and let go.
             Wait { site: unsafe { raw.site.as_ref() }, key: raw.key }
         })
     }
@@ -144,6 +147,7 @@ impl Local {
     }
 
     /// Whether something will be raised when the tasklet continues.
+    #[inline]
     pub fn has_interrupt(&self) -> bool {
         let interrupt = self.interrupt.take();
         let has = interrupt.is_some();
@@ -348,23 +352,44 @@ impl Record {
     /// See [`ParkError`].
     pub(super) fn await_finish(&self) -> Result<(), ParkError> {
         if self.is_finished() {
-            return Ok(());
+            Ok(())
+        } else {
+            operation::perform::<AnyBackend, _>(Await { record: self, refused: None })
         }
-        current::with(|scheduler| {
-            if scheduler.current_id() == self.id {
-                return Err(ParkError::SelfJoin);
-            }
-            scheduler.begin_operation();
-            scheduler.may_park()?;
-            let mut joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner);
-            // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
-            if self.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
-                return Ok(());
-            }
-            joiners.get_or_insert_default().push(scheduler.begin_park());
-            drop(joiners);
-            scheduler.park(self, 0).map(|_| ())
-        })
+    }
+}
+
+/// Waits for a tasklet to finish.
+struct Await<'r> {
+    record: &'r Record,
+    refused: Option<ParkError>,
+}
+
+impl<'r> Operation<'r> for Await<'r> {
+    type Output = Result<(), ParkError>;
+
+    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'r> {
+        let record = self.record;
+        if scheduler.current_id() == record.id {
+            self.refused = Some(ParkError::SelfJoin);
+            return Step::Done;
+        }
+        scheduler.begin_operation();
+        self.refused = scheduler.may_park().err();
+        if self.refused.is_some() {
+            return Step::Done;
+        }
+        let mut joiners = record.joiners.lock().unwrap_or_else(PoisonError::into_inner);
+        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
+        if record.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
+            return Step::Done;
+        }
+        joiners.get_or_insert_default().push(scheduler.begin_park());
+        Step::Park { site: record, key: 0 }
+    }
+
+    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        self.refused.map_or_else(|| outcome.map(|_| ()), Err)
     }
 }
 

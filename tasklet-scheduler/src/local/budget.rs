@@ -75,6 +75,7 @@ impl Meter {
         self.limit.set(replaced.0);
     }
 
+    #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.limit.get().is_some()
     }
@@ -99,6 +100,13 @@ impl Meter {
     #[inline]
     pub(super) fn on_switch(&self, clock: &dyn Clock) {
         self.switches.set(self.switches.get() + 1);
+        if self.is_limited() {
+            self.on_limited_switch(clock);
+        }
+    }
+
+    #[cold]
+    fn on_limited_switch(&self, clock: &dyn Clock) {
         if self.limit.get().is_some_and(|limit| limit.per_slice) {
             self.restart(clock);
         }

@@ -18,6 +18,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
+use tasklet_core::operation::SwitchToken;
 use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
@@ -25,6 +26,8 @@ use tasklet_core::unwind::AbortOnUnwind;
 use super::inner::Inner;
 
 /// What the scheduler knows of a fiber, whatever the backend.
+// In this order, and the coroutine next to it: what every switch reads lies together.
+#[repr(C)]
 pub(super) struct FiberHead {
     /// The count of a started tasklet that is neither linked nor at a wait site.
     pub(super) held: Cell<Option<Arc<Record>>>,
@@ -34,20 +37,20 @@ pub(super) struct FiberHead {
     pub(super) limit: Cell<usize>,
     /// Usable bytes of the stack.
     pub(super) size: StackSize,
+    /// What suspends the fiber, a `B::Suspender`; set by the entry function before anything can be suspended.
+    pub(super) suspender: Cell<Option<NonNull<()>>>,
 }
 
 #[repr(C)]
 struct Fiber<B: Backend> {
     head: FiberHead,
+    coroutine: UnsafeCell<Option<B::Coroutine>>,
     /// The scheduler; it frees its fibers or leaks them before it goes, so none runs without it.
     inner: NonNull<Inner>,
-    /// Set by the entry function before the first suspension.
-    suspender: Cell<Option<NonNull<B::Suspender>>>,
     /// The entry function shall return.
     retire: Cell<bool>,
     /// Index in `fibers`.
     index: Cell<usize>,
-    coroutine: UnsafeCell<Option<B::Coroutine>>,
 }
 
 /// Makes, switches and retires fibers; one implementation, over all backends.
@@ -65,8 +68,8 @@ pub(super) trait Engine {
     ///
     /// # Safety
     ///
-    /// The caller runs on this fiber, and the thread is not panicking.
-    unsafe fn suspend(&self, fiber: NonNull<FiberHead>);
+    /// As [`SwitchToken`] says.
+    unsafe fn suspend(&self, token: SwitchToken);
 
     /// The fibers on which a tasklet sits.
     fn occupied(&self) -> Vec<NonNull<FiberHead>>;
@@ -115,9 +118,14 @@ impl<B: Backend> Fibers<B> {
             StackProvision::Backend => (StackSource::Backend(size), 0),
         };
         let fiber = NonNull::from(Box::leak(Box::new(Fiber::<B> {
-            head: FiberHead { held: Cell::new(None), tasklet: Cell::new(None), limit: Cell::new(limit), size },
+            head: FiberHead {
+                held: Cell::new(None),
+                tasklet: Cell::new(None),
+                limit: Cell::new(limit),
+                size,
+                suspender: Cell::new(None),
+            },
             inner: NonNull::from(inner),
-            suspender: Cell::new(None),
             retire: Cell::new(false),
             index: Cell::new(0),
             coroutine: UnsafeCell::new(None),
@@ -142,7 +150,8 @@ impl<B: Backend> Fibers<B> {
         }
     }
 
-    /// Resumes one fiber and frees it if it finished.
+    /// Resumes one fiber and frees it if it finished. Inlined, because a return that is open at a switch is mispredicted.
+    #[inline(always)]
     fn resume(&self, fiber: NonNull<Fiber<B>>) {
         // SAFETY: F1, the fiber is alive.
         let coroutine = unsafe { fiber.as_ref() }.coroutine.get();
@@ -202,13 +211,10 @@ impl<B: Backend> Engine for Fibers<B> {
     }
 
     #[inline]
-    unsafe fn suspend(&self, fiber: NonNull<FiberHead>) {
-        // SAFETY: F1; the caller runs on it.
-        let suspender = unsafe { Self::fiber(fiber).as_ref() }.suspender.get();
-        let Some(suspender) = suspender else { unreachable!("a running fiber has set its suspender") };
-        // SAFETY: the suspender lives until the entry function returns, which has not, since the caller runs above it; the caller
-        // promises the rest.
-        unsafe { B::suspend(suspender.as_ref()) }
+    unsafe fn suspend(&self, token: SwitchToken) {
+        // SAFETY: the token is of this engine's backend, and its fiber runs; a suspender lives until the entry function returns. The
+        // caller promises the rest.
+        unsafe { B::suspend(token.suspender().cast::<B::Suspender>().as_ref()) }
     }
 
     fn occupied(&self) -> Vec<NonNull<FiberHead>> {
@@ -270,7 +276,7 @@ unsafe fn entry<B: Backend>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
     let fiber = unsafe { &*argument.cast::<Fiber<B>>() };
     let guard = AbortOnUnwind::new("a fiber's run loop");
-    fiber.suspender.set(Some(NonNull::from(suspender)));
+    fiber.head.suspender.set(Some(NonNull::from(suspender).cast()));
     if fiber.head.limit.get() == 0 {
         // The backend brought the stack: its bounds are known only from here.
         let top = std::ptr::from_ref(&guard) as usize;

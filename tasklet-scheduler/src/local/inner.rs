@@ -1,16 +1,19 @@
 //! The state of one local scheduler, and what channels and joins ask of it.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use tasklet_core::backend::Backend;
 use tasklet_core::channel::{ChannelEvent, HandOver};
 use tasklet_core::clock::Clock;
 use tasklet_core::current;
 use tasklet_core::driver::Driver;
 use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
+use tasklet_core::operation::SwitchToken;
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::stack::overflow::RunningTasklet;
@@ -18,11 +21,12 @@ use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, Payload};
 
 use super::budget::Meter;
-use super::engine::{Engine, FiberHead};
+use super::engine::{Engine, FiberHead, Fibers};
 use super::error::RunError;
 use super::hooks::Hooks;
 use super::policy::ErrorPolicy;
 use super::ring::Ring;
+use super::switch::Kind;
 
 /// One caller of `run` that has not returned.
 pub(super) struct Watchdog {
@@ -67,12 +71,14 @@ pub(super) struct Inner {
     /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
     pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
     ids: RefCell<TaskletIds>,
+    /// The type of the backend that `engine` is made for.
+    pub(super) backend: TypeId,
     this: Weak<Inner>,
 }
 
 impl Inner {
     #[track_caller]
-    pub(super) fn new(engine: Box<dyn Engine>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
+    pub(super) fn new<B: Backend>(engine: Fibers<B>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
         let token = Home::new(driver.notifier());
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };
@@ -80,7 +86,8 @@ impl Inner {
         let inner = Rc::new_cyclic(|this| Inner {
             driver,
             clock,
-            engine,
+            engine: Box::new(engine),
+            backend: TypeId::of::<B>(),
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),
             watchdogs: RefCell::default(),
@@ -114,8 +121,8 @@ impl Inner {
         self.ids.borrow_mut().next_id()
     }
 
-    pub(super) fn pointer(&self) -> NonNull<dyn Scheduler> {
-        NonNull::from(self as &dyn Scheduler)
+    pub(super) fn pointer(&self) -> NonNull<Inner> {
+        NonNull::from(self)
     }
 
     /// Calls `f` while this is the thread's active scheduler.
@@ -172,7 +179,7 @@ impl Inner {
             || record.stage(&self.token) == Stage::Closure
     }
 
-    fn head(&self, record: &Record) -> Option<&FiberHead> {
+    pub(super) fn head(&self, record: &Record) -> Option<&FiberHead> {
         // SAFETY: F1 and F2, the fiber a tasklet sits on is alive.
         self.local(record).fiber.get().map(|fiber| unsafe { fiber.cast::<FiberHead>().as_ref() })
     }
@@ -265,13 +272,20 @@ impl Scheduler for Inner {
         Parked::new(self.ring.remove(self.current(), &self.token))
     }
 
-    fn park(&self, site: &dyn WaitSite, key: usize) -> Result<Wake, ParkError> {
+    unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken> {
         let record = self.current();
-        let payload = self.local(record).while_waiting(site, key, || self.leave(record));
-        Self::raise(payload);
-        match self.local(record).fault.take() {
+        // SAFETY: `finish_park` clears it, and the caller promises that `site` lives until then.
+        unsafe { self.local(record).set_wait(site, key) };
+        self.prepare_leave(record, backend)
+    }
+
+    fn finish_park(&self) -> Result<Wake, ParkError> {
+        let fields = self.local(self.current());
+        fields.clear_wait();
+        Self::raise(fields.take_interrupt());
+        match fields.fault.take() {
             Some(error) => Err(error),
-            None => Ok(self.local(record).wake.get()),
+            None => Ok(fields.wake.get()),
         }
     }
 
@@ -288,26 +302,37 @@ impl Scheduler for Inner {
         if how == HandOver::Caller || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
     }
 
-    fn hand_over(&self, who: Parked, how: HandOver) {
+    unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken> {
         if !who.record().is_at(&self.token) {
-            return deliver(who);
+            deliver(who);
+            return None;
         }
         let record = self.current();
         let partner = who.into_record(&self.token);
         match how {
             HandOver::Caller => {
                 self.ring.insert(partner, &self.token);
+                None
             }
             HandOver::Partner => {
                 let partner = self.ring.insert_next(partner, &self.token);
-                Self::raise(self.switch_to(record, partner, super::switch::Kind::Directed));
+                self.prepare_switch(record, partner, Kind::Directed, backend)
             }
             HandOver::Everybody => {
                 self.ring.insert(partner, &self.token);
                 let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
-                Self::raise(self.switch_to(record, next, super::switch::Kind::Free));
+                self.prepare_switch(record, next, Kind::Free, backend)
             }
         }
+    }
+
+    fn finish_switch(&self) {
+        Self::raise(self.local(self.current()).take_interrupt());
+    }
+
+    unsafe fn suspend(&self, token: SwitchToken) {
+        // SAFETY: the caller's promise.
+        unsafe { self.engine.suspend(token) }
     }
 
     fn channel_event(&self, event: &ChannelEvent) {

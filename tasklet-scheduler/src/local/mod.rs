@@ -39,6 +39,7 @@ mod tasklet;
 use std::rc::Rc;
 
 use tasklet_core::current as current_scheduler;
+use tasklet_core::operation::{AnyBackend, Switch as SwitchBy};
 use tasklet_core::park::ParkError;
 use tasklet_core::scheduler::Scheduler as _;
 use tasklet_core::tasklet::JoinHandle;
@@ -78,8 +79,10 @@ impl Inner {
 
 #[track_caller]
 fn with<R>(f: impl FnOnce(&Inner) -> R) -> R {
-    let missing = "no local scheduler on this thread: make one with local::Scheduler::new() first";
-    current_scheduler::with_scheduler(f).unwrap_or_else(|| panic!("{missing}"))
+    match current_scheduler::with_scheduler(f) {
+        Some(result) => result,
+        None => no_scheduler(),
+    }
 }
 
 /// Makes a tasklet and appends it to the queue. Never switches.
@@ -156,10 +159,35 @@ pub fn run_count() -> usize {
 /// The switch trap is set, a hook calls, or there is no local scheduler on this thread.
 #[track_caller]
 pub fn schedule() {
-    match try_schedule() {
-        Ok(()) | Err(ParkError::Unwinding) => {}
-        Err(error) => panic!("could not yield: {error}"),
+    schedule_by::<AnyBackend>();
+}
+
+/// As [`schedule`], with the switch compiled into the caller: `S` is [`On`](tasklet_core::operation::On) a backend. Under another
+/// backend it is the same, slower.
+///
+/// # Panics
+///
+/// As [`schedule`].
+#[inline(always)]
+#[track_caller]
+pub fn schedule_by<S: SwitchBy>() {
+    match current_scheduler::with_scheduler(Inner::schedule_by::<S>) {
+        Some(Ok(()) | Err(ParkError::Unwinding)) => {}
+        Some(Err(error)) => no_yield(error),
+        None => no_scheduler(),
     }
+}
+
+#[cold]
+#[track_caller]
+fn no_yield(error: ParkError) -> ! {
+    panic!("could not yield: {error}");
+}
+
+#[cold]
+#[track_caller]
+fn no_scheduler() -> ! {
+    panic!("no local scheduler on this thread: make one with local::Scheduler::new() first");
 }
 
 /// As [`schedule`], but tells why it could not.

@@ -106,7 +106,7 @@ impl<B: Backend> Builder<B> {
     #[track_caller]
     pub fn build(self) -> Scheduler<B> {
         let engine = Fibers::<B>::new(self.stacks, self.max_idle_fibers);
-        let inner = Inner::new(Box::new(engine), self.driver, self.clock);
+        let inner = Inner::new(engine, self.driver, self.clock);
         inner.flat.set(self.flat);
         inner.policy.set(self.policy);
         // SAFETY: A1, `shut_down` and `Inner::drop` release it, and a scheduler in use is leaked instead of dropped.

@@ -2,16 +2,18 @@
 //!
 //! Rules R3, R4, R6, R7, R40 and R48-R53 of the Stackless order. A refused operation is refused before anything was changed.
 
+use std::any::TypeId;
 use std::ptr::NonNull;
 
 use tasklet_core::channel::Direction;
+use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::{Payload, drop_quietly};
 
 use super::engine::FiberHead;
 use super::error::RunError;
-use super::hooks::Switch;
+use super::hooks;
 use super::inner::{Inner, Interrupted};
 
 /// Whether a soft interrupt may take the place of a switch.
@@ -21,6 +23,16 @@ pub(super) enum Kind {
     Free,
     /// A certain tasklet is to go on: an interrupt is handed to it.
     Directed,
+}
+
+/// What came of preparing to yield.
+enum Prepared {
+    /// The fiber is to be suspended.
+    Switch(SwitchToken),
+    /// The caller goes on.
+    Done,
+    /// A switch is not allowed.
+    Refused(ParkError),
 }
 
 impl Inner {
@@ -64,14 +76,36 @@ impl Inner {
 
     /// Lets the next in the queue run (R6).
     pub(super) fn schedule(&self) -> Result<(), ParkError> {
+        self.schedule_by::<AnyBackend>()
+    }
+
+    /// As [`schedule`](Self::schedule), with the switch compiled into the caller.
+    #[inline(always)]
+    pub(super) fn schedule_by<S: Switch>(&self) -> Result<(), ParkError> {
+        match self.prepare_schedule(S::BACKEND) {
+            // SAFETY: made a moment ago for the fiber that runs.
+            Prepared::Switch(token) => unsafe { S::switch(self, token) },
+            Prepared::Done => {}
+            Prepared::Refused(error) => return Err(error),
+        }
+        let fields = self.local(self.current());
+        if fields.has_interrupt() {
+            Self::raise(fields.take_interrupt());
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn prepare_schedule(&self, backend: &'static TypeId) -> Prepared {
         self.poll();
         let record = self.current();
         let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
-        if next != NonNull::from(record) {
-            self.may_switch()?;
+        if next != NonNull::from(record)
+            && let Err(error) = self.may_switch()
+        {
+            return Prepared::Refused(error);
         }
-        Self::raise(self.switch_to(record, next, Kind::Free));
-        Ok(())
+        self.prepare_switch(record, next, Kind::Free, backend).map_or(Prepared::Done, Prepared::Switch)
     }
 
     /// Leaves the queue and lets the next in it run; returns when somebody has brought the caller back (R7).
@@ -89,19 +123,47 @@ impl Inner {
 
     /// The running tasklet has left the queue: switches to the next, or applies the deadlock rule.
     pub(super) fn leave(&self, record: &Record) -> Option<Payload> {
+        let token = self.prepare_leave(record, AnyBackend::BACKEND);
+        self.complete(record, token)
+    }
+
+    /// As [`leave`](Self::leave), up to the switch.
+    #[inline]
+    pub(super) fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         if self.token.has_requests() {
             self.take_requests();
         }
         match self.ring.current() {
-            Some(next) => self.switch_to(record, next, Kind::Free),
-            None => self.leave_last(record),
+            Some(next) => self.prepare_switch(record, next, Kind::Free, backend),
+            None => self.leave_last(record, backend),
         }
     }
 
     /// Switches to a linked tasklet (R3) and returns what was thrown at the caller meanwhile (R4). The caller has made sure that
     /// switching is allowed.
-    #[inline]
     pub(super) fn switch_to(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> Option<Payload> {
+        let token = self.prepare_switch(record, next, kind, AnyBackend::BACKEND);
+        self.complete(record, token)
+    }
+
+    /// Suspends the running fiber if it is to be, and takes what was thrown at its tasklet.
+    fn complete(&self, record: &Record, token: Option<SwitchToken>) -> Option<Payload> {
+        if let Some(token) = token {
+            // SAFETY: made a moment ago for the fiber that runs.
+            unsafe { self.engine().suspend(token) };
+        }
+        self.local(record).take_interrupt()
+    }
+
+    /// Does all of a switch but the suspending. From the main tasklet, all of it: returns when the main tasklet runs again.
+    #[inline(always)]
+    pub(super) fn prepare_switch(
+        &self,
+        record: &Record,
+        next: NonNull<Record>,
+        kind: Kind,
+        backend: &'static TypeId,
+    ) -> Option<SwitchToken> {
         let mut next = next;
         let fields = self.local(record);
         if fields.pending_interrupt.get() {
@@ -111,30 +173,41 @@ impl Inner {
         if next != this {
             next = self.with_fiber(next, None);
         }
-        if next != this {
-            self.note_switch(record, next);
-            if self.is_main(this) {
-                self.as_active(|| self.engine().run_fibers(self));
-            } else {
-                let fiber = fields.fiber.get().expect("a running tasklet sits on a fiber").cast();
-                // SAFETY: F2, the running tasklet sits on this fiber; `may_switch` found that the thread is not panicking.
-                unsafe { self.engine().suspend(fiber) };
-            }
+        if next == this {
+            return None;
         }
-        fields.take_interrupt()
+        self.note_switch(record, next);
+        if self.is_main(this) {
+            self.leave_main();
+            return None;
+        }
+        let head = self.head(record).expect("a running tasklet sits on a fiber");
+        let suspender = head.suspender.get().expect("a running fiber has set its suspender");
+        Some(SwitchToken::new(suspender, *backend == self.backend))
+    }
+
+    /// On the host's stack: returns when the main tasklet is to run.
+    #[inline(never)]
+    fn leave_main(&self) {
+        self.as_active(|| self.engine().run_fibers(self));
     }
 
     /// Makes `next` the running tasklet, for whoever resumes fibers to see.
     #[inline]
     pub(super) fn note_switch(&self, from: &Record, next: NonNull<Record>) {
         if self.hooks.has_schedule_hook() {
-            // SAFETY: `next` is linked, so the ring owns a count of it.
-            let to = unsafe { next.as_ref() }.id();
-            self.hooks.schedule(&Switch { from: from.id(), to });
+            self.tell(from, next);
         }
         self.meter.on_switch(&*self.clock);
         self.ring.set_current(next);
         self.running.set(next);
+    }
+
+    #[cold]
+    fn tell(&self, from: &Record, next: NonNull<Record>) {
+        // SAFETY: `next` is linked, so the ring owns a count of it.
+        let to = unsafe { next.as_ref() }.id();
+        self.hooks.schedule(&hooks::Switch { from: from.id(), to });
     }
 
     /// The fiber to resume; none if the main tasklet is to run.
@@ -150,14 +223,21 @@ impl Inner {
 
     /// Gives a tasklet that has not started a fiber: `own`, if its stack is large enough, else another. Returns who is to run: the
     /// tasklet, or the watchdog with the error if no stack could be had.
-    #[inline]
+    #[inline(always)]
     pub(super) fn with_fiber(&self, next: NonNull<Record>, own: Option<NonNull<FiberHead>>) -> NonNull<Record> {
         // SAFETY: `next` is linked, so the ring owns a count of it.
         let record = unsafe { next.as_ref() };
-        let fields = self.local(record);
-        if fields.fiber.get().is_some() || self.is_main(next) {
+        if self.local(record).fiber.get().is_some() || self.is_main(next) {
             return next;
         }
+        self.start(next, own)
+    }
+
+    #[inline(never)]
+    fn start(&self, next: NonNull<Record>, own: Option<NonNull<FiberHead>>) -> NonNull<Record> {
+        // SAFETY: as in `with_fiber`.
+        let record = unsafe { next.as_ref() };
+        let fields = self.local(record);
         let size = fields.stack_size.get();
         // SAFETY: F1, the caller runs on its own fiber.
         let fiber = match own.filter(|own| unsafe { own.as_ref() }.size >= size) {
@@ -237,16 +317,18 @@ impl Inner {
     /// The last runnable tasklet leaves the queue (R40, R51-R53): the watchdog takes over, or the thread waits for other threads, or
     /// it is a deadlock and the caller stays.
     #[cold]
-    fn leave_last(&self, record: &Record) -> Option<Payload> {
+    fn leave_last(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         let this = NonNull::from(record);
         loop {
             match self.ring.current() {
                 Some(_) if self.is_linked(record) && self.may_switch().is_err() => {
                     // It never gave way: nobody else may run, and it was woken.
                     self.ring.set_current(this);
-                    return self.local(record).take_interrupt();
+                    return None;
                 }
-                Some(next) if self.may_switch().is_ok() => return self.switch_to(record, next, Kind::Free),
+                Some(next) if self.may_switch().is_ok() => {
+                    return self.prepare_switch(record, next, Kind::Free, backend);
+                }
                 Some(_) => {
                     self.driver.wait(None);
                     self.take_requests();
@@ -260,7 +342,7 @@ impl Inner {
             let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
             if floats && !(waits && self.is_reachable()) {
                 self.rouse(watchdog);
-                return self.switch_to(record, watchdog, Kind::Free);
+                return self.prepare_switch(record, watchdog, Kind::Free, backend);
             }
             if self.is_reachable() {
                 self.driver.wait(None);
@@ -269,7 +351,7 @@ impl Inner {
             }
             if self.make_runnable(this) {
                 self.local(record).fault.set(Some(ParkError::Deadlock));
-                return self.local(record).take_interrupt();
+                return None;
             }
             // Another thread has claimed it: its wake is on the way.
             self.driver.wait(None);
