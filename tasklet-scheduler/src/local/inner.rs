@@ -192,6 +192,14 @@ impl Inner {
         // The main tasklet is owned by the scheduler, one that has not started by its handles.
     }
 
+    /// Takes a linked tasklet out of the ring. One that was served, or thrown at, where it waited and has not gone on since does not
+    /// wait there any more: it is paused.
+    pub(super) fn pause(&self, record: &Record) {
+        let record = self.ring.remove(record, &self.token);
+        self.local(&record).clear_wait();
+        self.hold(record);
+    }
+
     /// The count of a tasklet that is to be linked and waits nowhere.
     pub(super) fn claim(&self, record: &Record) -> Arc<Record> {
         if let Some(held) = self.head(record).and_then(|head| head.held.take()) {

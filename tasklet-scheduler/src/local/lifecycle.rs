@@ -218,7 +218,7 @@ impl Inner {
         if !self.is_alive(&keep) {
             report.killed += 1;
         } else if self.is_linked(&keep) {
-            self.hold(self.ring.remove(&keep, &self.token));
+            self.pause(&keep);
         }
     }
 
@@ -229,10 +229,8 @@ impl Inner {
             if Arc::ptr_eq(&record, &self.main) {
                 continue;
             }
-            let linked = self.ring.remove(&record, &self.token);
-            if self.local(&record).fiber.get().is_some() {
-                self.hold(linked);
-            } else {
+            self.pause(&record);
+            if self.local(&record).fiber.get().is_none() {
                 self.discard(&record, report);
             }
         }

@@ -239,11 +239,10 @@ impl Tasklet {
             return Err(TaskletStateError::Current);
         }
         if self.inner.is_linked(&self.record) {
-            let record = self.inner.ring.remove(&self.record, &self.inner.token);
-            if self.inner.local(&record).fiber.get().is_none() {
-                self.inner.remember(&record);
+            self.inner.pause(&self.record);
+            if self.inner.local(&self.record).fiber.get().is_none() {
+                self.inner.remember(&self.record);
             }
-            self.inner.hold(record);
         }
         Ok(())
     }
