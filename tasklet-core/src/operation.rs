@@ -168,6 +168,9 @@ fn drive<S: Switch>(scheduler: &dyn Scheduler, step: Step<'_>) -> Result<Wake, P
             if let Some(token) = unsafe { scheduler.prepare_hand_over(partner, how, S::BACKEND) } {
                 // SAFETY: as above.
                 unsafe { S::switch(scheduler, token) }
+            }
+            // Without a token too: a main tasklet has given way, if it has, inside the preparation.
+            if how != HandOver::Caller {
                 scheduler.finish_switch();
             }
             Ok(Wake::Served)
