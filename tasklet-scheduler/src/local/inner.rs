@@ -59,6 +59,8 @@ pub(super) struct Inner {
     pub(super) main: Arc<Record>,
     /// The callers of `run` that have not returned, innermost last.
     pub(super) watchdogs: RefCell<Vec<Watchdog>>,
+    /// Errors for callers of `run` that an outer one has popped, until they go on.
+    pub(super) kept_errors: RefCell<Vec<(NonNull<Record>, RunError)>>,
     /// The caller of `run` whose budget is in force.
     pub(super) budget_owner: Cell<Option<NonNull<Record>>>,
     pub(super) interrupted: Cell<Option<Interrupted>>,
@@ -91,6 +93,7 @@ impl Inner {
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),
             watchdogs: RefCell::default(),
+            kept_errors: RefCell::default(),
             budget_owner: Cell::new(None),
             interrupted: Cell::new(None),
             meter: Meter::new(),

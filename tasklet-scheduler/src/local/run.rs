@@ -149,21 +149,24 @@ impl Inner {
     }
 
     /// Pops a caller of `run` that was resumed, and every deeper one; the deeper ones become runnable and return in due course
-    /// (R39). Returns the caller's error, or one that a deeper caller has not come to return.
+    /// (R39), each with its own error if it has one. Returns the caller's error.
     fn unwind_watchdogs(&self, this: NonNull<tasklet_core::tasklet::Record>) -> Option<RunError> {
         if !self.watchdogs.borrow().iter().any(|watchdog| watchdog.record == this) {
-            return None;
+            let mut kept = self.kept_errors.borrow_mut();
+            let index = kept.iter().position(|(record, _)| *record == this)?;
+            return Some(kept.swap_remove(index).1);
         }
-        let mut error = None;
         loop {
             let popped = self.watchdogs.borrow_mut().pop()?;
-            error = popped.error.or(error);
             if let Some(replaced) = popped.replaced {
                 self.meter.restore(replaced);
                 self.budget_owner.set(None);
             }
             if popped.record == this {
-                return error;
+                return popped.error;
+            }
+            if let Some(error) = popped.error {
+                self.kept_errors.borrow_mut().push((popped.record, error));
             }
             // SAFETY: its stack is in `run`, so it is alive.
             let record = unsafe { popped.record.as_ref() };

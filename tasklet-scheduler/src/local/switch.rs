@@ -53,7 +53,14 @@ impl Inner {
     /// Whether the running tasklet may leave the queue: it will switch unless it is the last and nobody takes over.
     #[inline]
     pub(super) fn may_leave(&self) -> Result<(), ParkError> {
-        if self.ring.len() > 1 || self.watchdog() != self.running.get() { self.may_switch() } else { Ok(()) }
+        if self.ring.len() > 1 || self.takes_over() { self.may_switch() } else { Ok(()) }
+    }
+
+    /// Whether somebody takes over when the running tasklet, the last in the queue, leaves it: the watchdog does, unless it waits.
+    fn takes_over(&self) -> bool {
+        let watchdog = self.watchdog();
+        // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
+        watchdog != self.running.get() && self.local(unsafe { watchdog.as_ref() }).wait().is_none()
     }
 
     /// Does what is due at every scheduling point: requests of other threads, and budgets that are not counted in ticks.
@@ -261,24 +268,23 @@ impl Inner {
     }
 
     /// Hands an error to the watchdog and makes it runnable (R33). Its `run` returns the error; a main tasklet that is not in `run`
-    /// has it raised.
+    /// has it raised. Either way it replaces what is to be raised in the watchdog already: of two, the later one counts.
     pub(super) fn report(&self, error: impl FnOnce() -> RunError) -> NonNull<Record> {
-        let error = error();
+        let (watchdog, error) = (self.watchdog(), error());
         let in_run = match self.watchdogs.borrow_mut().last_mut() {
-            Some(watchdog) => {
-                watchdog.error.get_or_insert(error);
+            Some(watchdog) => Ok(watchdog.error.replace(error)),
+            None => Err(error),
+        };
+        let payload: Option<Payload> = match in_run {
+            Ok(replaced) => {
+                drop_quietly(replaced);
                 None
             }
-            None => Some(error),
+            Err(RunError::Tasklet(error)) => Some(error.into_payload()),
+            Err(error) => Some(Box::new(error.to_string())),
         };
-        if let Some(error) = in_run {
-            let payload: Payload = match error {
-                RunError::Tasklet(error) => error.into_payload(),
-                error => Box::new(error.to_string()),
-            };
-            drop_quietly(self.local(&self.main).set_interrupt(Some(payload)));
-        }
-        let watchdog = self.watchdog();
+        // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
+        drop_quietly(self.local(unsafe { watchdog.as_ref() }).set_interrupt(payload));
         self.rouse(watchdog);
         watchdog
     }
