@@ -281,6 +281,10 @@ impl Tasklet {
         let inner = &*self.inner;
         inner.poll();
         if self.is_current() {
+            if !leave {
+                // No switch, but a moment at which a soft budget may end the run.
+                Inner::raise(inner.switch_to(&self.record, NonNull::from(&*self.record), Kind::Free));
+            }
             return Ok(());
         }
         if inner.is_blocked(&self.record) {
