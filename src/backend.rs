@@ -1,6 +1,6 @@
 //! The backends of this build: the only list of backend features.
 //!
-//! Features only add. Several backends in one build are normal: each is a type, and [`Default`] is the first of corosensei,
+//! Features only add. Several backends in one build are normal: each is a type, and [`Default`](type@Default) is the first of corosensei,
 //! context and generator that is there.
 
 pub use tasklet_core::backend::{Backend, StackProvision};

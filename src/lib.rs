@@ -50,7 +50,7 @@ pub mod stack {
 /// Time as schedulers see it, and what they sleep on.
 pub mod time {
     pub use tasklet_core::clock::{Clock, RealClock, VirtualClock};
-    pub use tasklet_core::driver::{Driver, Notify, ThreadDriver};
+    pub use tasklet_core::driver::{Driver, Notify, ThreadDriver, VirtualDriver};
 }
 
 /// What travels up a tasklet's stack: panics, interrupts, the exit that kill raises.

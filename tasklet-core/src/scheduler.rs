@@ -41,7 +41,7 @@ pub trait Scheduler: Any {
     ///
     /// # Errors
     ///
-    /// See [`ParkError`]; a deadlock is found later, by [`park`](Self::park).
+    /// See [`ParkError`]; a deadlock is found later, when the switch is prepared.
     fn may_park(&self) -> Result<(), ParkError>;
 
     /// Takes the running tasklet out of the queue. It goes on running until it parks, which it must do next: the [`Parked`] goes to a
@@ -73,7 +73,7 @@ pub trait Scheduler: Any {
     /// Makes a parked tasklet runnable, here or on its own scheduler. The caller goes on.
     fn unpark(&self, who: Parked);
 
-    /// Whether [`hand_over`](Self::hand_over) to `who` would be refused.
+    /// Whether a hand-over to `who` would be refused.
     ///
     /// # Errors
     ///
