@@ -1,7 +1,15 @@
 //! The contract of `tasklet` as test suites, generic over what they test, and what such suites need.
 //!
 //! - [`contract`]: what a stack-switching backend must do; one macro instantiates it.
+//! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
+//! - [`Recorder`]: a list of events, for tests of an order.
 
 pub mod contract;
+pub mod semantics;
 pub mod thread_backend;
+
+mod recorder;
+
+pub use recorder::Recorder;
+pub use thread_backend::Threads;
