@@ -309,10 +309,10 @@ impl Scheduler for Inner {
         }
         let record = self.current();
         let partner = who.into_record(&self.token);
-        match how {
+        let token = match how {
             HandOver::Caller => {
                 self.ring.insert(partner, &self.token);
-                None
+                return None;
             }
             HandOver::Partner => {
                 let partner = self.ring.insert_next(partner, &self.token);
@@ -323,7 +323,12 @@ impl Scheduler for Inner {
                 let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
                 self.prepare_switch(record, next, Kind::Free, backend)
             }
+        };
+        if token.is_none() {
+            // The main tasklet has given way and is back, and its caller finishes only what it suspends itself.
+            self.finish_switch();
         }
+        token
     }
 
     fn finish_switch(&self) {
