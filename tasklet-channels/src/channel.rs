@@ -29,7 +29,8 @@ pub type SharedChannel<T> = ChannelBy<T, Shared>;
 ///
 /// Clones refer to the same channel. A `Channel<T>` stays on its thread, so `T` can be anything; [`share`](Self::share) makes a
 /// handle that other threads may hold, with the same operations. While such a handle exists elsewhere, waiting in the channel is
-/// not a deadlock: the thread sleeps until somebody comes.
+/// not a deadlock: the thread sleeps until somebody comes. Who waits through a shared handle counts every other handle as one that
+/// may be elsewhere, so a thread that wants to be told of a deadlock waits through a local one.
 ///
 /// The calling tasklet parks; on a thread without a scheduler, the thread does.
 ///
@@ -68,14 +69,14 @@ impl<T> Waits for State<T> {
         self.queue.take_waiter(who, key)
     }
 
-    fn is_shared(&self, key: usize, handles: usize) -> bool {
-        // The waiter's own handle brings nobody.
-        handles > usize::from(self.queue.is_shared(key))
+    fn is_shared(&self, key: usize, shared: usize, local: usize) -> bool {
+        // A waiter's own handle brings nobody. Local handles are elsewhere for who came through a shared one: at least, they may be.
+        if self.queue.is_shared(key) { shared + local > 1 } else { shared > 0 }
     }
 
-    fn on_fewer_handles(&self, handles: usize) {
+    fn on_fewer_handles(&self, shared: usize) {
         // One may be the waiter's own.
-        if handles > 1 {
+        if shared > 1 {
             return;
         }
         let mut last: Option<&Arc<Home>> = None;

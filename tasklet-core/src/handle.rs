@@ -73,16 +73,18 @@ pub trait Waits {
     fn reason(&self, key: usize) -> ParkReason;
     /// See [`WaitSite::unlink`].
     fn unlink(&mut self, who: TaskletId, key: usize) -> Option<Parked>;
-    /// See [`WaitSite::is_shared`]; `handles` is the number of shared handles.
-    fn is_shared(&self, key: usize, handles: usize) -> bool;
-    /// A shared handle was dropped, and `handles` are left: who waits may be waiting for nobody now.
-    fn on_fewer_handles(&self, handles: usize);
+    /// See [`WaitSite::is_shared`]; `shared` and `local` are the numbers of handles.
+    fn is_shared(&self, key: usize, shared: usize, local: usize) -> bool;
+    /// A shared handle was dropped, or the last local one, and `shared` shared ones are left: who waits may be waiting for nobody now.
+    fn on_fewer_handles(&self, shared: usize);
 }
 
 struct Inner<T> {
     contended: AtomicBool,
     /// Shared handles alive.
     handles: AtomicUsize,
+    /// Local handles alive. Whoever waits through a shared handle may be on another thread than they are.
+    locals: AtomicUsize,
     mutex: Mutex<()>,
     borrowed: Cell<bool>,
     value: UnsafeCell<T>,
@@ -112,6 +114,7 @@ impl<T: Waits, S: Switch> Handle<T, Local<S>> {
         let inner = Inner {
             contended: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
+            locals: AtomicUsize::new(1),
             mutex: Mutex::new(()),
             borrowed: Cell::new(false),
             value: UnsafeCell::new(value),
@@ -134,6 +137,11 @@ impl<T: Waits, R: Reach> Handle<T, R> {
                 self.inner.contended.store(true, Ordering::Relaxed);
             }
             self.inner.handles.fetch_add(1, Ordering::Relaxed);
+        } else if self.inner.contended.load(Ordering::Relaxed) {
+            self.inner.locals.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // K1: no other thread counts here.
+            self.inner.locals.store(self.inner.locals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
         Handle { inner: self.inner.clone(), _reach: S::new() }
     }
@@ -198,9 +206,9 @@ impl<T: Waits> WaitSite for Inner<T> {
 
     fn is_shared(&self, key: usize) -> bool {
         // Acquire: pairs with the release in `Handle::drop`, so that the last message of a handle is seen before it is missed.
-        let handles = self.handles.load(Ordering::Acquire);
+        let (shared, local) = (self.handles.load(Ordering::Acquire), self.locals.load(Ordering::Acquire));
         // SAFETY: as in `reason`.
-        unsafe { self.lock() }.is_shared(key, handles)
+        unsafe { self.lock() }.is_shared(key, shared, local)
     }
 }
 
@@ -210,6 +218,15 @@ impl<T: Waits, R: Reach> Drop for Handle<T, R> {
             // Release: pairs with the acquire in `Inner::is_shared`.
             let left = self.inner.handles.fetch_sub(1, Ordering::Release) - 1;
             self.lock().on_fewer_handles(left);
+        } else if self.inner.contended.load(Ordering::Relaxed) {
+            // Release: as above.
+            if self.inner.locals.fetch_sub(1, Ordering::Release) == 1 {
+                let shared = self.shared_handles();
+                self.lock().on_fewer_handles(shared);
+            }
+        } else {
+            // K1: no other thread counts here.
+            self.inner.locals.store(self.inner.locals.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         }
     }
 }
@@ -252,8 +269,8 @@ mod tests {
         fn unlink(&mut self, _: TaskletId, _: usize) -> Option<Parked> {
             None
         }
-        fn is_shared(&self, _: usize, handles: usize) -> bool {
-            handles != 0
+        fn is_shared(&self, _: usize, shared: usize, _: usize) -> bool {
+            shared != 0
         }
         fn on_fewer_handles(&self, _: usize) {}
     }

@@ -108,7 +108,10 @@ impl Parked {
     /// For schedulers: the tasklet returns to a queue of its home.
     #[inline]
     pub fn into_record(self, token: &HomeToken) -> Arc<Record> {
-        self.record.local(token).wake.set(self.wake);
+        let fields = self.record.local(token);
+        fields.wake.set(self.wake);
+        // From now on it is queued, or paused if it is removed: its site does not hold it any more.
+        fields.clear_wait();
         self.record
     }
 }

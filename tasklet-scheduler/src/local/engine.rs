@@ -250,17 +250,19 @@ impl<B: Backend> Engine for Fibers<B> {
     }
 
     fn leak_occupied(&self) -> usize {
-        let mut leaked = 0;
+        let (mut kept, mut leaked) = (0, 0);
         self.fibers.borrow_mut().retain(|fiber| {
             // SAFETY: F1.
             let fiber = unsafe { fiber.as_ref() };
             let keep = fiber.head.tasklet.get().is_none();
-            if !keep {
+            if keep {
+                fiber.index.set(kept);
+                kept += 1;
+            } else {
                 leaked += 1;
                 // SAFETY: F3, nothing is resumed meanwhile. Dropping a suspended coroutine leaks its stack (B8); it is never resumed.
                 drop(unsafe { (*fiber.coroutine.get()).take() });
             }
-            fiber.index.set(fiber.index.get() - leaked + usize::from(!keep));
             keep
         });
         leaked

@@ -36,6 +36,7 @@ pub(super) struct Hooks {
     error: RefCell<Option<ErrorHandler>>,
     has_schedule: Cell<bool>,
     has_channel: Cell<bool>,
+    has_error: Cell<bool>,
     running: Cell<bool>,
 }
 
@@ -57,6 +58,7 @@ impl Hooks {
     }
 
     pub(super) fn set_error(&self, handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
+        self.has_error.set(handler.is_some());
         self.error.replace(handler)
     }
 
@@ -75,8 +77,9 @@ impl Hooks {
         self.has_channel.get()
     }
 
-    /// Calls a hook, unless one is being called. It is taken out meanwhile, so that it may replace itself.
-    fn call<H>(&self, slot: &RefCell<Option<H>>, f: impl FnOnce(&mut H)) {
+    /// Calls a hook, unless one is being called. It is taken out meanwhile, so that it may replace or remove itself; `has` tells
+    /// whether it shall be put back.
+    fn call<H>(&self, slot: &RefCell<Option<H>>, has: &Cell<bool>, f: impl FnOnce(&mut H)) {
         if self.running.replace(true) {
             return;
         }
@@ -84,29 +87,30 @@ impl Hooks {
         if let Some(mut hook) = hook {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut hook)));
             drop_quietly(result);
-            // Unless it was replaced by itself.
-            slot.borrow_mut().get_or_insert(hook);
+            if has.get() {
+                slot.borrow_mut().get_or_insert(hook);
+            }
         }
         self.running.set(false);
     }
 
     #[cold]
     pub(super) fn schedule(&self, switch: &Switch) {
-        self.call(&self.schedule, |hook| hook(switch));
-        self.has_schedule.set(self.schedule.borrow().is_some());
+        self.call(&self.schedule, &self.has_schedule, |hook| hook(switch));
     }
 
     #[cold]
     pub(super) fn channel(&self, event: &ChannelEvent) {
-        self.call(&self.channel, |hook| hook(event));
-        self.has_channel.set(self.channel.borrow().is_some());
+        self.call(&self.channel, &self.has_channel, |hook| hook(event));
     }
 
     /// Asks the error handler, if there is one. It may switch: it runs as part of the tasklet.
     pub(super) fn error(&self, id: TaskletId, payload: Payload) -> Result<(), Payload> {
         let Some(mut handler) = self.error.borrow_mut().take() else { return Err(payload) };
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(id, payload)));
-        self.error.borrow_mut().get_or_insert(handler);
+        if self.has_error.get() {
+            self.error.borrow_mut().get_or_insert(handler);
+        }
         result.unwrap_or_else(Err)
     }
 }

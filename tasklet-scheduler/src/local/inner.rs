@@ -199,7 +199,6 @@ impl Inner {
     /// wait there any more: it is paused.
     pub(super) fn pause(&self, record: &Record) {
         let record = self.ring.remove(record, &self.token);
-        self.local(&record).clear_wait();
         self.hold(record);
     }
 

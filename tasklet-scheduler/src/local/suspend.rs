@@ -75,8 +75,11 @@ impl<T> Drop for Resumer<T> {
         if let Slot::Value(value) = self.slot.replace(Slot::Abandoned) {
             self.slot.set(Slot::Value(value));
         }
-        // It is dead, or has not left the queue yet: then it finds the slot filled.
-        let _ = self.tasklet.insert();
+        // Whoever waits holds the slot. If nobody does, the tasklet is back already, or dead, and may wait for somebody else.
+        if Rc::strong_count(&self.slot) > 1 {
+            // If it has not left the queue yet, it finds the slot filled.
+            let _ = self.tasklet.insert();
+        }
     }
 }
 

@@ -1,0 +1,250 @@
+//! The end of a scheduler: everything that started is killed, everything else dropped, and nothing leaks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tasklet_channels::Channel;
+use tasklet_core::backend::{Backend, StackProvision};
+use tasklet_core::park::ParkError;
+use tasklet_core::unwind::is_tasklet_exit;
+use tasklet_scheduler::local::{self, Scheduler, Shutdown, TaskletStateError};
+
+use super::setup::{Setup, caught, caught_text, leave, receive};
+
+/// The report tells what was found.
+pub fn the_report_counts_killed_and_discarded<B: Backend>() {
+    let s = Setup::<B>::new();
+    let c = Channel::<i32>::new();
+    s.spawn_with("blocked", &c, |_, c| receive(&c));
+    s.spawn("left", |_| leave());
+    s.spawn("running", |_| drop(local::run()));
+    s.says("ended");
+    s.scheduler.schedule();
+    s.yields("yielding", 3);
+    s.scheduler.schedule();
+    s.says("queued");
+    let _paused = s.paused("paused", |_| {});
+    let _unbound = s.scheduler.tasklet().unbound();
+    let report = s.scheduler.shut_down();
+    assert_eq!(report, Shutdown { killed: 4, discarded: 2, refused: Vec::new() });
+    s.log.assert("ended yielding0");
+    assert_eq!(c.balance(), 0);
+}
+
+/// Nothing that tasklets own survives, whatever they were doing.
+pub fn nothing_leaks_when_a_scheduler_ends<B: Backend>() {
+    let witness = Rc::new(());
+    let s = Setup::<B>::new();
+    let c = Channel::<Rc<()>>::new();
+    let throwing = Channel::<i32>::new();
+    let held = (witness.clone(), c.clone());
+    s.spawn_with("receiving", &held, |_, (_witness, c)| receive(&c));
+    s.run();
+    let other = Channel::new();
+    s.spawn_with("sending", &(witness.clone(), other.clone()), |_, (witness, c)| drop(c.send(witness)));
+    s.spawn_with("throwing", &(witness.clone(), throwing), |_, (_witness, c)| drop(c.send_throw(Box::new("E"))));
+    s.spawn_with("left", &witness, |_, _witness| leave());
+    let unread = s.scheduler.spawn_joinable({
+        let result = witness.clone();
+        move || result
+    });
+    s.run();
+    let waiting = s.scheduler.spawn_joinable({
+        let result = witness.clone();
+        move || result
+    });
+    s.spawn_with("queued", &witness, |_, _witness| {});
+    let paused = s.paused("paused", {
+        let held = witness.clone();
+        move |_| drop(held)
+    });
+    let hooked = witness.clone();
+    s.scheduler.set_channel_hook(Some(Box::new(move |_| drop(hooked.clone()))));
+    drop(held);
+    drop(s);
+    drop((c, other, unread));
+    assert!(waiting.join().unwrap_err().is_killed());
+    assert!(!paused.is_alive());
+    assert_eq!(Rc::strong_count(&witness), 1);
+}
+
+/// What a dying tasklet spawns or resumes is taken down as well.
+pub fn what_is_spawned_while_dying_is_taken_down<B: Backend>() {
+    struct Spawns(Rc<()>);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let held = self.0.clone();
+            local::spawn(move || drop(held));
+        }
+    }
+    let witness = Rc::new(());
+    let s = Setup::<B>::new();
+    s.spawn_with("t", &witness, |_, witness| {
+        let _spawns = Spawns(witness);
+        leave();
+    });
+    s.run();
+    let report = s.scheduler.shut_down();
+    assert_eq!((report.killed, report.discarded), (1, 1));
+    assert_eq!(Rc::strong_count(&witness), 1);
+}
+
+/// R31, and the finalizer's ten attempts: who catches every kill is leaked, and reported.
+pub fn a_tasklet_that_catches_ten_kills_is_leaked<B: Backend>() {
+    let s = Setup::<B>::new();
+    let kills = Rc::new(Cell::new(0));
+    let refuses = s.spawn_with("refuses", &kills, |_, kills| {
+        loop {
+            if caught(local::schedule_remove).is_err_and(|payload| is_tasklet_exit(&payload)) {
+                kills.set(kills.get() + 1);
+            }
+        }
+    });
+    let gives_up = s.spawn("gives up", |log| {
+        for _ in 0..9 {
+            assert!(caught(local::schedule_remove).is_err());
+        }
+        log.log("caught nine");
+        leave();
+        log.log("unreachable");
+    });
+    s.run();
+    let report = s.scheduler.shut_down();
+    assert_eq!(report.refused, [refuses.id()]);
+    assert_eq!(report.killed, 1);
+    assert_eq!(kills.get(), 10);
+    assert!(!refuses.is_alive() && !gives_up.is_alive());
+    s.log.assert("caught nine");
+}
+
+/// R65, for handles on the same thread: the tasklets of a scheduler that is gone are dead.
+pub fn handles_outlive_their_scheduler<B: Backend>() {
+    let s = Setup::<B>::new();
+    let t = s.spawn("t", |_| leave());
+    s.run();
+    let main = s.scheduler.main();
+    drop(s);
+    for t in [t, main] {
+        assert!(!t.is_alive() && !t.is_current());
+        assert_eq!(t.scheduler_id(), None);
+        assert_eq!(t.kill(), Ok(()));
+        assert_eq!(t.throw("E"), Err(TaskletStateError::NoScheduler));
+        for refused in [t.insert(), t.remove(), t.run(), t.switch(), t.bind(|| {})] {
+            assert_eq!(refused, Err(TaskletStateError::NoScheduler));
+        }
+    }
+}
+
+/// A destructor that runs while its tasklet unwinds cannot switch; it is told, and keeps its value.
+pub fn a_destructor_that_unwinds_cannot_switch<B: Backend>() {
+    struct Sends(Channel<&'static str>, Channel<i32>, crate::Recorder);
+    impl Drop for Sends {
+        fn drop(&mut self) {
+            let error = self.0.send("value").unwrap_err();
+            self.2.log(format!("{:?} {}", error.park_error().unwrap(), error.into_inner()));
+            self.2.log(format!("{:?}", self.1.recv().unwrap_err().park_error().unwrap()));
+            assert_eq!(local::try_schedule(), Err(ParkError::Unwinding));
+            local::schedule();
+        }
+    }
+    let s = Setup::<B>::new();
+    let (nobody, waiting) = (Channel::new(), Channel::new());
+    s.spawn_with("R", &waiting, |_, c| receive(&c));
+    for target in [&nobody, &waiting] {
+        let t = s.spawn_with("t", &(target.clone(), Channel::new()), |log, (c, other)| {
+            let _sends = Sends(c, other, log);
+            leave();
+        });
+        s.run();
+        s.says("x");
+        t.kill().unwrap();
+        assert!(!t.is_alive());
+        s.run();
+        s.log.assert("Unwinding value Unwinding x");
+    }
+    assert_eq!((nobody.balance(), waiting.balance()), (0, -1));
+}
+
+/// A destructor that unwinds may still use what does not switch.
+pub fn a_destructor_that_unwinds_may_do_what_does_not_switch<B: Backend>() {
+    struct Works(Channel<i32>, crate::Recorder);
+    impl Drop for Works {
+        fn drop(&mut self) {
+            self.0.send(1).unwrap();
+            let log = self.1.clone();
+            local::spawn(move || log.log("spawned"));
+        }
+    }
+    let s = Setup::<B>::new();
+    let c = Channel::with_preference(tasklet_channels::Preference::Neither);
+    s.spawn_with("R", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
+    let t = s.spawn_with("t", &c, |log, c| {
+        let _works = Works(c, log);
+        leave();
+    });
+    s.run();
+    t.kill().unwrap();
+    s.run();
+    s.log.assert("got1 spawned");
+}
+
+/// Dropping a scheduler from its own tasklet panics, and leaks it: the tasklet, and its host, go on.
+pub fn dropping_a_scheduler_from_its_own_tasklet_panics<B: Backend>() {
+    // On a thread of its own: the leaked scheduler stays this thread's current one.
+    std::thread::spawn(|| {
+        let slot = Rc::new(RefCell::new(Some(Scheduler::<B>::new())));
+        let log = crate::Recorder::new();
+        let (inner, events) = (slot.clone(), log.clone());
+        slot.borrow().as_ref().unwrap().spawn(move || {
+            let scheduler = inner.take();
+            events.log(caught_text(|| drop(scheduler)));
+        });
+        let main = local::main();
+        local::run().unwrap();
+        log.assert("a local scheduler cannot be dropped by one of its own tasklets or hooks; it is leaked");
+        assert!(main.is_alive());
+    })
+    .join()
+    .unwrap();
+}
+
+/// The scheduler made last is the thread's current one; when it ends, the one before is again.
+pub fn an_ended_scheduler_gives_the_thread_back<B: Backend>() {
+    let first = Scheduler::<B>::new();
+    let second = Scheduler::<B>::new();
+    assert_eq!(local::main().scheduler_id(), Some(second.id()));
+    drop(second);
+    assert_eq!(local::main().scheduler_id(), Some(first.id()));
+    let third = Scheduler::<B>::new();
+    drop(first);
+    assert_eq!(local::main().scheduler_id(), Some(third.id()));
+    drop(third);
+    assert!(caught_text(local::main).contains("no local scheduler"));
+}
+
+/// Idle fibers are kept for reuse, and given back when asked.
+pub fn idle_fibers_are_reused_and_trimmed<B: Backend>() {
+    let s = Setup::<B>::new();
+    for _ in 0..3 {
+        (0..10).for_each(|_| drop(s.yields("t", 1)));
+        s.run();
+        s.log.take();
+        assert_eq!(s.scheduler.fibers(), (10, 10));
+    }
+    s.spawn("busy", |_| leave());
+    s.run();
+    s.scheduler.trim();
+    assert_eq!(s.scheduler.fibers(), (1, 0));
+    if B::STACKS == StackProvision::Ours {
+        assert_eq!(s.scheduler.stack_stats().live, 1);
+    }
+}
+
+/// No more idle fibers are kept than the host wants.
+pub fn idle_fibers_are_kept_up_to_a_limit<B: Backend>() {
+    let s = Setup::<B>::on(Scheduler::builder().max_idle_fibers(3).build());
+    (0..10).for_each(|_| drop(s.yields("t", 1)));
+    s.run();
+    assert_eq!(s.scheduler.fibers(), (3, 3));
+    assert_eq!(s.log.take().matches("t0").count(), 10);
+}
