@@ -148,15 +148,12 @@ impl World {
         }
     }
 
-    /// Moves a robot, unless a wall or another robot is there: then whoever is hit feels it.
+    /// Moves a robot, unless a wall or another robot is in its way: then it bumps into that.
     fn step(&mut self, name: char, step: i32) {
         let Some((place, robot)) = self.robots.get(&name) else { return };
         let target = place + step;
-        let hit = self.robots.iter().find(|(other, (place, _))| **other != name && *place == target);
-        if let Some((_, (_, other))) = hit {
-            other.post(ToRobot::Bump);
-        }
-        if hit.is_some() || !(0..WIDTH).contains(&target) {
+        let is_taken = self.robots.values().any(|(place, _)| *place == target);
+        if is_taken || !(0..WIDTH).contains(&target) {
             robot.post(ToRobot::Bump);
         } else if let Some((place, _)) = self.robots.get_mut(&name) {
             *place = target;

@@ -43,7 +43,10 @@ fn demonstration() -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
 
     for preference in [Preference::Receiver, Preference::Sender] {
-        writeln!(text, "preference {preference:?}: a row of three inverters, and a row that forks after the first one")?;
+        writeln!(
+            text,
+            "preference {preference:?}: a row of three inverters, and a row that forks after the first one"
+        )?;
         let circuit = Circuit::new(preference);
         let (row, fork) = (circuit.wire(), circuit.wire());
         let end = circuit.not(&circuit.not(&circuit.not(&row)));

@@ -192,9 +192,9 @@ impl Sorter {
             return;
         }
         // FNV-1a: the same on every run, and as good as any for spreading words over four counters.
-        let hash = word.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = word
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let index = (hash >> 32) as usize % self.counters.len();
         let batch = &mut self.batches[index];
         batch.extend_from_slice(word);
