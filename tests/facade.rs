@@ -130,9 +130,11 @@ fn errors_say_what_went_wrong() {
 
     let error = StackSize::new(1).unwrap_err();
     assert!(error.is_invalid_size(), "{error}");
+    let other = scheduler.spawn(|| {});
     let trap = local::switch_trap();
     assert_eq!(local::try_schedule(), Err(ParkError::SwitchTrapped));
     drop(trap);
+    assert!(other.is_alive());
 }
 
 #[test]
