@@ -38,7 +38,7 @@ pub mod channel {
 
     /// A channel handle that may go to other threads, if its values may. Made by [`share`](ChannelBy::share).
     pub type SharedChannel<T> = ChannelBy<T, Shared<crate::backend::Switch>>;
-    pub use tasklet_core::channel::ChannelEvent;
+    pub use tasklet_core::channel::{ChannelEvent, Direction};
 }
 
 /// Stacks: sizes, limits, guards, figures.

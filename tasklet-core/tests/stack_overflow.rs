@@ -116,7 +116,7 @@ fn an_overflow_names_tasklet_and_size_and_aborts() {
             assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
             let size = text.lines().find_map(|line| line.strip_prefix("size ")).unwrap();
             let expected = format!(
-                "tasklet 'digger' (id 7) overflowed its stack of {size} bytes; raise it with Builder::stack_size\n"
+                "tasklet 'digger' (id 7) overflowed its stack of {size} bytes; raise it with TaskletBuilder::stack_size\n"
             );
             assert!(text.contains(&expected), "{text}");
         }

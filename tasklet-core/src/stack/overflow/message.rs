@@ -15,7 +15,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// `tasklet 'name' (id 7) overflowed its stack of 131072 bytes; raise it with Builder::stack_size`, and a newline.
+    /// `tasklet 'name' (id 7) overflowed its stack of 131072 bytes; raise it with TaskletBuilder::stack_size`, and a newline.
     pub(super) fn overflow(tasklet: &RunningTasklet<'_>) -> Message {
         let mut message = Message { bytes: [0; CAPACITY], len: 0 };
         message.push(b"tasklet ");
@@ -28,7 +28,7 @@ impl Message {
         message.push_number(tasklet.id);
         message.push(b") overflowed its stack of ");
         message.push_number(tasklet.stack_size as u64);
-        message.push(b" bytes; raise it with Builder::stack_size\n");
+        message.push(b" bytes; raise it with TaskletBuilder::stack_size\n");
         message
     }
 
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn names_tasklet_size_and_remedy() {
         let expected =
-            "tasklet 'parser' (id 7) overflowed its stack of 131072 bytes; raise it with Builder::stack_size\n";
+            "tasklet 'parser' (id 7) overflowed its stack of 131072 bytes; raise it with TaskletBuilder::stack_size\n";
         assert_eq!(text(Some("parser"), 7, 131072), expected);
         assert!(text(None, 0, 8192).starts_with("tasklet (id 0) overflowed its stack of 8192 bytes"));
     }
@@ -90,6 +90,6 @@ mod tests {
     fn long_names_are_cut_between_characters_and_the_rest_is_kept() {
         let text = text(Some(&"ä".repeat(400)), u64::MAX, usize::MAX);
         assert!(text.contains("ä...' (id 18446744073709551615) overflowed its stack of 18446744073709551615 bytes"));
-        assert!(text.ends_with("Builder::stack_size\n"));
+        assert!(text.ends_with("TaskletBuilder::stack_size\n"));
     }
 }

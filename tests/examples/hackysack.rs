@@ -1,0 +1,99 @@
+//! `hackysack` at sizes that a debug build can play, and its refusals.
+
+use std::process::{Command, Stdio};
+
+use tasklet::backend::{self, Backend};
+
+use crate::program::{self, run, run_with_closed_output, stderr, stdout};
+
+/// The first number in the line that starts with `name`.
+#[track_caller]
+fn figure(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap_or_else(|_| panic!("no figure in '{line}'"))
+}
+
+#[test]
+fn plays_on_the_backend_of_this_build() {
+    let output = run("hackysack", ["10", "3"]);
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let backend = format!("backend  {}\n", backend::Default::NAME);
+    assert!(text.starts_with(&backend), "the example was built for another backend; build it again\n{text}");
+    assert_eq!((figure(&text, "players"), figure(&text, "kicks")), (10.0, 30.0));
+}
+
+#[test]
+fn thousands_wait_at_once() {
+    let output = run("hackysack", ["10000"]);
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(figure(&text, "kicks"), 1e6);
+    for name in ["create", "end"] {
+        assert!(figure(&text, name) < 60.0, "{text}");
+    }
+    if cfg!(target_os = "linux") {
+        // Two pages and page tables on the generator backend, one page elsewhere, and the tasklet itself.
+        let bytes = figure(&text, "memory");
+        assert!((1000.0..20_000.0).contains(&bytes), "{text}");
+    }
+}
+
+#[test]
+fn two_are_enough() {
+    let output = run("hackysack", ["2", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(figure(&stdout(&output), "kicks"), 2.0);
+}
+
+#[test]
+fn is_quiet_in_a_pipe() {
+    let output = run("hackysack", ["20000"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    let output = run_with_closed_output("hackysack", &["10", "1"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+fn shows_progress_on_a_terminal() {
+    // `script` runs its command on a terminal.
+    let command = format!("{} 20000 2", program::path("hackysack").display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    let Ok(output) = script.output() else {
+        eprintln!("not tested: there is no `script` to make a terminal with");
+        return;
+    };
+    let text = stdout(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("players") && text.contains("/20,000"), "{text}");
+}
+
+#[test]
+fn a_crowd_beyond_the_backends_stacks_is_refused_by_name_of_the_limit() {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let mappings: usize = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(65530);
+    if backend::Default::NAME != "generator" || mappings >= 200_000 {
+        // Each stack is one of ours, or there is room for those of the backend.
+        return;
+    }
+    let output = run("hackysack", ["100000"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(output.stdout.is_empty());
+    assert!(text.starts_with("hackysack: could not have 100000 tasklets waiting at once: "), "{text}");
+    assert!(text.contains(&format!("vm.max_map_count is {mappings}")), "{text}");
+    assert!(!text.contains("panicked") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn explains_what_it_cannot_read() {
+    for arguments in
+        [&[][..], &["many"], &["0"], &["1"], &["-5"], &["1e6"], &["10", "0"], &["10", "2", "3"], &["100000001"]]
+    {
+        let output = run("hackysack", arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        assert!(stderr(&output).contains("usage: hackysack PLAYERS [ROUNDS]"), "{}", stderr(&output));
+    }
+}

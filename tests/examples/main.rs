@@ -1,0 +1,8 @@
+//! Each example, run as a user runs it: what it prints, how it fails, and that it is quiet in a pipe.
+
+#![forbid(unsafe_code)]
+
+mod hackysack;
+mod output;
+mod program;
+mod word_count;

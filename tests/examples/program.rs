@@ -1,0 +1,55 @@
+//! Finding and running the examples' executables.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// Where cargo has put an example: beside the tests, for which `cargo test` builds it too.
+pub(crate) fn path(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path =
+        test.ancestors().nth(2).unwrap().join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test --test examples` builds no examples, `cargo build --examples` with the same features does",
+        path.display()
+    );
+    path
+}
+
+pub(crate) fn command(name: &str) -> Command {
+    let mut command = Command::new(path(name));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+pub(crate) fn run(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    command(name).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs with `input` on the standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// Runs with an output that nobody reads.
+pub(crate) fn run_with_closed_output(name: &str, arguments: &[&str]) -> Output {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command(name).args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
