@@ -91,8 +91,10 @@ fn names_lead_to_working_types() {
     });
     assert!(matches!(scheduler.run_for(Duration::from_millis(3)), Ok(RunOutcome::Budget)));
     // Alone, the napper would switch to nobody.
-    let other = scheduler.spawn(|| loop {
-        local::schedule();
+    let other = scheduler.spawn(|| {
+        loop {
+            local::schedule();
+        }
     });
     let options = RunOptions::new().total(Budget::Switches(5));
     assert!(matches!(scheduler.run_with(options), Ok(RunOutcome::Budget)));
