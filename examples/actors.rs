@@ -73,8 +73,7 @@ fn simulate() -> Result<String, RunError> {
         scheduler.run()?;
     }
     drop(scheduler);
-    let text = log.borrow().clone();
-    Ok(text)
+    Ok(log.take())
 }
 
 /// Messages for one actor: any number may lie in it. Clones are the same mailbox.

@@ -173,8 +173,7 @@ fn factory() -> String {
     // Everybody goes home from where they wait: with the scheduler, what has started is unwound.
     let killed = scheduler.shut_down().killed;
     factory.say("", &format!("{killed} go home"));
-    let text = factory.log.borrow().clone();
-    text
+    factory.log.take()
 }
 
 fn worker(

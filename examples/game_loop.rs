@@ -106,8 +106,7 @@ fn play() -> Result<String, RunError> {
 
     let killed = scheduler.shut_down().killed;
     game.say(&format!("host: the game is over for {killed} scripts"));
-    let text = game.log.borrow().clone();
-    Ok(text)
+    Ok(game.log.take())
 }
 
 /// Loads ten assets with two loaders, a few milliseconds in each frame.

@@ -50,6 +50,9 @@ const BATCH: usize = 8 << 10;
 
 type Table = HashMap<Box<[u8]>, u64>;
 
+/// A table in the order in which it is printed.
+type Sorted = Vec<(Box<[u8]>, u64)>;
+
 fn main() -> ExitCode {
     let files: Vec<OsString> = std::env::args_os().skip(1).collect();
     let is_option = |file: &&OsString| file.as_encoded_bytes().starts_with(b"-") && *file != "-";
@@ -96,7 +99,7 @@ fn print(words: &[(Box<[u8]>, u64)]) -> io::Result<()> {
 }
 
 /// Sets up the pipeline and waits for what comes out of it. `complete` is unset if a file could not be read.
-fn count(files: Vec<OsString>, complete: Rc<Cell<bool>>) -> Result<Vec<(Box<[u8]>, u64)>, Box<dyn std::error::Error>> {
+fn count(files: Vec<OsString>, complete: Rc<Cell<bool>>) -> Result<Sorted, Box<dyn std::error::Error>> {
     let scheduler = local::Scheduler::new();
     let batches: Vec<Channel<Vec<u8>>> = (0..COUNTERS).map(|_| Channel::new()).collect();
     let tables = Channel::new();
@@ -225,7 +228,7 @@ fn tally(batches: &Channel<Vec<u8>>) -> Table {
     table
 }
 
-fn merge(tables: &Channel<Table>) -> Vec<(Box<[u8]>, u64)> {
+fn merge(tables: &Channel<Table>) -> Sorted {
     // Each word is in one table only.
     let mut words: Vec<_> = tables.iter().flatten().collect();
     words.sort_unstable_by(|(left, many), (right, few)| few.cmp(many).then_with(|| left.cmp(right)));

@@ -179,7 +179,7 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
 /// Makes a file unreadable. Returns false for a user, such as root, to whom that means nothing.
 fn hide(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o000)).unwrap();
     fs::read(file).is_err()
 }
 
