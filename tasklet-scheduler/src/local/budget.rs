@@ -12,7 +12,7 @@ use tasklet_core::clock::Clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Budget {
-    /// So many switches to a tasklet. Only for a whole run: a slice begins anew at every switch.
+    /// So many turns: switches to a tasklet, and yields of one that is alone in the queue. Only for a whole run: a slice begins anew at every switch.
     Switches(u64),
     /// More than so many ticks, as counted by [`tick`](super::tick) and [`checkpoint`](super::checkpoint).
     Ticks(u64),
@@ -109,6 +109,14 @@ impl Meter {
     fn on_limited_switch(&self, clock: &dyn Clock) {
         if self.limit.get().is_some_and(|limit| limit.per_slice) {
             self.restart(clock);
+        }
+    }
+
+    /// A tasklet has yielded to itself, being alone: a turn without a switch.
+    #[cold]
+    pub(super) fn on_empty_yield(&self) {
+        if let Some(limit @ Limit { budget: Budget::Switches(_), .. }) = self.limit.get() {
+            self.limit.set(Some(Limit { mark: limit.mark.saturating_sub(1), ..limit }));
         }
     }
 

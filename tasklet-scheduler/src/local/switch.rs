@@ -107,6 +107,9 @@ impl Inner {
         self.poll();
         let record = self.current();
         let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
+        if self.ring.len() == 1 && self.meter.is_limited() {
+            self.meter.on_empty_yield();
+        }
         if next != NonNull::from(record)
             && let Err(error) = self.may_switch()
         {

@@ -323,6 +323,17 @@ pub fn a_budget_of_switches_ends_between_tasklets<B: Backend>() {
     s.log.assert("");
 }
 
+/// A tasklet that is alone and yields uses a budget of turns up all the same.
+pub fn a_lone_tasklet_that_yields_uses_its_turns_up<B: Backend>() {
+    let s = Setup::<B>::new();
+    s.yields("a", 9);
+    let options = RunOptions::new().total(Budget::Switches(3));
+    assert!(matches!(run_with(&s, options), RunOutcome::Budget));
+    s.log.assert("a0 a1 a2");
+    assert!(matches!(run_with(&s, options), RunOutcome::Budget));
+    s.log.assert("a3 a4 a5");
+}
+
 /// A budget of time is measured by the scheduler's clock and ends between tasklets.
 pub fn a_frame_ends_when_its_time_is_up<B: Backend>() {
     let clock = Rc::new(VirtualClock::default());

@@ -121,6 +121,7 @@ macro_rules! semantics_suite {
             budgets: an_atomic_block_puts_an_interruption_off;
             budgets: a_switch_trap_puts_an_interruption_off;
             budgets: a_budget_of_switches_ends_between_tasklets;
+            budgets: a_lone_tasklet_that_yields_uses_its_turns_up;
             budgets: a_frame_ends_when_its_time_is_up;
             budgets: a_hard_budget_of_time_interrupts_at_a_checkpoint;
             budgets: a_budget_of_nothing_is_refused;
