@@ -140,21 +140,23 @@ pub fn a_finished_tasklet_can_be_bound_again<B: Backend>() {
 pub fn a_killed_tasklet_can_be_bound_again<B: Backend>() {
     let s = Setup::<B>::new();
     let c = channel::<B, i32>();
-    let t = s.spawn_with("t", &c, |_, c| {
-        local::current().set_block_trap(false);
-        receive(&c);
+    let t = s.spawn("t", |_| {
+        local::current().set_block_trap(true);
+        leave();
     });
     s.run();
     t.kill().unwrap();
-    let log = s.log.clone();
+    assert!(!t.block_trap());
+    let (log, channel) = (s.log.clone(), c.clone());
     t.bind(move || {
         local::schedule();
-        log.log("again");
+        log.log(format!("got{}", channel.recv().unwrap()));
     })
     .unwrap();
     t.run().unwrap();
     s.run();
-    s.log.assert("again");
+    c.send(1).unwrap();
+    s.log.assert("got1");
 }
 
 /// J2: binding what has not started replaces its closure, which is dropped.

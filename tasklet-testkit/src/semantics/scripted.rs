@@ -33,10 +33,11 @@ impl Driver for Scripted {
     fn wait(&self, timeout: Option<Duration>) {
         self.waits.set(self.waits.get() + 1);
         let action = self.actions.borrow_mut().pop();
-        match action {
-            Some(action) => action(),
-            None => self.driver.wait(timeout),
+        if let Some(action) = action {
+            action();
         }
+        // What was done has notified the driver, or this sleeps for ever.
+        self.driver.wait(timeout);
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
