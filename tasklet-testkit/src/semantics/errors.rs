@@ -261,3 +261,21 @@ pub fn a_handler_that_removes_itself_stays_removed<B: Backend>() {
     fails(&s, "b");
     assert_eq!(s.run_to_error(), "b");
 }
+
+/// While the handler has given way, it handles nobody else's error.
+pub fn a_handler_that_has_given_way_is_not_asked_again<B: Backend>() {
+    let s = Setup::<B>::new();
+    let log = s.log.clone();
+    s.scheduler.set_error_handler(Some(Box::new(move |_, payload| {
+        log.log(format!("H{}", message(&payload)));
+        local::schedule();
+        Ok(())
+    })));
+    fails(&s, "a");
+    fails(&s, "b");
+    assert_eq!(s.run_to_error(), "b");
+    s.run();
+    fails(&s, "c");
+    s.run();
+    s.log.assert("a Ha b c Hc");
+}

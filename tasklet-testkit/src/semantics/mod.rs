@@ -164,6 +164,7 @@ macro_rules! semantics_suite {
             errors: a_tasklet_may_exit_by_raising_the_exit;
             errors: an_error_unwinds_before_it_is_reported;
             errors: a_handler_that_removes_itself_stays_removed;
+            errors: a_handler_that_has_given_way_is_not_asked_again;
             throw: a_thrown_error_arrives_at_the_receive_at_once;
             throw: an_error_thrown_later_arrives_when_the_turn_comes;
             throw: an_error_thrown_at_a_new_tasklet_replaces_its_run;
@@ -240,6 +241,9 @@ macro_rules! semantics_suite {
             shutdown: an_ended_scheduler_gives_the_thread_back;
             shutdown: idle_fibers_are_reused_and_trimmed;
             shutdown: idle_fibers_are_kept_up_to_a_limit;
+            shutdown: requests_of_other_threads_are_dropped_with_the_scheduler;
+            shutdown: dropping_a_scheduler_from_its_own_hook_panics;
+            shutdown: guards_and_resumers_may_outlive_their_scheduler;
             schedulers: a_scheduler_runs_inside_a_tasklet_of_another;
             schedulers: errors_of_an_inner_scheduler_go_to_its_own_run;
             schedulers: an_outer_scheduler_cannot_be_driven_from_an_inner_one;
@@ -263,6 +267,9 @@ macro_rules! semantics_suite {
             threads: a_close_elsewhere_wakes_the_waiting;
             threads: values_of_one_thread_arrive_in_order;
             threads: a_kill_that_races_with_a_remote_send_loses_no_value;
+            threads: an_inner_run_may_wait_for_other_threads;
+            threads: the_end_of_a_scheduler_takes_its_waiters_out_of_shared_channels;
+            threads: a_value_served_to_an_ending_scheduler_is_dropped;
             remote: a_remote_run_comes_first_on_an_idle_owner;
             remote: a_remote_run_comes_next_on_a_busy_owner;
             remote: run_counts_of_threads_are_independent;

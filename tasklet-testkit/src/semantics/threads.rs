@@ -256,3 +256,47 @@ pub fn a_kill_that_races_with_a_remote_send_loses_no_value<B: Backend>() {
         assert_eq!(Arc::strong_count(&value), 1);
     }
 }
+
+/// R42, R45: an inner run that waits for other threads keeps the outer one waiting.
+pub fn an_inner_run_may_wait_for_other_threads<B: Backend>() {
+    let (s, driver) = scripted::<B>();
+    let c = Channel::<i32>::new();
+    let shared = c.share();
+    s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
+    s.spawn("R", |log| {
+        local::run_with(RunOptions::new().block_thread()).unwrap();
+        log.log("R");
+    });
+    driver.then(move || elsewhere(move || shared.send(1).unwrap()));
+    s.run();
+    s.log.assert("got1 R");
+}
+
+/// R51: a partner that waits elsewhere is killed there when its scheduler ends; the channel forgets it.
+pub fn the_end_of_a_scheduler_takes_its_waiters_out_of_shared_channels<B: Backend>() {
+    let _s = Setup::<B>::new();
+    let c = Channel::<i32>::new();
+    let shared = c.share();
+    elsewhere(|| {
+        let s = Setup::<B>::new();
+        s.spawn_with("t", &shared, |_, shared| receive(&shared));
+        s.run();
+        assert_eq!(shared.balance(), -1);
+    });
+    assert_eq!(c.balance(), 0);
+    assert!(c.try_send(1).unwrap_err().is_would_block());
+}
+
+/// A value served to a thread that ends before it looks is dropped, not leaked.
+pub fn a_value_served_to_an_ending_scheduler_is_dropped<B: Backend>() {
+    let c = Channel::<Arc<()>>::new();
+    let value = Arc::new(());
+    let s = Setup::<B>::new();
+    s.spawn_with("t", &c, |_, c| receive(&c));
+    s.run();
+    let shared = c.share();
+    elsewhere(|| shared.send(value.clone()).unwrap());
+    assert_eq!(Arc::strong_count(&value), 2);
+    drop(s);
+    assert_eq!(Arc::strong_count(&value), 1);
+}
