@@ -107,7 +107,7 @@ pub fn killing_the_last_waiter_makes_a_closing_channel_closed<B: Backend>() {
     }
 }
 
-/// C6: issue 78 of Stackless.
+/// C6: an iteration whose sender has ended without closing.
 pub fn iterating_main_is_told_when_the_last_sender_has_ended<B: Backend>() {
     let s = Setup::<B>::new();
     let c = channel::<B, _>();
