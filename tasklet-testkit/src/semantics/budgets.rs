@@ -4,15 +4,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::VirtualClock;
 use tasklet_scheduler::local::{self, Budget, RunError, RunOptions, RunOutcome, Scheduler, State, Tasklet};
 
-use super::setup::{Setup, receive};
+use super::setup::{Setup, channel, fail, text};
 
 const HARD_100: RunOptions = RunOptions::new().slice(Budget::Ticks(100)).hard();
-const SOFT_100: RunOptions = RunOptions::new().slice(Budget::Ticks(100));
+pub(super) const SOFT_100: RunOptions = RunOptions::new().slice(Budget::Ticks(100));
 
 /// A queued tasklet that computes without yielding, then logs.
 fn computes<B: Backend>(s: &Setup<B>, name: &'static str, ticks: u64) -> Tasklet {
@@ -23,7 +22,7 @@ fn computes<B: Backend>(s: &Setup<B>, name: &'static str, ticks: u64) -> Tasklet
 }
 
 /// A queued tasklet that computes and yields, in turns.
-fn computes_and_yields<B: Backend>(s: &Setup<B>, name: &'static str, ticks: u64, rounds: usize) -> Tasklet {
+pub(super) fn computes_and_yields<B: Backend>(s: &Setup<B>, name: &'static str, ticks: u64, rounds: usize) -> Tasklet {
     s.spawn(name, move |log| {
         for i in 0..rounds {
             local::tick(ticks);
@@ -33,7 +32,7 @@ fn computes_and_yields<B: Backend>(s: &Setup<B>, name: &'static str, ticks: u64,
     })
 }
 
-fn run_with<B: Backend>(s: &Setup<B>, options: RunOptions) -> RunOutcome {
+pub(super) fn run_with<B: Backend>(s: &Setup<B>, options: RunOptions) -> RunOutcome {
     s.scheduler.run_with(options).unwrap()
 }
 
@@ -61,7 +60,7 @@ pub fn a_tasklet_interrupted_in_its_middle_is_handed_out_paused<B: Backend>() {
     assert!(!t.is_alive());
 }
 
-/// F2 (model), R47.
+/// F2 (model), R46, R47.
 pub fn slices_give_every_computing_tasklet_its_turn<B: Backend>() {
     let s = Setup::<B>::new();
     let _ = ["a", "b", "c"].map(|name| computes(&s, name, 250));
@@ -75,67 +74,6 @@ pub fn slices_give_every_computing_tasklet_its_turn<B: Backend>() {
         }
     }
     s.log.assert("a b c a b c a done b done c done");
-}
-
-/// R48.
-pub fn a_soft_budget_returns_between_tasklets_and_keeps_the_queue<B: Backend>() {
-    let s = Setup::<B>::new();
-    let _ = ["a", "b"].map(|name| computes_and_yields(&s, name, 250, 2));
-    for (event, queue) in [("a0", "main b a"), ("b0", "main a b"), ("a1", "main b a"), ("b1", "main a b")] {
-        assert!(matches!(run_with(&s, SOFT_100), RunOutcome::Budget));
-        s.log.assert(event);
-        assert_eq!(s.queue(), queue);
-    }
-    assert!(matches!(run_with(&s, SOFT_100), RunOutcome::Idle));
-    s.log.assert("");
-}
-
-/// R48: a rendezvous directed at a partner hands the interrupt on.
-pub fn a_soft_interrupt_does_not_split_a_rendezvous<B: Backend>() {
-    let s = Setup::<B>::new();
-    let c = Channel::new();
-    s.spawn_with("R", &c, |log, c| {
-        c.recv().unwrap();
-        log.log("R");
-    });
-    s.run();
-    s.spawn_with("S", &c, |log, c| {
-        local::tick(250);
-        log.log("S0");
-        c.send(()).unwrap();
-        log.log("S1");
-    });
-    assert!(matches!(run_with(&s, SOFT_100), RunOutcome::Budget));
-    s.log.assert("S0 R");
-    assert_eq!(s.queue(), "main S");
-    s.run();
-    s.log.assert("S1");
-}
-
-/// R48: blocking, leaving the queue and ending are moments to return, too.
-pub fn a_soft_interrupt_comes_when_the_tasklet_blocks_or_ends<B: Backend>() {
-    let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
-    s.spawn_with("blocks", &c, |log, c| {
-        local::tick(250);
-        log.log("blocks");
-        receive(&c);
-    });
-    s.spawn("leaves", |log| {
-        local::tick(250);
-        log.log("leaves");
-        local::schedule_remove().unwrap();
-    });
-    s.spawn("ends", |log| {
-        local::tick(250);
-        log.log("ends");
-    });
-    s.says("x");
-    for (event, queue) in [("blocks", "main leaves ends x"), ("leaves", "main ends x"), ("ends", "main x")] {
-        assert!(matches!(run_with(&s, SOFT_100), RunOutcome::Budget));
-        s.log.assert(event);
-        assert_eq!(s.queue(), queue);
-    }
 }
 
 /// F4 (model), R49.
@@ -213,7 +151,7 @@ pub fn a_spent_budget_wakes_the_tasklet_that_set_it_not_main<B: Backend>() {
 pub fn a_server_and_three_clients_survive_any_interruption<B: Backend>() {
     for (budget, hard) in [(3, true), (7, true), (3, false), (7, false)] {
         let s = Setup::<B>::new();
-        let c = Channel::new();
+        let c = channel::<B, _>();
         let handled = Rc::new(Cell::new(0));
         let server = s.spawn_with("server", &(c.clone(), handled.clone()), |_, (c, handled)| {
             loop {
@@ -384,4 +322,30 @@ pub fn a_budget_of_nothing_is_refused<B: Backend>() {
     }
     s.log.assert("");
     assert_eq!(s.queue(), "main x");
+}
+
+/// A budget ends with the tasklet that set it, if that is killed.
+pub fn a_budget_ends_when_its_owner_is_killed<B: Backend>() {
+    let s = Setup::<B>::new();
+    let owner = s.spawn("owner", |_| drop(local::run_with(HARD_100)));
+    s.scheduler.schedule();
+    owner.kill().unwrap();
+    computes(&s, "t", 1000);
+    s.run();
+    s.log.assert("t done");
+}
+
+/// An error ends a budgeted run as any other, and the budget with it.
+pub fn an_error_ends_a_budgeted_run<B: Backend>() {
+    for options in [HARD_100, SOFT_100] {
+        let s = Setup::<B>::new();
+        s.spawn("E", |_| {
+            local::tick(90);
+            fail("E")
+        });
+        computes(&s, "t", 1000);
+        assert_eq!(text(s.scheduler.run_with(options)), "E");
+        s.run();
+        s.log.assert("t done");
+    }
 }

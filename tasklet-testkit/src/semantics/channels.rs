@@ -2,17 +2,16 @@
 
 use std::rc::Rc;
 
-use tasklet_channels::{Channel, Preference, SendError};
+use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
-use tasklet_core::park::{Direction, ParkError};
 use tasklet_scheduler::local::{self, State};
 
-use super::setup::{Setup, caught, fail, receive};
+use super::setup::{Chan, Setup, caught, channel, fail, preferring, receive};
 
 /// A1 testBlockingSend.
 pub fn send_without_a_receiver_blocks<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |_, c| c.send(1).unwrap());
 
     t.run().unwrap();
@@ -24,7 +23,7 @@ pub fn send_without_a_receiver_blocks<B: Backend>() {
 /// A2 testBlockingReceive.
 pub fn receive_without_a_sender_blocks<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
 
     t.run().unwrap();
@@ -36,7 +35,7 @@ pub fn receive_without_a_sender_blocks<B: Backend>() {
 /// A3 testNonBlockingSend.
 pub fn send_to_waiting_receiver_runs_receiver_first<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
     t.run().unwrap();
 
@@ -52,7 +51,7 @@ pub fn send_to_waiting_receiver_runs_receiver_first<B: Backend>() {
 /// R16 for a receive: the other half of A3.
 pub fn receive_from_waiting_sender_goes_on_and_appends_the_sender<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         c.send(1).unwrap();
         log.log("sent");
@@ -84,9 +83,9 @@ pub fn waiting_senders_are_served_oldest_first<B: Backend>() {
     s.log.assert("s1 X got1 s2 got2 s3 got3");
 }
 
-fn three_senders_and_a_bystander<B: Backend>(preference: Preference) -> (Setup<B>, Channel<i32>) {
+fn three_senders_and_a_bystander<B: Backend>(preference: Preference) -> (Setup<B>, Chan<B, i32>) {
     let s = Setup::<B>::new();
-    let c = Channel::with_preference(preference);
+    let c = preferring::<B, _>(preference);
     for i in 1..=3 {
         s.spawn_with(&format!("S{i}"), &c, move |log, c| {
             c.send(i).unwrap();
@@ -105,7 +104,7 @@ fn three_senders_and_a_bystander<B: Backend>(preference: Preference) -> (Setup<B
 /// R17: receivers queue up in the order of blocking, too.
 pub fn waiting_receivers_are_served_oldest_first<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &c, move |log, c| log.log(format!("{name}{}", c.recv().unwrap())));
     }
@@ -114,10 +113,10 @@ pub fn waiting_receivers_are_served_oldest_first<B: Backend>() {
     s.log.assert("a1 b2 c3");
 }
 
-/// A7 testAttr_balance.
+/// A7 testAttr_balance; R18.
 pub fn balance_counts_waiters_and_follows_kills<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let senders = [1, 2].map(|i| s.spawn_with("sender", &c, move |_, c| c.send(i).unwrap()));
     s.run();
     assert_eq!(c.balance(), 2);
@@ -138,7 +137,7 @@ pub fn balance_counts_waiters_and_follows_kills<B: Backend>() {
 /// A8 testAttr_queue, and (model).
 pub fn waiters_are_listed_oldest_first_without_the_killed<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     assert_eq!(c.waiters(), []);
     let [a, b, d] = ["a", "b", "c"].map(|name| s.spawn_with(name, &c, |_, c| receive(&c)));
     s.run();
@@ -150,12 +149,12 @@ pub fn waiters_are_listed_oldest_first_without_the_killed<B: Backend>() {
 
 /// A9 testAttr_preference.
 pub fn preference_is_the_receiver_unless_set<B: Backend>() {
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     assert_eq!(c.preference(), Preference::Receiver);
     for preference in [Preference::Sender, Preference::Neither, Preference::Receiver] {
         c.set_preference(preference);
         assert_eq!(c.preference(), preference);
-        assert_eq!(Channel::<i32>::with_preference(preference).preference(), preference);
+        assert_eq!(preferring::<B, i32>(preference).preference(), preference);
     }
     assert!(!c.schedule_all());
     c.set_schedule_all(true);
@@ -168,7 +167,7 @@ struct ValueError(i32, i32, i32);
 /// A10 testSendException, testSendThrow.
 pub fn what_is_sent_to_be_raised_is_raised_in_the_receiver<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     s.spawn_with("t", &c, |_, c| c.send_throw(Box::new(ValueError(1, 2, 3))).unwrap());
     let payload = caught(|| c.recv()).unwrap_err();
     assert_eq!(payload.downcast_ref(), Some(&ValueError(1, 2, 3)));
@@ -184,7 +183,7 @@ pub fn what_is_sent_to_be_raised_is_raised_in_the_receiver<B: Backend>() {
 /// R20: an error that is sent has the order of a value that is sent.
 pub fn sending_an_error_orders_like_sending_a_value<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     s.spawn_with("R", &c, |log, c| {
         log.log("R0");
         assert!(caught(|| c.recv()).is_err());
@@ -203,7 +202,7 @@ pub fn sending_an_error_orders_like_sending_a_value<B: Backend>() {
 /// A12 (model).
 pub fn many_senders_interleave_by_turns<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &c, move |log, c| {
             c.send_all((0..2).map(|i| format!("{name}{i}"))).unwrap();
@@ -215,87 +214,13 @@ pub fn many_senders_interleave_by_turns<B: Backend>() {
     s.log.assert("a0 b0 c0 a1 b1 c1 a end b end c end");
 }
 
-/// Operations that do not wait say so, keep the value, and serve whoever waits.
-pub fn try_operations_never_wait<B: Backend>() {
-    let s = Setup::<B>::new();
-    let c = Channel::new();
-    let error = c.try_send("v").unwrap_err();
-    assert!(error.is_would_block());
-    assert_eq!(error.into_inner(), "v");
-    assert!(c.try_recv().unwrap_err().is_would_block());
-
-    s.spawn_with("t", &c, |_, c| c.send("w").unwrap());
-    s.run();
-    assert_eq!(c.try_recv(), Ok("w"));
-    s.spawn_with("t", &c, |log, c| log.log(c.recv().unwrap()));
-    s.run();
-    c.try_send("x").unwrap();
-    s.log.assert("x");
-}
-
-/// The value that could not be sent is in the error, whatever the cause.
-pub fn a_value_that_could_not_be_sent_comes_back<B: Backend>() {
-    fn returned(result: Result<(), SendError<Rc<str>>>, value: &Rc<str>) -> SendError<Rc<str>> {
-        let error = result.unwrap_err();
-        assert!(Rc::ptr_eq(&error.clone().into_inner(), value));
-        error
-    }
-    let s = Setup::<B>::new();
-    let c = Channel::<Rc<str>>::new();
-    let value: Rc<str> = "value".into();
-
-    assert_eq!(returned(c.send(value.clone()), &value).park_error(), Some(ParkError::Deadlock));
-    s.says("x");
-    let deserted = returned(c.send(value.clone()), &value).park_error();
-    assert_eq!(deserted, Some(ParkError::MainDeserted(Direction::Send)));
-    {
-        let _trap = local::block_trap();
-        assert_eq!(returned(c.send(value.clone()), &value).park_error(), Some(ParkError::BlockTrapped));
-    }
-    {
-        s.says("y");
-        let _trap = local::switch_trap();
-        assert_eq!(returned(c.send(value.clone()), &value).park_error(), Some(ParkError::SwitchTrapped));
-    }
-    let sent = value.clone();
-    s.spawn_with("closed", &c, move |log, c| {
-        assert!(returned(c.send(sent.clone()), &sent).is_closed());
-        log.log("closed");
-    });
-    s.run();
-    c.close();
-    s.run();
-    assert!(returned(c.send(value.clone()), &value).is_closed());
-    assert!(returned(c.try_send(value.clone()), &value).is_closed());
-    c.reopen();
-    assert!(returned(c.try_send(value.clone()), &value).is_would_block());
-    s.log.assert("x y closed");
-
-    drop((s, c));
-    assert_eq!(Rc::strong_count(&value), 1);
-}
-
-/// `send_all` says how far it came, and gives the value back that did not go.
-pub fn send_all_stops_at_the_first_failure<B: Backend>() {
-    let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
-    s.spawn_with("R", &c, |log, c| (0..2).for_each(|_| log.log(c.recv().unwrap().to_string())));
-    s.run();
-    let _trap = local::block_trap();
-    let failed = c.send_all(0..4).unwrap_err();
-    assert_eq!(failed.sent, 2);
-    assert_eq!(failed.error.park_error(), Some(ParkError::BlockTrapped));
-    assert_eq!(failed.error.into_inner(), 2);
-    s.log.assert("0 1");
-}
-
-/// J6 testTemporaryChannel.
+/// J6 testTemporaryChannel; R23.
 pub fn a_tasklet_blocked_on_a_channel_nobody_else_holds_is_cleaned_up<B: Backend>() {
     let s = Setup::<B>::new();
     let witness = Rc::new(());
     let t = s.spawn_with("t", &witness, |_, witness| {
         let _witness = witness;
-        receive(&Channel::<i32>::new());
+        receive(&channel::<B, i32>());
     });
     s.run();
     assert!(t.is_blocked());
@@ -307,30 +232,49 @@ pub fn a_tasklet_blocked_on_a_channel_nobody_else_holds_is_cleaned_up<B: Backend
 /// A clone is the same channel; another channel is not.
 pub fn clones_of_a_channel_are_one_channel<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let clone = c.clone();
-    assert!(c.same_channel(&clone) && !c.same_channel(&Channel::new()));
+    assert!(c.same_channel(&clone) && !c.same_channel(&channel::<B, _>()));
     assert_eq!(c.id(), clone.id());
     s.spawn_with("t", &clone, |_, c| c.send(7).unwrap());
     assert_eq!(c.recv(), Ok(7));
 }
 
-/// A message dropped in a queue is dropped once, and its destructor may use the channel.
-pub fn a_killed_senders_message_is_dropped_once<B: Backend>() {
-    struct Probe(Channel<Option<Probe>>, Rc<std::cell::Cell<u32>>);
-    impl Drop for Probe {
-        fn drop(&mut self) {
-            self.1.set(self.1.get() + 1);
-            assert_eq!(self.0.balance(), 0);
-        }
-    }
+/// A tasklet that was served and is taken out of the queue before it goes on is paused, not blocked.
+pub fn a_served_tasklet_that_is_removed_is_paused<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<Option<Probe>>::new();
-    let dropped = Rc::new(std::cell::Cell::new(0));
-    let probe = Probe(c.clone(), dropped.clone());
-    let t = s.spawn_with("t", &c, move |_, c| drop(c.send(Some(probe))));
+    let c = channel::<B, _>();
+    let t = s.spawn_with("t", &c, |log, c| {
+        c.send(1).unwrap();
+        log.log("t");
+    });
     s.run();
-    assert_eq!(dropped.get(), 0);
-    t.kill().unwrap();
-    assert_eq!(dropped.get(), 1);
+    c.recv().unwrap();
+    t.remove().unwrap();
+    assert_eq!(t.state(), State::Paused);
+    assert_eq!(t.park_reason(), None);
+    s.run();
+    s.log.assert("");
+    t.insert().unwrap();
+    s.run();
+    s.log.assert("t");
+}
+
+/// R15: whether a partner waits is all that counts; close and block trap are for those who would wait.
+pub fn an_exchange_that_can_be_made_ignores_close_and_block_trap<B: Backend>() {
+    let s = Setup::<B>::new();
+    for sending in [true, false] {
+        let c = channel::<B, _>();
+        s.spawn_with("partner", &c, move |_, c| if sending { receive(&c) } else { c.send(1).unwrap() });
+        s.run();
+        c.close_soft();
+        let _trap = local::block_trap();
+        if sending {
+            c.send(1).unwrap();
+        } else {
+            assert_eq!(c.recv(), Ok(1));
+        }
+        assert!(c.is_closed());
+    }
+    s.run();
 }

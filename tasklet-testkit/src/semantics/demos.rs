@@ -1,6 +1,6 @@
 //! Small programs users of Stackless know (L4, L5).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,7 +59,9 @@ pub fn a_mutex_made_of_a_channel_serves_in_turns<B: Backend>() {
 
 /// Wakes whoever sleeps, in the order of time and then of going to sleep.
 #[derive(Clone, Default)]
-struct Sleepers(Rc<std::cell::RefCell<Vec<(Duration, Resumer<()>)>>>);
+struct Sleepers(Rc<RefCell<Vec<Sleeper>>>);
+
+type Sleeper = (Duration, Resumer<()>);
 
 impl Sleepers {
     fn sleep(&self, clock: &VirtualClock, ticks: u64) {

@@ -1,12 +1,11 @@
 //! Errors nobody in the tasklet catches: where they go, who handles them (R20, R33-R35, the error policy).
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
 use tasklet_scheduler::local::{self, ErrorHandler, ErrorPolicy, RunError, Scheduler};
 
 use super::ring::queue_of_current;
-use super::setup::{Setup, caught, caught_text, fail, leave, names, receive, text};
+use super::setup::{Setup, caught, caught_text, channel, fail, leave, names, receive, text};
 
 /// A queued tasklet that logs its name and fails with it.
 fn fails<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {
@@ -36,7 +35,7 @@ pub fn an_error_ends_the_run_at_once_and_leaves_the_others_queued<B: Backend>() 
 /// H3 test_main_gets_exception; R33 for a blocked main.
 pub fn an_error_surfaces_in_mains_receive_and_send<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     fails(&s, "E");
     assert_eq!(caught_text(|| c.recv()), "E");
     assert_eq!(c.balance(), 0);
@@ -154,7 +153,7 @@ pub fn a_handler_may_yield<B: Backend>() {
 /// H15; R20.
 pub fn an_uncaught_sent_error_bounces_back_to_the_sending_main<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let receiver = s.spawn_with("R", &c, |_, c| receive(&c));
     s.run();
     s.says("x");
@@ -248,4 +247,35 @@ pub fn an_error_unwinds_before_it_is_reported<B: Backend>() {
     });
     s.run();
     s.log.assert("dropped handled");
+}
+
+/// A handler may remove itself.
+pub fn a_handler_that_removes_itself_stays_removed<B: Backend>() {
+    let s = std::rc::Rc::new(Setup::<B>::new());
+    let weak = std::rc::Rc::downgrade(&s);
+    s.scheduler.set_error_handler(Some(Box::new(move |_, _| {
+        weak.upgrade().unwrap().scheduler.set_error_handler(None);
+        Ok(())
+    })));
+    fails(&s, "a");
+    fails(&s, "b");
+    assert_eq!(s.run_to_error(), "b");
+}
+
+/// While the handler has given way, it handles nobody else's error.
+pub fn a_handler_that_has_given_way_is_not_asked_again<B: Backend>() {
+    let s = Setup::<B>::new();
+    let log = s.log.clone();
+    s.scheduler.set_error_handler(Some(Box::new(move |_, payload| {
+        log.log(format!("H{}", message(&payload)));
+        local::schedule();
+        Ok(())
+    })));
+    fails(&s, "a");
+    fails(&s, "b");
+    assert_eq!(s.run_to_error(), "b");
+    s.run();
+    fails(&s, "c");
+    s.run();
+    s.log.assert("a Ha b c Hc");
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::{cell::Cell, cell::RefCell};
 
-use tasklet_channels::{Channel, Direction};
+use tasklet_channels::Direction;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_scheduler::local::{self, ScheduleHook, TaskletStateError};
 
-use super::setup::{Setup, fail};
+use super::setup::{Setup, channel, fail};
 use crate::Recorder;
 
 /// Records each switch as `from>to`, by the names of the tasklets that are in the queue now.
@@ -63,7 +63,7 @@ pub fn setting_a_hook_returns_the_previous_one<B: Backend>() {
 /// L1: an error in a hook does not disturb the order.
 pub fn an_error_in_a_hook_disturbs_nothing<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     s.scheduler.set_schedule_hook(Some(Box::new(|_| fail("in a hook"))));
     s.scheduler.set_channel_hook(Some(Box::new(|_| fail("in a hook"))));
     s.yields("a", 2);
@@ -77,7 +77,7 @@ pub fn an_error_in_a_hook_disturbs_nothing<B: Backend>() {
 /// L2; R24: the channel callback comes before the operation.
 pub fn the_channel_hook_sees_operations_before_they_happen<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let (log, seen) = (s.log.clone(), c.clone());
     let r = s.spawn_with("R", &c, |log, c| {
         c.recv().unwrap();
@@ -99,7 +99,7 @@ pub fn the_channel_hook_sees_operations_before_they_happen<B: Backend>() {
 /// A hook must not switch: it is told, and nothing changes.
 pub fn a_hook_cannot_switch<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let target = s.paused("target", |_| {});
     let calls = Rc::new(Cell::new(0));
     let (count, t, channel) = (calls.clone(), target.clone(), c.clone());
@@ -132,7 +132,7 @@ pub fn a_hook_cannot_switch<B: Backend>() {
 /// Hooks are not called for what a hook does.
 pub fn a_hook_is_not_called_for_its_own_operations<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let calls = Rc::new(Cell::new(0));
     let (count, channel) = (calls.clone(), c.clone());
     s.scheduler.set_channel_hook(Some(Box::new(move |_| {

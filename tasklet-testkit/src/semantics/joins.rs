@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_core::unwind::message;
 use tasklet_scheduler::local::{self, State};
 
-use super::setup::{Setup, fail, leave};
+use super::setup::{Setup, channel, fail, leave};
 
 /// R36 does not hold for tasklets with a handle: the result is kept.
 pub fn join_returns_the_result<B: Backend>() {
@@ -42,7 +41,7 @@ pub fn join_returns_the_panic<B: Backend>() {
 /// A kill is told as such, whether the tasklet had started or not.
 pub fn join_tells_a_kill<B: Backend>() {
     let s = Setup::<B>::new();
-    let started = s.scheduler.spawn_joinable(|| leave());
+    let started = s.scheduler.spawn_joinable(leave);
     s.run();
     s.scheduler.started()[0].kill().unwrap();
     assert!(started.join().unwrap_err().is_killed());
@@ -75,7 +74,7 @@ pub fn joining_in_a_circle_is_a_deadlock<B: Backend>() {
         let handle = slot.take().unwrap();
         log.log(format!("second:{:?}", handle.wait()));
     });
-    let (log, done) = (s.log.clone(), Channel::new());
+    let (log, done) = (s.log.clone(), channel::<B, _>());
     let finished = done.clone();
     *first.borrow_mut() = Some(s.scheduler.spawn_joinable(move || {
         log.log(format!("first:{:?}", second.wait()));

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use tasklet_channels::{Channel, Direction};
+use tasklet_channels::Direction;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkReason;
 use tasklet_scheduler::local::{self, State, Tasklet, TaskletStateError};
 
-use super::setup::{Setup, leave, receive};
+use super::setup::{Setup, channel, leave, receive};
 use crate::Recorder;
 
 /// Stackless's flags: alive, paused, blocked, scheduled, current; a letter for each that is set.
@@ -25,7 +25,7 @@ fn flags(t: &Tasklet) -> String {
 /// J1 testLC, every row of the table.
 pub fn flags_follow_the_life_cycle<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let t = s.scheduler.tasklet().unbound();
     assert_eq!((flags(&t).as_str(), t.state()), ("", State::Dead), "new");
 
@@ -68,7 +68,7 @@ pub fn flags_follow_the_life_cycle<B: Backend>() {
 /// J1, the row of the killed, from every state.
 pub fn the_killed_are_dead_from_every_state<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let new = s.paused("new", |_| {});
     let queued = s.spawn("queued", |_| {});
     let blocked = s.spawn_with("blocked", &c, |_, c| receive(&c));
@@ -98,7 +98,7 @@ pub fn main_is_alive_and_current<B: Backend>() {
 /// J2 test_setup_fail_alive, test_unbind_fail_scheduled, test_unbind_fail_current.
 pub fn what_is_queued_started_or_running_cannot_be_bound<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let queued = s.says("queued");
     assert_eq!(queued.bind(|| {}), Err(TaskletStateError::Alive));
     let blocked = s.spawn_with("blocked", &c, |_, c| receive(&c));
@@ -139,22 +139,24 @@ pub fn a_finished_tasklet_can_be_bound_again<B: Backend>() {
 /// J3: after a kill, too; what was left behind does not show.
 pub fn a_killed_tasklet_can_be_bound_again<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
-    let t = s.spawn_with("t", &c, |_, c| {
-        local::current().set_block_trap(false);
-        receive(&c);
+    let c = channel::<B, i32>();
+    let t = s.spawn("t", |_| {
+        local::current().set_block_trap(true);
+        leave();
     });
     s.run();
     t.kill().unwrap();
-    let log = s.log.clone();
+    assert!(!t.block_trap());
+    let (log, channel) = (s.log.clone(), c.clone());
     t.bind(move || {
         local::schedule();
-        log.log("again");
+        log.log(format!("got{}", channel.recv().unwrap()));
     })
     .unwrap();
     t.run().unwrap();
     s.run();
-    s.log.assert("again");
+    c.send(1).unwrap();
+    s.log.assert("got1");
 }
 
 /// J2: binding what has not started replaces its closure, which is dropped.

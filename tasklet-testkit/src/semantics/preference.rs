@@ -1,17 +1,17 @@
 //! Whom an exchange lets go on: preference and schedule_all (R16, R19, R21).
 
-use tasklet_channels::{Channel, Preference};
+use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::local;
 
-use super::setup::{Setup, caught};
+use super::setup::{Setup, caught, channel, preferring};
 
 const PREFERENCES: [Preference; 3] = [Preference::Receiver, Preference::Neither, Preference::Sender];
 
 /// Runs a sender, a receiver and a bystander, started in the order of `order`.
 fn exchange<B: Backend>(order: &str, preference: Preference, schedule_all: bool) -> String {
     let s = Setup::<B>::new();
-    let c = Channel::with_preference(preference);
+    let c = preferring::<B, _>(preference);
     c.set_schedule_all(schedule_all);
     for who in order.chars() {
         match who {
@@ -36,7 +36,7 @@ fn exchange<B: Backend>(order: &str, preference: Preference, schedule_all: bool)
     s.log.take()
 }
 
-/// B1 (model), sender first.
+/// B1 (model), sender first; R19.
 pub fn exchange_order_when_the_sender_came_first<B: Backend>() {
     let expected = ["S0 R0 R1 X0 S1 X1", "S0 R0 R1 X0 S1 X1", "S0 R0 S1 X0 R1 X1"];
     for (preference, expected) in PREFERENCES.into_iter().zip(expected) {
@@ -44,7 +44,7 @@ pub fn exchange_order_when_the_sender_came_first<B: Backend>() {
     }
 }
 
-/// B1 (model), receiver first.
+/// B1 (model), receiver first; R19.
 pub fn exchange_order_when_the_receiver_came_first<B: Backend>() {
     let expected = ["R0 S0 R1 X0 S1 X1", "R0 S0 S1 X0 R1 X1", "R0 S0 S1 X0 R1 X1"];
     for (preference, expected) in PREFERENCES.into_iter().zip(expected) {
@@ -63,7 +63,7 @@ pub fn schedule_all_overrides_every_preference<B: Backend>() {
 /// B3 test_preference_neither, of the CCP suite.
 pub fn with_no_preference_a_crowd_is_served_in_rounds<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::with_preference(Preference::Neither);
+    let c = preferring::<B, _>(Preference::Neither);
     s.says("A1");
     s.says("A2");
     for i in 0..10 {
@@ -100,7 +100,7 @@ pub fn a_sequence_meets_an_iteration_as_the_preference_says<B: Backend>() {
     let expected = [("s0 r0 s1 r1 s2 r2 s3 r3", 12), ("s0 r0 s1 s2 r1 r2 s3 r3", 8), ("s0 s1 r0 s2 r1 s3 r2 r3", 13)];
     for (preference, (order, switches)) in PREFERENCES.into_iter().zip(expected) {
         let s = Setup::<B>::new();
-        let c = Channel::with_preference(preference);
+        let c = preferring::<B, _>(preference);
         s.spawn_with("P", &c, |log, c| {
             let items = (0..4).inspect(|i| log.log(format!("s{i}")));
             assert_eq!(c.send_all(items).unwrap(), 4);
@@ -120,7 +120,7 @@ pub fn a_sequence_meets_an_iteration_as_the_preference_says<B: Backend>() {
 /// B6 (model).
 pub fn ping_pong_switches_seven_times_for_two_rounds<B: Backend>() {
     let s = Setup::<B>::new();
-    let channels = (Channel::new(), Channel::new());
+    let channels = (channel::<B, _>(), channel::<B, _>());
     s.spawn_with("P", &channels, |log, (a, b)| {
         for i in 0..2 {
             a.send(i).unwrap();
@@ -150,7 +150,7 @@ pub fn a_yield_channel_wakes_everybody_once_per_frame<B: Backend>() {
 
 fn pump<B: Backend>(preference: Preference) -> Setup<B> {
     let s = Setup::<B>::new();
-    let frame_over = Channel::with_preference(preference);
+    let frame_over = preferring::<B, _>(preference);
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &frame_over, move |log, frame_over| {
             loop {
@@ -172,7 +172,7 @@ fn pump<B: Backend>(preference: Preference) -> Setup<B> {
 /// R16 (b): the caller becomes the last in the queue.
 pub fn handing_over_to_the_partner_makes_the_caller_last<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let seen = s.log.clone();
     s.spawn_with("R", &c, move |_, c| {
         c.recv().unwrap();
@@ -188,7 +188,7 @@ pub fn handing_over_to_the_partner_makes_the_caller_last<B: Backend>() {
 /// R16 (a): everybody queued runs before the caller goes on.
 pub fn schedule_all_lets_everybody_run_before_the_caller<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     c.set_schedule_all(true);
     s.spawn_with("R", &c, |log, c| {
         c.recv().unwrap();

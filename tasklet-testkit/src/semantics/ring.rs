@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::local::{self, State, Tasklet, TaskletStateError};
 
-use super::setup::{Setup, names, receive, yields};
+use super::setup::{Setup, channel, names, receive, yields};
 
 /// The queue as a tasklet sees it, from itself on.
 pub(super) fn queue_of_current() -> Vec<Tasklet> {
@@ -26,7 +25,7 @@ fn three<B: Backend>(rounds: usize) -> (Setup<B>, [Tasklet; 3]) {
     (s, tasklets)
 }
 
-/// D1 round robin (model), under run.
+/// D1 round robin (model), under run; R2, R5, R6.
 pub fn tasklets_that_yield_run_in_turns<B: Backend>() {
     let (s, _) = three::<B>(3);
     s.run();
@@ -59,7 +58,7 @@ pub fn children_run_after_everybody_queued_already<B: Backend>() {
     s.log.assert("a b c ax bx cx axx bxx cxx");
 }
 
-/// R13: spawning never switches.
+/// R1, R13: spawning appends, and never switches.
 pub fn spawn_only_queues<B: Backend>() {
     let s = Setup::<B>::new();
     let t = s.says("t");
@@ -114,7 +113,7 @@ pub fn neighbours_in_the_queue_are_known<B: Backend>() {
     assert_eq!((main.prev(), main.next()), (Some(t2), Some(t)));
 }
 
-/// D8 (model).
+/// D8 (model), R8.
 pub fn inserting_a_queued_tasklet_does_nothing<B: Backend>() {
     let s = Setup::<B>::new();
     let [a, _, _] = ["a", "b", "c"].map(|name| s.says(name));
@@ -180,7 +179,7 @@ pub fn switching_pauses_the_caller_until_it_is_inserted<B: Backend>() {
 /// D10 test_switch_blocked; R12, R14.
 pub fn switching_to_a_blocked_tasklet_is_refused<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
     s.run();
     assert_eq!(t.switch(), Err(TaskletStateError::Blocked));
@@ -232,7 +231,7 @@ pub fn the_running_tasklet_cannot_be_removed<B: Backend>() {
 /// D14 test_remove_balance and the like.
 pub fn the_run_count_counts_the_queue_with_main<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     assert_eq!(s.scheduler.run_count(), 1);
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
     assert_eq!(s.scheduler.run_count(), 2);
@@ -274,7 +273,7 @@ pub fn schedule_remove_leaves_until_inserted<B: Backend>() {
     s.log.assert("x t1");
 }
 
-/// R11: the caller leaves, everybody behind the target runs.
+/// R3, R11: the caller leaves, nothing is moved, everybody behind the target runs.
 pub fn switching_jumps_to_a_queued_targets_place<B: Backend>() {
     let s = Setup::<B>::new();
     let w = Rc::new(RefCell::new(None));

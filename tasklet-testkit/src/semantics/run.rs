@@ -1,10 +1,9 @@
 //! Running from the host and from tasklets: nesting, who returns first (R37-R44).
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::local::{self, RunOutcome, State, Tasklet};
 
-use super::setup::{Setup, fail, names, text, yields};
+use super::setup::{Setup, channel, fail, names, text, yields};
 
 /// A queued tasklet that calls `run` and logs its name when that returns.
 fn runner<B: Backend>(s: &Setup<B>, name: &'static str) -> Tasklet {
@@ -46,7 +45,7 @@ pub fn an_inner_run_does_not_return_while_main_is_runnable<B: Backend>() {
 /// E3 test_run_from_worker_main_blocked.
 pub fn an_inner_run_returns_when_main_is_blocked<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     s.spawn_with("R", &c, |log, c| {
         local::run().unwrap();
         log.log("R");
@@ -115,7 +114,7 @@ pub fn running_an_empty_queue_switches_nowhere<B: Backend>() {
 /// E8 test_calling_run_from_non_main_tasklet, of the CCP suite.
 pub fn a_tasklet_may_run_what_it_spawned<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let bar = s.spawn_with("bar", &c, |log, c| {
         let spawn = |name: &'static str| {
             let log = log.clone();
@@ -209,4 +208,17 @@ pub fn the_caller_of_run_is_paused<B: Backend>() {
     });
     s.run();
     s.log.assert("Paused false 1");
+}
+
+/// R39, R50: killing an outer caller ends the inner runs, which return in due course.
+pub fn killing_an_outer_caller_ends_the_inner_runs<B: Backend>() {
+    let s = Setup::<B>::new();
+    let outer = runner(&s, "R1");
+    runner(&s, "R2");
+    s.scheduler.schedule();
+    assert_eq!(s.scheduler.run_depth(), 2);
+    outer.kill().unwrap();
+    assert_eq!(s.scheduler.run_depth(), 0);
+    s.run();
+    s.log.assert("R2:idle(R2)");
 }

@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tasklet_channels::Channel;
+use tasklet_channels::{ChannelBy, Local, Preference, Reach};
 use tasklet_core::backend::Backend;
+use tasklet_core::operation::On;
 use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::local::{self, RunError, RunOutcome, Scheduler, Tasklet};
 
@@ -54,7 +55,12 @@ impl<B: Backend> Setup<B> {
 
     /// A queued tasklet that logs its name with a number and yields, so many times.
     pub(super) fn yields(&self, name: &'static str, rounds: usize) -> Tasklet {
-        self.spawn(name, move |log| yields(&log, name, rounds))
+        self.spawn(name, move |log| {
+            for i in 0..rounds {
+                log.log(format!("{name}{i}"));
+                local::schedule_by::<On<B>>();
+            }
+        })
     }
 
     /// Runs until nothing is runnable.
@@ -104,8 +110,21 @@ pub(super) fn leave() {
     let _ = local::schedule_remove();
 }
 
+/// A channel with the backend's switch compiled in. Chapters that use [`Channel`](tasklet_channels::Channel) look it up at run time.
+pub(super) type Chan<B, T> = ChannelBy<T, Local<On<B>>>;
+
+/// A channel with the default preference.
+pub(super) fn channel<B: Backend, T>() -> Chan<B, T> {
+    Chan::<B, T>::new()
+}
+
+/// A channel with a preference.
+pub(super) fn preferring<B: Backend, T>(preference: Preference) -> Chan<B, T> {
+    Chan::<B, T>::with_preference(preference)
+}
+
 /// Receives, and does not care what.
-pub(super) fn receive<T>(channel: &Channel<T>) {
+pub(super) fn receive<T, R: Reach>(channel: &ChannelBy<T, R>) {
     let _ = channel.recv();
 }
 

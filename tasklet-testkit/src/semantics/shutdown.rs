@@ -248,3 +248,57 @@ pub fn idle_fibers_are_kept_up_to_a_limit<B: Backend>() {
     assert_eq!(s.scheduler.fibers(), (3, 3));
     assert_eq!(s.log.take().matches("t0").count(), 10);
 }
+
+/// What other threads have asked for and nobody has looked at is dropped.
+pub fn requests_of_other_threads_are_dropped_with_the_scheduler<B: Backend>() {
+    let witness = std::sync::Arc::new(());
+    let s = Setup::<B>::new();
+    let remote = s.scheduler.remote();
+    let held = witness.clone();
+    remote.spawn(move || drop(held)).unwrap();
+    let report = s.scheduler.shut_down();
+    assert_eq!(report.discarded, 1);
+    let held = witness.clone();
+    assert!(remote.spawn(move || drop(held)).is_err());
+    assert_eq!(std::sync::Arc::strong_count(&witness), 1);
+}
+
+/// Dropping a scheduler from one of its hooks panics in the hook, and leaks it.
+pub fn dropping_a_scheduler_from_its_own_hook_panics<B: Backend>() {
+    std::thread::spawn(|| {
+        let slot = Rc::new(RefCell::new(Some(Scheduler::<B>::new())));
+        let log = crate::Recorder::new();
+        let (inner, events) = (slot.clone(), log.clone());
+        slot.borrow().as_ref().unwrap().set_schedule_hook(Some(Box::new(move |_| {
+            if let Some(scheduler) = inner.take() {
+                assert!(caught(|| drop(scheduler)).is_err());
+                events.log("refused");
+            }
+        })));
+        let events = log.clone();
+        local::spawn(move || events.log("t"));
+        local::run().unwrap();
+        log.assert("refused t");
+    })
+    .join()
+    .unwrap();
+}
+
+/// Guards and resumers may outlive their scheduler.
+pub fn guards_and_resumers_may_outlive_their_scheduler<B: Backend>() {
+    let s = Setup::<B>::new();
+    let guards = (local::switch_trap(), local::block_trap(), local::atomic());
+    let kept = Rc::new(RefCell::new(None));
+    drop(guards.0);
+    s.spawn_with("t", &kept, |_, kept| {
+        let _ = local::suspend(|resumer: local::Resumer<Rc<()>>| *kept.borrow_mut() = Some(resumer));
+    });
+    s.run();
+    let trap = local::switch_trap();
+    drop(s);
+    drop((guards.1, guards.2, trap));
+    let value = Rc::new(());
+    let resumer = kept.take().unwrap();
+    resumer.resume(value.clone());
+    assert_eq!(Rc::strong_count(&value), 1);
+}

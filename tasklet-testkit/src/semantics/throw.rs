@@ -3,15 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_core::unwind::{TaskletExit, is_tasklet_exit, message};
 use tasklet_scheduler::local::{self, Tasklet, TaskletStateError};
 
-use super::setup::{Setup, caught, caught_text, fail, leave};
+use super::setup::{Chan, Setup, caught, caught_text, channel, fail, leave};
 
 /// A tasklet blocked in a receive that logs what is raised there and ends.
-fn catcher<B: Backend>(s: &Setup<B>, name: &'static str, c: &Channel<i32>) -> Tasklet {
+fn catcher<B: Backend>(s: &Setup<B>, name: &'static str, c: &Chan<B, i32>) -> Tasklet {
     let t = s.spawn_with(name, c, move |log, c| {
         let payload = caught(|| c.recv()).unwrap_err();
         let what = if is_tasklet_exit(&payload) { "exit" } else { message(&payload) };
@@ -21,10 +20,10 @@ fn catcher<B: Backend>(s: &Setup<B>, name: &'static str, c: &Channel<i32>) -> Ta
     t
 }
 
-/// H5 test_throw_noargs, test_throw_args, test_throw_inst, at once.
+/// H5 test_throw_noargs, test_throw_args, test_throw_inst, at once; R4.
 pub fn a_thrown_error_arrives_at_the_receive_at_once<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = catcher(&s, "t", &c);
     t.throw("E").unwrap();
     s.log.assert("t:E");
@@ -35,7 +34,7 @@ pub fn a_thrown_error_arrives_at_the_receive_at_once<B: Backend>() {
 /// H5, pending.
 pub fn an_error_thrown_later_arrives_when_the_turn_comes<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = catcher(&s, "t", &c);
     t.throw_later("E").unwrap();
     s.log.assert("");
@@ -162,7 +161,7 @@ pub fn killing_a_queued_tasklet_jumps_to_its_place<B: Backend>() {
 /// R26: after an immediate kill of a blocked or paused tasklet the caller goes on before everybody queued.
 pub fn after_killing_an_unqueued_tasklet_the_caller_goes_on<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let blocked = catcher(&s, "blocked", &c);
     let paused = s.spawn("paused", |log| {
         let exit = caught(local::schedule_remove).unwrap_err();
@@ -183,7 +182,7 @@ pub fn after_killing_an_unqueued_tasklet_the_caller_goes_on<B: Backend>() {
 /// H11 (model), R28.
 pub fn a_pending_throw_keeps_a_queued_tasklets_place<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let b = catcher(&s, "B", &c);
     let x = s.says("x");
     b.throw_later("E").unwrap();

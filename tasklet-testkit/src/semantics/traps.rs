@@ -3,19 +3,19 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tasklet_channels::{Channel, Preference};
+use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_scheduler::local::{self, RunError, RunOptions, State, SwitchTrap, TaskletStateError};
 
-use super::setup::{Setup, caught, leave, receive};
+use super::setup::{Chan, Setup, caught, channel, leave, receive};
 
 const TRAPPED: Result<(), TaskletStateError> = Err(TaskletStateError::Park(ParkError::SwitchTrapped));
 
 /// I1 TestSwitchTrap; R14.
 pub fn everything_that_switches_is_refused_under_the_switch_trap<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let queued = s.says("queued");
     let paused = s.paused("paused", |log| log.log("paused"));
     let snapshot = || (s.queue(), s.scheduler.run_depth(), paused.state(), c.balance());
@@ -65,7 +65,7 @@ pub fn what_needs_no_switch_works_under_the_switch_trap<B: Backend>() {
 /// R57, for sends.
 pub fn under_the_switch_trap_only_sends_that_go_on_succeed<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let receivers = ["a", "b"].map(|name| {
         s.spawn_with(name, &c, move |log, c| {
             let value: i32 = c.recv().unwrap();
@@ -95,7 +95,7 @@ pub fn under_the_switch_trap_only_sends_that_go_on_succeed<B: Backend>() {
 /// R57, for receives.
 pub fn under_the_switch_trap_only_receives_that_go_on_succeed<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let senders = [1, 2].map(|i| s.spawn_with("sender", &c, move |_, c| c.send(i).unwrap()));
     s.run();
     let _trap = local::switch_trap();
@@ -145,7 +145,7 @@ pub fn switching_to_oneself_is_allowed_under_the_switch_trap<B: Backend>() {
 /// I3 test_switch_blocked_trapped.
 pub fn a_blocked_target_is_reported_before_the_switch_trap<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
     s.run();
     let _trap = local::switch_trap();
@@ -156,8 +156,8 @@ pub fn a_blocked_target_is_reported_before_the_switch_trap<B: Backend>() {
 /// I4 testBlockTrapSend, testBlockTrapRecv.
 pub fn a_block_trapped_tasklet_may_not_block<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
-    let try_both = |c: &Channel<i32>| {
+    let c = channel::<B, i32>();
+    let try_both = |c: &Chan<B, i32>| {
         assert_eq!(c.send(1).unwrap_err().park_error(), Some(ParkError::BlockTrapped));
         assert_eq!(c.recv().unwrap_err().park_error(), Some(ParkError::BlockTrapped));
         assert_eq!(c.balance(), 0);
@@ -180,7 +180,7 @@ pub fn a_block_trapped_tasklet_may_not_block<B: Backend>() {
 /// R17: the block trap is looked at before the close.
 pub fn the_block_trap_is_reported_before_the_close<B: Backend>() {
     let _s = Setup::<B>::new();
-    let c = Channel::<i32>::new();
+    let c = channel::<B, i32>();
     c.close();
     let _trap = local::block_trap();
     assert_eq!(c.recv().unwrap_err().park_error(), Some(ParkError::BlockTrapped));
@@ -189,7 +189,7 @@ pub fn the_block_trap_is_reported_before_the_close<B: Backend>() {
 /// R58: a rendezvous that succeeds may switch.
 pub fn a_block_trapped_tasklet_may_give_way_in_a_rendezvous<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
     s.run();
     let _trap = local::block_trap();
@@ -234,7 +234,7 @@ pub fn atomic_guards_nest_and_belong_to_one_tasklet<B: Backend>() {
 /// R59: explicit switches happen in an atomic block.
 pub fn an_atomic_tasklet_may_yield_and_block<B: Backend>() {
     let s = Setup::<B>::new();
-    let c = Channel::new();
+    let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         let _atomic = local::atomic();
         log.log("t0");
