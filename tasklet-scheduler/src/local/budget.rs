@@ -131,7 +131,7 @@ impl Meter {
         }
     }
 
-    /// The next look finds the budget spent: an interrupt that was put off is due.
+    /// The budget is as good as spent: an interrupt that was put off is due. Of ticks two more are granted, as Stackless does.
     pub(super) fn expire(&self, clock: &dyn Clock) {
         if let Some(limit) = self.limit.get() {
             let mark = match limit.budget {
