@@ -4,6 +4,8 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::*;
+use crate::driver::{Driver, ThreadDriver};
+use crate::home::{Home, Remote};
 
 /// A count that loom watches: two accesses that are not ordered fail the model.
 struct Watched(UnsafeCell<u32>);
@@ -70,12 +72,21 @@ fn local_handle_made_from_a_shared_one_excludes_too() {
 }
 
 #[test]
-fn handle_is_missed_only_after_its_last_change_was_seen() {
+fn handle_is_missed_only_after_its_last_wake_was_seen() {
     loom::model(|| {
+        let driver = ThreadDriver::default();
+        let token = Home::new(driver.notifier());
+        let home = token.home().clone();
         let local = handle();
         let shared: Handle<Watched, Shared> = local.to();
-        let other = thread::spawn(move || shared.lock().add());
+        let other = thread::spawn(move || {
+            // Claims a waiter, sends it home, goes.
+            shared.lock().add();
+            assert!(home.submit(Remote::Recheck).is_ok());
+        });
+        // The order in which a scheduler asks whether waiting is a deadlock: handles first, then the inbox.
         if !local.site().is_shared(0) {
+            assert!(token.has_requests());
             assert!(local.lock().get() >= 1);
         }
         other.join().unwrap();

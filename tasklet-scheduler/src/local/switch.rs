@@ -398,9 +398,14 @@ impl Inner {
         }
     }
 
-    /// Whether another thread can still make a tasklet of this scheduler runnable.
+    /// Whether another thread can still make a tasklet of this scheduler runnable, or has asked for it.
     fn is_reachable(&self) -> bool {
-        if self.token.has_requests() || self.token.home().has_remotes() {
+        // The inbox last: who has gone by the time of the first look has asked before it went.
+        self.has_outsiders() || self.token.has_requests()
+    }
+
+    fn has_outsiders(&self) -> bool {
+        if self.token.home().has_remotes() {
             return true;
         }
         let shared = |record: &Record| self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key));
