@@ -339,6 +339,12 @@ impl Inner {
                     return self.prepare_switch(record, next, Kind::Free, backend);
                 }
                 Some(_) => {
+                    // Nobody here may run and wake it. If nobody elsewhere can, waiting is a deadlock.
+                    if !self.is_awaited_elsewhere(record) && self.make_runnable(this) {
+                        self.ring.set_current(this);
+                        self.local(record).fault.set(Some(ParkError::Deadlock));
+                        return None;
+                    }
                     self.driver.wait(None);
                     self.take_requests();
                     continue;
@@ -402,6 +408,13 @@ impl Inner {
     fn is_reachable(&self) -> bool {
         // The inbox last: who has gone by the time of the first look has asked before it went.
         self.has_outsiders() || self.token.has_requests()
+    }
+
+    /// Whether another thread can still wake this tasklet, or has asked for something. The inbox last, as in `is_reachable`.
+    fn is_awaited_elsewhere(&self, record: &Record) -> bool {
+        self.token.home().has_remotes()
+            || self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key))
+            || self.token.has_requests()
     }
 
     fn has_outsiders(&self) -> bool {

@@ -198,6 +198,7 @@ macro_rules! semantics_suite {
             traps: block_traps_nest_and_belong_to_one_tasklet;
             traps: atomic_guards_nest_and_belong_to_one_tasklet;
             traps: an_atomic_tasklet_may_yield_and_block;
+            traps: waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued;
             life_cycle: flags_follow_the_life_cycle;
             life_cycle: the_killed_are_dead_from_every_state;
             life_cycle: main_is_alive_and_current;
