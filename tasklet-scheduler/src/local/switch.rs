@@ -143,6 +143,10 @@ impl Inner {
         if self.token.has_requests() {
             self.take_requests();
         }
+        if self.local(record).has_interrupt() {
+            // It came in while the tasklet ran: nobody else will wake it for that. Its turn comes as if it had been blocked already.
+            self.make_runnable(NonNull::from(record));
+        }
         match self.ring.current() {
             Some(next) => self.prepare_switch(record, next, Kind::Free, backend),
             None => self.leave_last(record, backend),
