@@ -3,10 +3,11 @@
 //! Drivers wait and notify. A notification that comes while nobody waits is kept, so that a scheduler which looked at its inbox
 //! and then waits misses nothing; several are kept as one.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::clock::VirtualClock;
+use crate::primitive::{Condvar, Mutex};
 
 /// Ends a driver's wait, from any thread.
 pub trait Notify: Send + Sync {
@@ -116,7 +117,7 @@ impl Driver for VirtualDriver {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::clock::Clock;

@@ -14,12 +14,13 @@
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::id::TaskletId;
 use crate::operation::{AnyBackend, Switch};
 use crate::park::{ParkReason, Parked, WaitSite};
+use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::primitive::{Mutex, MutexGuard};
 
 /// Marks a handle that stays on its thread. `S` says how operations through it [switch](crate::operation).
 #[derive(Debug)]
@@ -256,7 +257,10 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -4,12 +4,13 @@
 //! at its scheduling points. So everything about order is decided on one thread.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::driver::Notify;
 use crate::id::SchedulerId;
 use crate::park::Parked;
+use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::primitive::{Mutex, MutexGuard};
 use crate::tasklet::{Record, Remains};
 use crate::unwind::Payload;
 
@@ -154,3 +155,6 @@ impl fmt::Debug for Home {
         f.debug_struct("Home").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

@@ -22,6 +22,7 @@ pub mod home;
 pub mod id;
 pub mod operation;
 pub mod park;
+mod primitive;
 pub mod scheduler;
 pub mod stack;
 pub mod tasklet;

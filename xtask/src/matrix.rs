@@ -39,6 +39,7 @@ pub(crate) fn cells(files: &TestFiles) -> Vec<Cell> {
     }
     cells.extend([no_backend(), all_features()]);
     cells.extend(alone());
+    cells.push(loom());
     cells.extend(sanitizers());
     cells.extend(long());
     cells
@@ -166,6 +167,23 @@ fn alone() -> impl Iterator<Item = Cell> {
             }
         }
     })
+}
+
+/// The protocols between threads, in every order of their steps.
+fn loom() -> Cell {
+    Cell::new("loom/core", "an order of two threads' steps that no test meets is one that a user does")
+        .tier(Tier::Full)
+        .expects(Expects::Tests)
+        .step(
+            // Models only: the other tests use the same locks, which work inside of a model and nowhere else.
+            cargo(["test", "--release", "-p", "tasklet-core", "--lib", "--", "models"])
+                // The cfg makes core take its atomics and locks from loom.
+                .env("RUSTFLAGS", "--cfg loom")
+                // Orders grow exponentially with the times a thread is interrupted in mid-step. Three finds what loom's
+                // authors know of as found at all, and every one of the faults that were put in to see the models fail.
+                .env("LOOM_MAX_PREEMPTIONS", "3")
+                .own_target("loom"),
+        )
 }
 
 /// Sanitizer cells: which one, on which cell name, with which packages and features, and its options.

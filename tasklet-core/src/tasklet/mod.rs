@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod body;
+mod finish;
 mod join;
 mod record;
 

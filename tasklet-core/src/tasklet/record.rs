@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::body::{Body, Stage};
+use super::finish::{Awaited, Finish};
 use super::join::JoinHandle;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
@@ -17,15 +17,6 @@ use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
 use crate::unwind::Payload;
-
-/// The tasklet has finished; its result, if it is kept, belongs to the join handle.
-const FINISHED: u8 = 1;
-/// Somebody waits, or has waited, for it to finish.
-const JOINERS: u8 = 2;
-/// The join handle is gone: whoever comes second, it or the end of the tasklet, drops the result.
-const DETACHED: u8 = 4;
-/// It was made with a join handle, so it is never bound again: the handle reads the body from any thread.
-const JOINABLE: u8 = 8;
 
 /// What is known of a tasklet when it is made.
 #[derive(Clone, Debug)]
@@ -56,13 +47,11 @@ pub struct Record {
     site: &'static Location<'static>,
     /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
     name: Option<Box<Box<str>>>,
-    shared: AtomicU8,
-    #[expect(clippy::box_collection, reason = "one word in the records of all that nobody waits for")]
-    joiners: Mutex<Option<Box<Vec<Parked>>>>,
+    finish: Finish<Parked>,
     body: Body,
 }
 
-// SAFETY: handles travel between threads. `id`, `site`, `name`, `home`, `shared` and `joiners` are `Send` and `Sync` themselves.
+// SAFETY: handles travel between threads. `id`, `site`, `name`, `home` and `finish` are `Send` and `Sync` themselves.
 // `local` and `body` are reached as the README's table says: with the home's token, which never leaves the home's thread; by the
 // join handle after `FINISHED`, and that handle is `Send` only if the result is; and in `drop`, which does not touch a body that
 // may not be dropped where it is.
@@ -174,14 +163,13 @@ pub struct Remains(Body);
 unsafe impl Send for Remains {}
 
 impl Record {
-    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body, shared: u8) -> Record {
+    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body, finish: Finish<Parked>) -> Record {
         Record {
             id,
             site: spec.site,
             name: spec.name.map(|name| Box::new(name.into_boxed_str())),
             home: home.home().clone(),
-            shared: AtomicU8::new(shared),
-            joiners: Mutex::new(None),
+            finish,
             local: Local {
                 next: Cell::new(None),
                 prev: Cell::new(None),
@@ -202,7 +190,7 @@ impl Record {
 
     /// A tasklet that stands for a stack which exists already: the host's.
     pub fn main(id: TaskletId, spec: Spec, home: &HomeToken) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::empty(), 0))
+        Arc::new(Record::new(id, spec, home, Body::empty(), Finish::new()))
     }
 
     /// A tasklet without a closure, to be bound later.
@@ -212,7 +200,7 @@ impl Record {
 
     /// A tasklet whose result is dropped.
     pub fn detached(id: TaskletId, spec: Spec, home: &HomeToken, f: impl FnOnce() + 'static) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::detached(f), 0))
+        Arc::new(Record::new(id, spec, home, Body::detached(f), Finish::new()))
     }
 
     /// A tasklet whose result and panics go to the join handle.
@@ -222,7 +210,7 @@ impl Record {
         home: &HomeToken,
         f: impl FnOnce() -> T + 'static,
     ) -> (Arc<Record>, JoinHandle<T>) {
-        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f), JOINABLE));
+        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f), Finish::joinable()));
         let handle = JoinHandle::new(record.clone());
         (record, handle)
     }
@@ -272,7 +260,7 @@ impl Record {
 
     /// Whether it was made with a join handle.
     pub fn is_joinable(&self) -> bool {
-        self.shared.load(Ordering::Relaxed) & JOINABLE != 0
+        self.finish.is_joinable()
     }
 
     /// Binds a closure to a tasklet that has none and whose result nobody awaits. It is not finished any more.
@@ -284,7 +272,7 @@ impl Record {
         self.local(token);
         assert!(!self.is_joinable(), "a tasklet with a join handle cannot be bound again");
         self.body.bind(f);
-        self.shared.store(0, Ordering::Relaxed);
+        self.finish.reset();
     }
 
     /// Runs the closure at the root of the tasklet's stack. `Err` is a panic for the scheduler; those of a joinable tasklet go to
@@ -320,28 +308,22 @@ impl Record {
 
     /// The join handle is gone. Returns whether the tasklet has finished, so that the result is the caller's to drop.
     pub(super) fn detach(&self) -> bool {
-        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
-        self.shared.fetch_or(DETACHED, Ordering::AcqRel) & FINISHED != 0
+        self.finish.detach()
     }
 
     /// Whether it has run to its end or was killed.
     pub fn is_finished(&self) -> bool {
-        // Acquire: pairs with the release in `finish`, so that the result is seen.
-        self.shared.load(Ordering::Acquire) & FINISHED != 0
+        self.finish.is_finished()
     }
 
     /// Marks it as finished and wakes whoever waits for that.
     pub fn finish(&self, scheduler: &dyn Scheduler) {
-        // Release: publishes the result to `is_finished` and `await_finish`. Acquire: pairs with the setting of `JOINERS` there.
-        let before = self.shared.fetch_or(FINISHED, Ordering::AcqRel);
-        if before & DETACHED != 0 {
+        let finished = self.finish.finish();
+        if finished.detached {
             self.body.clear();
         }
-        if before & JOINERS != 0 {
-            let joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner).take();
-            for joiner in joiners.into_iter().flat_map(|list| *list) {
-                scheduler.unpark(joiner);
-            }
+        for joiner in finished.joiners {
+            scheduler.unpark(joiner);
         }
     }
 
@@ -379,13 +361,10 @@ impl<'r> Operation<'r> for Await<'r> {
         if self.refused.is_some() {
             return Step::Done;
         }
-        let mut joiners = record.joiners.lock().unwrap_or_else(PoisonError::into_inner);
-        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
-        if record.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
-            return Step::Done;
+        match record.finish.await_with(|| scheduler.begin_park()) {
+            Awaited::Finished => Step::Done,
+            Awaited::Registered => Step::Park { site: record, key: 0 },
         }
-        joiners.get_or_insert_default().push(scheduler.begin_park());
-        Step::Park { site: record, key: 0 }
     }
 
     fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
@@ -399,10 +378,7 @@ impl WaitSite for Record {
     }
 
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
-        let mut joiners = self.joiners.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = joiners.as_mut()?;
-        let at = list.iter().position(|joiner| joiner.record().id() == who)?;
-        Some(list.remove(at))
+        self.finish.unlink(|joiner| joiner.record().id() == who)
     }
 
     fn is_shared(&self, _: usize) -> bool {

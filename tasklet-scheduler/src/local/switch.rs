@@ -143,6 +143,10 @@ impl Inner {
         if self.token.has_requests() {
             self.take_requests();
         }
+        if self.local(record).has_interrupt() {
+            // It came in while the tasklet ran: nobody else will wake it for that. Its turn comes as if it had been blocked already.
+            self.make_runnable(NonNull::from(record));
+        }
         match self.ring.current() {
             Some(next) => self.prepare_switch(record, next, Kind::Free, backend),
             None => self.leave_last(record, backend),
@@ -339,6 +343,12 @@ impl Inner {
                     return self.prepare_switch(record, next, Kind::Free, backend);
                 }
                 Some(_) => {
+                    // Nobody here may run and wake it. If nobody elsewhere can, waiting is a deadlock.
+                    if !self.is_awaited_elsewhere(record) && self.make_runnable(this) {
+                        self.ring.set_current(this);
+                        self.local(record).fault.set(Some(ParkError::Deadlock));
+                        return None;
+                    }
                     self.driver.wait(None);
                     self.take_requests();
                     continue;
@@ -398,9 +408,21 @@ impl Inner {
         }
     }
 
-    /// Whether another thread can still make a tasklet of this scheduler runnable.
+    /// Whether another thread can still make a tasklet of this scheduler runnable, or has asked for it.
     fn is_reachable(&self) -> bool {
-        if self.token.has_requests() || self.token.home().has_remotes() {
+        // The inbox last: who has gone by the time of the first look has asked before it went.
+        self.has_outsiders() || self.token.has_requests()
+    }
+
+    /// Whether another thread can still wake this tasklet, or has asked for something. The inbox last, as in `is_reachable`.
+    fn is_awaited_elsewhere(&self, record: &Record) -> bool {
+        self.token.home().has_remotes()
+            || self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key))
+            || self.token.has_requests()
+    }
+
+    fn has_outsiders(&self) -> bool {
+        if self.token.home().has_remotes() {
             return true;
         }
         let shared = |record: &Record| self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key));

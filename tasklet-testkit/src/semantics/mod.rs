@@ -198,6 +198,7 @@ macro_rules! semantics_suite {
             traps: block_traps_nest_and_belong_to_one_tasklet;
             traps: atomic_guards_nest_and_belong_to_one_tasklet;
             traps: an_atomic_tasklet_may_yield_and_block;
+            traps: waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued;
             life_cycle: flags_follow_the_life_cycle;
             life_cycle: the_killed_are_dead_from_every_state;
             life_cycle: main_is_alive_and_current;
@@ -281,6 +282,7 @@ macro_rules! semantics_suite {
             remote: other_threads_may_spawn;
             remote: a_tasklet_elsewhere_can_be_joined;
             remote: requests_are_taken_at_scheduling_points;
+            remote: a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks;
             hooks: the_schedule_hook_sees_every_switch;
             hooks: setting_a_hook_returns_the_previous_one;
             hooks: an_error_in_a_hook_disturbs_nothing;

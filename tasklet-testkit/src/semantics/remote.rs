@@ -12,8 +12,10 @@ use tasklet_core::park::{Direction, ParkError};
 use tasklet_core::unwind::message;
 use tasklet_scheduler::local::{self, RunOptions, TaskletStateError};
 
+use crate::Recorder;
+
 use super::scripted::{elsewhere, scripted};
-use super::setup::{Setup, caught, leave, yields};
+use super::setup::{Setup, caught, leave, receive, yields};
 
 /// K3 testRunOrder, on an idle owner; R63.
 pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>() {
@@ -198,4 +200,25 @@ pub fn requests_are_taken_at_scheduling_points<B: Backend>() {
     });
     s.run();
     s.log.assert("t0 end");
+}
+
+/// R63: a request that its target finds itself, on the way to blocking, does not wait for what it blocks on.
+pub fn a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks<B: Backend>() {
+    let s = Setup::<B>::new();
+    let killed_before = |log: &Recorder, name: &str, block: &dyn Fn()| {
+        let remote = local::current().remote();
+        elsewhere(|| remote.kill());
+        drop(remote);
+        let result = caught(block);
+        log.log(if result.is_err() { name } else { "it went on" });
+    };
+    s.spawn("receiver", move |log| killed_before(&log, "receiver", &|| receive(&Channel::<i32>::new())));
+    s.spawn("leaver", move |log| killed_before(&log, "leaver", &leave));
+    let sleeper = s.paused("sleeper", |_| ());
+    s.spawn("runner", move |log| {
+        killed_before(&log, "runner", &|| drop(local::run()));
+        drop(sleeper);
+    });
+    s.run();
+    s.log.assert("receiver leaver runner");
 }

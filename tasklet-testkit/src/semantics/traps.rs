@@ -8,6 +8,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_scheduler::local::{self, RunError, RunOptions, State, SwitchTrap, TaskletStateError};
 
+use super::scripted::{elsewhere, scripted};
 use super::setup::{Chan, Setup, caught, channel, leave, receive};
 
 const TRAPPED: Result<(), TaskletStateError> = Err(TaskletStateError::Park(ParkError::SwitchTrapped));
@@ -247,4 +248,19 @@ pub fn an_atomic_tasklet_may_yield_and_block<B: Backend>() {
     assert_eq!(t.state(), State::BlockedReceiving);
     c.send(1).unwrap();
     s.log.assert("t1");
+}
+
+/// R14 and R53: under the switch trap nobody here can run and come, although somebody is queued.
+pub fn waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued<B: Backend>() {
+    let (s, driver) = scripted::<B>();
+    let sender = s.paused("sender", |log| log.log("sender"));
+    let remote = sender.remote();
+    driver.then(move || elsewhere(move || remote.insert().unwrap()));
+    let trap = local::switch_trap();
+    let error = channel::<B, i32>().recv().unwrap_err();
+    assert_eq!(error.park_error(), Some(ParkError::Deadlock));
+    assert_eq!(s.scheduler.current(), s.scheduler.main());
+    drop(trap);
+    s.run();
+    s.log.assert("sender");
 }
