@@ -1,0 +1,32 @@
+//! Workloads that make tasklets and wait for them.
+
+use std::time::Instant;
+
+use tasklet_core::backend::Backend;
+use tasklet_scheduler::local::Scheduler;
+
+use super::expect;
+use crate::Result;
+
+/// Tasklets spawned before the first of them is joined.
+const BATCH: u64 = 10_000;
+
+/// Nanoseconds per tasklet.
+pub(super) fn spawn_join<B: Backend>(tasklets: u64) -> Result<f64> {
+    let scheduler = Scheduler::<B>::new();
+    let start = Instant::now();
+    let (mut left, mut joined) = (tasklets, 0);
+    while left != 0 {
+        let batch = left.min(BATCH);
+        let handles: Vec<_> = (0..batch).map(|_| scheduler.spawn_joinable(|| ())).collect();
+        for handle in handles {
+            handle.join()?;
+            joined += 1;
+        }
+        left -= batch;
+    }
+    let time = start.elapsed();
+    expect("tasklets joined", joined, tasklets)?;
+    expect("tasklets left in the queue beside the host's", scheduler.run_count(), 1)?;
+    Ok(time.as_nanos() as f64 / tasklets as f64)
+}
