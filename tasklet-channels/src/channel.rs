@@ -98,7 +98,7 @@ struct Node<'a, T, R: Reach> {
 }
 
 impl<T, R: Reach> Node<'_, T, R> {
-    #[inline(never)]
+    #[inline]
     fn reclaim(self) -> Option<Option<Message<T>>> {
         let message = self.state.lock().queue.reclaim(self.who, self.key);
         std::mem::forget(self);
@@ -278,9 +278,9 @@ impl<T, R: Reach> ChannelBy<T, R> {
     ///
     /// As [`send`](Self::send).
     pub fn send_throw(&self, payload: Payload) -> Result<(), SendError<Payload>> {
-        self.send_message(Message::Throw(payload), Wait::Yes).map_err(|error| {
+        self.send_message(Message::Throw(Box::new(payload)), Wait::Yes).map_err(|error| {
             error.map(|message| match message {
-                Message::Throw(payload) => payload,
+                Message::Throw(payload) => *payload,
                 Message::Value(_) => unreachable!("the message comes back as it went in"),
             })
         })
@@ -372,7 +372,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
             refused: None,
         })? {
             Message::Value(value) => Ok(value),
-            Message::Throw(payload) => unwind::raise(payload),
+            Message::Throw(payload) => unwind::raise(*payload),
         }
     }
 }
@@ -391,7 +391,7 @@ struct Send<'c, T, R: Reach> {
 impl<'c, T, R: Reach> Operation<'c> for Send<'c, T, R> {
     type Output = Result<(), SendError<Message<T>>>;
 
-    #[inline(never)]
+    #[inline]
     fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
         let channel = self.channel;
         if scheduler.begin_operation() == Observed::Yes {
@@ -418,27 +418,25 @@ impl<'c, T, R: Reach> Operation<'c> for Send<'c, T, R> {
         Step::Park { site: channel.state.site(), key }
     }
 
-    #[inline]
-    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
-        match outcome {
-            Ok(Wake::Served) if self.refused.is_none() => {
-                // If it has waited, the receiver has taken the message and freed the node.
-                std::mem::forget(self.node);
-                Ok(())
-            }
-            outcome => Err(self.not_sent(outcome)),
+    #[inline(always)]
+    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        if outcome == Ok(Wake::Served) && self.refused.is_none() {
+            // If it has waited, the receiver has taken the message and freed the node.
+            std::mem::forget(self.node.take());
+            return Ok(());
         }
+        Err(self.not_sent(outcome))
     }
 }
 
 impl<T, R: Reach> Send<'_, T, R> {
     #[cold]
-    fn not_sent(self, outcome: Result<Wake, ParkError>) -> SendError<Message<T>> {
+    fn not_sent(&mut self, outcome: Result<Wake, ParkError>) -> SendError<Message<T>> {
         let cause = self.refused.unwrap_or(match outcome {
             Ok(_) => Cause::Closed,
             Err(error) => Cause::Park(error),
         });
-        let message = self.message.or_else(|| self.node.and_then(Node::reclaim).flatten());
+        let message = self.message.take().or_else(|| self.node.take().and_then(Node::reclaim).flatten());
         SendError::new(message.expect("a message that was not sent is here or in the queue"), cause)
     }
 }
@@ -456,7 +454,7 @@ struct Receive<'c, T, R: Reach> {
 impl<'c, T, R: Reach> Operation<'c> for Receive<'c, T, R> {
     type Output = Result<Message<T>, RecvError>;
 
-    #[inline(never)]
+    #[inline]
     fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
         let channel = self.channel;
         if scheduler.begin_operation() == Observed::Yes {
@@ -483,18 +481,33 @@ impl<'c, T, R: Reach> Operation<'c> for Receive<'c, T, R> {
         Step::Park { site: channel.state.site(), key }
     }
 
-    #[inline]
-    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
-        let message = match self.node {
-            None => self.message,
-            Some(node) => node.reclaim().flatten(),
-        };
-        match (message, self.refused, outcome) {
-            (Some(message), _, _) => Ok(message),
-            (None, Some(cause), _) => Err(RecvError::new(cause)),
-            (None, None, Ok(_)) => Err(RecvError::new(Cause::Closed)),
-            (None, None, Err(error)) => Err(RecvError::new(Cause::Park(error))),
+    #[inline(always)]
+    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        if self.node.is_some() {
+            self.reclaim();
         }
+        match self.message.take() {
+            Some(message) => Ok(message),
+            None => Err(self.not_received(outcome)),
+        }
+    }
+}
+
+impl<T, R: Reach> Receive<'_, T, R> {
+    /// Takes what a sender has left in the caller's node, and frees it.
+    #[inline(never)]
+    fn reclaim(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.message = node.reclaim().flatten();
+        }
+    }
+
+    #[cold]
+    fn not_received(&self, outcome: Result<Wake, ParkError>) -> RecvError {
+        RecvError::new(self.refused.unwrap_or(match outcome {
+            Ok(_) => Cause::Closed,
+            Err(error) => Cause::Park(error),
+        }))
     }
 }
 

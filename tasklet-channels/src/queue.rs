@@ -14,7 +14,17 @@ use tasklet_core::unwind::Payload;
 /// What a sender gives: a value, or something to raise in the receiver.
 pub(crate) enum Message<T> {
     Value(T),
-    Throw(Payload),
+    /// Boxed again, to be one word: a message with a value of one word then moves in two registers, while one that is written in
+    /// parts and moved as a whole stalls the processor.
+    Throw(Box<Payload>),
+}
+
+/// Moves a message to a place that has none, without looking there for one to drop.
+#[inline(always)]
+fn put<T>(place: &mut Option<Message<T>>, message: Option<Message<T>>) {
+    let before = std::mem::replace(place, message);
+    debug_assert!(before.is_none(), "a message is not overwritten");
+    std::mem::forget(before);
 }
 
 const NONE: u32 = u32::MAX;
@@ -74,7 +84,7 @@ impl<T> Queue<T> {
     }
 
     /// Appends a waiter with its message, if it has one; returns its key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(
         &mut self,
         direction: Direction,
@@ -91,8 +101,10 @@ impl<T> Queue<T> {
         node.next = NONE;
         node.prev = self.tail;
         node.owner = Some(waiter.record().id());
-        node.waiter = Some(waiter);
-        node.message = message.take();
+        let before = node.waiter.replace(waiter);
+        debug_assert!(before.is_none(), "Q3: a free node has no waiter");
+        std::mem::forget(before);
+        put(&mut node.message, message.take());
         node.shared = shared;
         match self.tail {
             NONE => self.head = key,
@@ -112,7 +124,7 @@ impl<T> Queue<T> {
         key
     }
 
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, key: u32) {
         let (next, prev) = (self.nodes[key as usize].next, self.nodes[key as usize].prev);
         match prev {
@@ -126,7 +138,7 @@ impl<T> Queue<T> {
         self.len -= 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn release(&mut self, key: u32) -> Option<Message<T>> {
         let free = self.free;
         let node = &mut self.nodes[key as usize];
@@ -137,22 +149,22 @@ impl<T> Queue<T> {
     }
 
     /// Claims the oldest sender and takes its message; its node is freed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_sender(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let waiter = self.nodes.get_mut(key as usize)?.waiter.take()?;
         self.unlink(key);
-        *message = self.release(key);
+        put(message, self.release(key));
         Some(waiter)
     }
 
     /// Claims the oldest receiver and leaves a message with it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_receiver(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let node = self.nodes.get_mut(key as usize)?;
         let waiter = node.waiter.take()?;
-        node.message = message.take();
+        put(&mut node.message, message.take());
         self.unlink(key);
         Some(waiter)
     }
@@ -174,7 +186,7 @@ impl<T> Queue<T> {
     }
 
     /// A waiter that goes on takes what is left in its node and frees it. `None` if a receiver has freed it already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reclaim(&mut self, who: TaskletId, key: usize) -> Option<Option<Message<T>>> {
         self.nodes.get(key).filter(|node| node.owner == Some(who))?;
         Some(self.release(key as u32))

@@ -60,8 +60,15 @@ impl SwitchToken {
     }
 
     /// The suspender of the fiber.
+    #[inline]
     pub fn suspender(&self) -> NonNull<()> {
         self.suspender
+    }
+
+    /// Whether the fiber's backend is the one that the caller has named.
+    #[inline]
+    pub fn is_known(&self) -> bool {
+        self.known
     }
 }
 
@@ -122,8 +129,8 @@ unsafe impl<B: Backend> Switch for On<B> {
 /// An operation that may switch. Its methods are called one after the other on the caller's stack; only the switch between them is
 /// inlined there.
 ///
-/// What `finish` needs stays in the operation, which does not move between the two calls: a value that is written in halves and
-/// moved as a whole stalls the processor for longer than a switch takes.
+/// What `finish` needs stays in the operation, which does not move: a value that is written in halves and moved as a whole stalls
+/// the processor for longer than a switch takes.
 pub trait Operation<'s>: Sized {
     /// What it returns.
     type Output;
@@ -132,7 +139,29 @@ pub trait Operation<'s>: Sized {
     fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s>;
 
     /// The caller goes on: `outcome` tells how its wait ended, if it waited.
-    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output;
+    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output;
+}
+
+/// What is left to do after a step was prepared: two words, so that they are returned in registers.
+struct Started {
+    /// What suspends the fiber, if it is to be suspended.
+    suspender: Option<NonNull<()>>,
+    rest: Rest,
+}
+
+/// What follows the switch, and whether the switch's backend is the one that the caller has named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing.
+    Nothing,
+    /// The caller may have waited.
+    Park,
+    /// The same, on the caller's backend.
+    ParkKnown,
+    /// The caller may have given way.
+    Switch,
+    /// The same, on the caller's backend.
+    SwitchKnown,
 }
 
 /// Performs an operation under the current scheduler, with the switch inlined into the caller.
@@ -144,36 +173,62 @@ pub trait Operation<'s>: Sized {
 pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
     let current = current::get();
     let scheduler = current.scheduler();
-    let step = operation.begin(scheduler);
-    let outcome = drive::<S>(scheduler, step);
+    // SAFETY: what it returns is done below, at once.
+    let Started { suspender, rest } = unsafe { start(&mut operation, scheduler, S::BACKEND) };
+    if let Some(suspender) = suspender {
+        let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
+        // SAFETY: made a moment ago for the fiber that runs.
+        unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
+    }
+    let outcome = match rest {
+        Rest::Nothing => Ok(Wake::Served),
+        Rest::Park | Rest::ParkKnown => scheduler.finish_park(),
+        Rest::Switch | Rest::SwitchKnown => {
+            scheduler.finish_switch();
+            Ok(Wake::Served)
+        }
+    };
     operation.finish(outcome)
 }
 
-/// Drives a step to its end; returns how a wait ended.
-#[inline(always)]
-fn drive<S: Switch>(scheduler: &dyn Scheduler, step: Step<'_>) -> Result<Wake, ParkError> {
-    match step {
-        Step::Done => Ok(Wake::Served),
+/// Begins an operation and prepares its step, up to the switch: one call, which has returned when the switch comes, and in which the
+/// step need not be written to memory.
+///
+/// # Safety
+///
+/// If there is a suspender, the caller suspends the running fiber with it at once. Then it does the rest.
+#[inline(never)]
+unsafe fn start<'s, O: Operation<'s>>(
+    operation: &mut O,
+    scheduler: &dyn Scheduler,
+    backend: &'static TypeId,
+) -> Started {
+    match operation.begin(scheduler) {
+        Step::Done => Started { suspender: None, rest: Rest::Nothing },
         Step::Park { site, key } => {
-            // SAFETY: the site holds the caller's `Parked`, as `Step::Park` says; a token is used up in the next line, nothing in between
-            // can panic or switch, and `site` is borrowed for longer than this call.
-            if let Some(token) = unsafe { scheduler.prepare_park(site, key, S::BACKEND) } {
-                // SAFETY: made a moment ago for the fiber that runs.
-                unsafe { S::switch(scheduler, token) }
-            }
-            scheduler.finish_park()
+            // SAFETY: the site holds the caller's `Parked`, as `Step::Park` says; our caller promises to use up a token and to call
+            // `finish_park`. Nothing in between can panic or switch, and `site` is borrowed for longer than the operation takes.
+            let token = unsafe { scheduler.prepare_park(site, key, backend) };
+            Started::new(token, Rest::Park, Rest::ParkKnown)
         }
         Step::HandOver { partner, how } => {
-            // SAFETY: as above.
-            if let Some(token) = unsafe { scheduler.prepare_hand_over(partner, how, S::BACKEND) } {
-                // SAFETY: as above.
-                unsafe { S::switch(scheduler, token) }
-            }
+            // SAFETY: as above, with `finish_switch`.
+            let token = unsafe { scheduler.prepare_hand_over(partner, how, backend) };
             // Without a token too: a main tasklet has given way, if it has, inside the preparation.
-            if how != HandOver::Caller {
-                scheduler.finish_switch();
+            let rest = if how == HandOver::Caller { Rest::Nothing } else { Rest::Switch };
+            Started::new(token, rest, Rest::SwitchKnown)
+        }
+    }
+}
+
+impl Started {
+    #[inline(always)]
+    fn new(token: Option<SwitchToken>, rest: Rest, if_known: Rest) -> Started {
+        match token {
+            None => Started { suspender: None, rest },
+            Some(token) => {
+                Started { suspender: Some(token.suspender), rest: if token.known { if_known } else { rest } }
             }
-            Ok(Wake::Served)
         }
     }
 }

@@ -367,7 +367,7 @@ impl<'r> Operation<'r> for Await<'r> {
         }
     }
 
-    fn finish(self, outcome: Result<Wake, ParkError>) -> Self::Output {
+    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
         self.refused.map_or_else(|| outcome.map(|_| ()), Err)
     }
 }
