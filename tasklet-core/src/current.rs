@@ -47,7 +47,7 @@ fn current() -> Option<NonNull<dyn Scheduler>> {
 #[inline(never)]
 fn current_of(kind: &'static TypeId) -> Option<NonNull<()>> {
     let entry = CURRENT.try_with(Cell::get).unwrap_or(None)?;
-    (*entry.kind == *kind).then(|| entry.scheduler.cast())
+    (std::ptr::eq(entry.kind, kind) || *entry.kind == *kind).then(|| entry.scheduler.cast())
 }
 
 /// The scheduler of the code that runs, for one operation.

@@ -13,7 +13,7 @@ use tasklet_core::current;
 use tasklet_core::driver::Driver;
 use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
-use tasklet_core::operation::SwitchToken;
+use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::stack::overflow::RunningTasklet;
@@ -74,7 +74,7 @@ pub(super) struct Inner {
     pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
     ids: RefCell<TaskletIds>,
     /// The type of the backend that `engine` is made for.
-    pub(super) backend: TypeId,
+    pub(super) backend: &'static TypeId,
     this: Weak<Inner>,
 }
 
@@ -89,7 +89,7 @@ impl Inner {
             driver,
             clock,
             engine: Box::new(engine),
-            backend: TypeId::of::<B>(),
+            backend: On::<B>::BACKEND,
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),
             watchdogs: RefCell::default(),

@@ -46,16 +46,19 @@ impl Ring {
     }
 
     /// Whether a record is linked.
+    #[inline]
     pub(super) fn is_linked(&self, record: &Record, token: &HomeToken) -> bool {
         record.local(token).next.get().is_some()
     }
 
     /// The one after a linked record.
+    #[inline]
     pub(super) fn next(&self, record: &Record, token: &HomeToken) -> Option<NonNull<Record>> {
         record.local(token).next.get()
     }
 
     /// Links a record at the end of the queue (R1). If the ring was empty, it becomes the current one.
+    #[inline]
     pub(super) fn insert(&self, record: Arc<Record>, token: &HomeToken) -> NonNull<Record> {
         match self.current.get() {
             Some(current) => self.link_before(record, current, token),
@@ -73,6 +76,7 @@ impl Ring {
     }
 
     /// Links a record just after the current one.
+    #[inline]
     pub(super) fn insert_next(&self, record: Arc<Record>, token: &HomeToken) -> NonNull<Record> {
         match self.current.get() {
             Some(current) => {
@@ -84,6 +88,7 @@ impl Ring {
     }
 
     /// Links a record just before a linked one.
+    #[inline]
     pub(super) fn link_before(&self, record: Arc<Record>, at: NonNull<Record>, token: &HomeToken) -> NonNull<Record> {
         let new = into_raw(record);
         let fields = local(&new, token);
@@ -99,6 +104,7 @@ impl Ring {
     }
 
     /// Unlinks a linked record. If it was the current one, its successor becomes current (R2).
+    #[inline]
     pub(super) fn remove(&self, record: &Record, token: &HomeToken) -> Arc<Record> {
         let fields = record.local(token);
         let (Some(next), Some(prev)) = (fields.next.take(), fields.prev.take()) else {

@@ -25,12 +25,19 @@ pub(super) enum Kind {
     Directed,
 }
 
-/// What came of preparing to yield.
-enum Prepared {
-    /// The fiber is to be suspended.
-    Switch(SwitchToken),
-    /// The caller goes on.
-    Done,
+/// What came of preparing to yield: two words, so that they are returned in registers.
+struct Prepared {
+    /// What suspends the fiber, if it is to be suspended.
+    suspender: Option<NonNull<()>>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The caller goes on, at once or after a switch.
+    GoOn,
+    /// The same, and the switch's backend is the one that the caller has named.
+    GoOnKnown,
     /// A switch is not allowed.
     Refused(ParkError),
 }
@@ -89,11 +96,12 @@ impl Inner {
     /// As [`schedule`](Self::schedule), with the switch compiled into the caller.
     #[inline(always)]
     pub(super) fn schedule_by<S: Switch>(&self) -> Result<(), ParkError> {
-        match self.prepare_schedule(S::BACKEND) {
+        let Prepared { suspender, verdict } = self.prepare_schedule(S::BACKEND);
+        if let Some(suspender) = suspender {
             // SAFETY: made a moment ago for the fiber that runs.
-            Prepared::Switch(token) => unsafe { S::switch(self, token) },
-            Prepared::Done => {}
-            Prepared::Refused(error) => return Err(error),
+            unsafe { S::switch(self, SwitchToken::new(suspender, verdict == Verdict::GoOnKnown)) }
+        } else if let Verdict::Refused(error) = verdict {
+            return Err(error);
         }
         let fields = self.local(self.current());
         if fields.has_interrupt() {
@@ -113,9 +121,15 @@ impl Inner {
         if next != NonNull::from(record)
             && let Err(error) = self.may_switch()
         {
-            return Prepared::Refused(error);
+            return Prepared { suspender: None, verdict: Verdict::Refused(error) };
         }
-        self.prepare_switch(record, next, Kind::Free, backend).map_or(Prepared::Done, Prepared::Switch)
+        match self.prepare_switch(record, next, Kind::Free, backend) {
+            None => Prepared { suspender: None, verdict: Verdict::GoOn },
+            Some(token) => {
+                let verdict = if token.is_known() { Verdict::GoOnKnown } else { Verdict::GoOn };
+                Prepared { suspender: Some(token.suspender()), verdict }
+            }
+        }
     }
 
     /// Leaves the queue and lets the next in it run; returns when somebody has brought the caller back (R7).
@@ -138,7 +152,7 @@ impl Inner {
     }
 
     /// As [`leave`](Self::leave), up to the switch.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         if self.token.has_requests() {
             self.take_requests();
@@ -197,7 +211,7 @@ impl Inner {
         }
         let head = self.head(record).expect("a running tasklet sits on a fiber");
         let suspender = head.suspender.get().expect("a running fiber has set its suspender");
-        Some(SwitchToken::new(suspender, *backend == self.backend))
+        Some(SwitchToken::new(suspender, std::ptr::eq(backend, self.backend) || *backend == *self.backend))
     }
 
     /// On the host's stack: returns when the main tasklet is to run.
