@@ -86,7 +86,12 @@ impl Drop for Mischief<'_> {
             match dice.below(9) {
                 // Where waiting is not allowed, it is refused.
                 0 => actor.agent.send(&port, if is_unwinding { Wait::Yes } else { Wait::No }),
-                1 if receive => ignore(actor.agent.recv(&port, if is_unwinding { Wait::Yes } else { Wait::No })),
+                1 if receive => {
+                    let wait = if is_unwinding { Wait::Yes } else { Wait::No };
+                    // What was sent to be raised is raised: a destructor that receives must be ready for it.
+                    let result = catch_unwind(AssertUnwindSafe(|| actor.agent.recv(&port, wait)));
+                    ignore(result.map_err(|payload| check_payload(&payload)));
+                }
                 2 => port.tamper(dice, &yard.world),
                 3 if !yard.closing.get() => yard.spawn(dice),
                 4 => ignore(yard.pick(dice).map(|tasklet| tasklet.insert())),

@@ -57,6 +57,11 @@ impl Inner {
         }
     }
 
+    #[cold]
+    fn may_raise(&self) -> Result<(), ParkError> {
+        if std::thread::panicking() { Err(ParkError::Unwinding) } else { Ok(()) }
+    }
+
     /// Whether the running tasklet may leave the queue: it will switch unless it is the last and nobody takes over.
     #[inline]
     pub(super) fn may_leave(&self) -> Result<(), ParkError> {
@@ -105,6 +110,8 @@ impl Inner {
         }
         let fields = self.local(self.current());
         if fields.has_interrupt() {
+            // From a destructor that runs because of a panic, nothing can be raised. It ends with that panic.
+            self.may_raise()?;
             Self::raise(fields.take_interrupt());
         }
         Ok(())

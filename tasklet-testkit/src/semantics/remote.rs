@@ -15,7 +15,7 @@ use tasklet_scheduler::local::{self, RunOptions, TaskletStateError};
 use crate::Recorder;
 
 use super::scripted::{elsewhere, scripted};
-use super::setup::{Setup, caught, leave, receive, yields};
+use super::setup::{Setup, caught, fail, leave, receive, text, yields};
 
 /// K3 testRunOrder, on an idle owner; R63.
 pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>() {
@@ -221,4 +221,25 @@ pub fn a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks<B: Backend>() 
     });
     s.run();
     s.log.assert("receiver leaver runner");
+}
+
+/// A destructor yields while its tasklet unwinds, and finds a request to kill it: raising that would end the process.
+pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>() {
+    struct Yields(Recorder);
+    impl Drop for Yields {
+        fn drop(&mut self) {
+            let remote = local::current().remote();
+            elsewhere(|| remote.kill());
+            local::schedule();
+            assert_eq!(local::try_schedule(), Err(ParkError::Unwinding));
+            self.0.log("yielded");
+        }
+    }
+    let s = Setup::<B>::new();
+    s.spawn("unwinding", |log| {
+        let _yields = Yields(log);
+        fail("E");
+    });
+    assert_eq!(text(s.scheduler.run()), "E");
+    s.log.assert("yielded");
 }
