@@ -120,8 +120,27 @@ impl Meter {
         }
     }
 
-    pub(super) fn tick(&self) {
-        self.ticks.set(self.ticks.get() + 1);
+    /// Whether a tasklet that ends has used the budget up. Ticks are spent at ticks only; a hard slice ends with its tasklet.
+    #[inline]
+    pub(super) fn is_spent_at_an_end(&self, clock: &dyn Clock) -> bool {
+        self.is_limited() && self.is_limit_spent_at_an_end(clock)
+    }
+
+    #[cold]
+    fn is_limit_spent_at_an_end(&self, clock: &dyn Clock) -> bool {
+        let counts = self.limit.get().is_some_and(|limit| limit.soft || !limit.per_slice);
+        counts && !self.counts_ticks() && self.is_spent(clock)
+    }
+
+    /// Counts up to `n` ticks, as many as fit into the budget and at least one; returns how many.
+    pub(super) fn take_ticks(&self, n: u64) -> u64 {
+        let fitting = match self.limit.get() {
+            Some(Limit { budget: Budget::Ticks(_), mark, .. }) => (mark + 1).saturating_sub(self.ticks.get()).max(1),
+            _ => n,
+        };
+        let taken = n.min(fitting);
+        self.ticks.set(self.ticks.get().saturating_add(taken));
+        taken
     }
 
     /// The whole budget is available again.

@@ -83,16 +83,9 @@ impl Inner {
                 RunError::Tasklet(TaskletError::new(record.id(), name, payload))
             }),
         };
-        if self.meter.is_limited()
-            && !self.meter.counts_ticks()
-            && self.meter.is_soft()
-            && self.meter.is_spent(&*self.clock)
-        {
-            fields.pending_interrupt.set(true);
-        }
-        if fields.pending_interrupt.get() {
-            next = self.soft_interrupt(record, next, Kind::Free);
-            fields.pending_interrupt.set(false);
+        let put_off = fields.pending_interrupt.replace(false) && self.meter.is_soft();
+        if put_off || self.meter.is_spent_at_an_end(&*self.clock) {
+            next = self.let_owner_go_on(record, next, Kind::Free);
         }
         let next = self.with_fiber(next, Some(fiber));
         self.note_switch(record, next);

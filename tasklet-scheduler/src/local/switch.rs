@@ -461,11 +461,13 @@ impl Inner {
         if !self.meter.counts_ticks() {
             self.poll();
         }
-        for _ in 0..n {
+        let mut left = n;
+        while left != 0 {
             if self.meter.counts_ticks() && self.meter.is_spent(&*self.clock) {
                 self.time_out();
             }
-            self.meter.tick();
+            // As many at once as nothing can happen in between.
+            left -= self.meter.take_ticks(left);
         }
     }
 
@@ -492,7 +494,12 @@ impl Inner {
     /// A soft interrupt is due: the budget's owner goes on instead of `next`, linked just before it (R48).
     #[cold]
     pub(super) fn soft_interrupt(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> NonNull<Record> {
-        if !self.meter.is_soft() || self.may_switch().is_err() {
+        if self.meter.is_soft() { self.let_owner_go_on(record, next, kind) } else { next }
+    }
+
+    /// The budget's owner goes on instead of `next`, linked just before it, if it may.
+    pub(super) fn let_owner_go_on(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> NonNull<Record> {
+        if self.may_switch().is_err() {
             return next;
         }
         let owner = self.budget_owner.get().unwrap_or_else(|| self.watchdog());
