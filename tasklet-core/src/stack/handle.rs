@@ -15,16 +15,32 @@ pub struct Stack {
     slot: ManuallyDrop<Slot>,
     /// Keeps the pool's depot, and so the mapping, alive (S3).
     home: Arc<pool::Shared>,
+    /// Bytes above `top` that the owner has set aside.
+    aside: usize,
 }
 
 impl Stack {
     pub(super) fn new(slot: Slot, home: Arc<pool::Shared>) -> Stack {
-        Stack { slot: ManuallyDrop::new(slot), home }
+        Stack { slot: ManuallyDrop::new(slot), home, aside: 0 }
     }
 
     /// The address just above the usable bytes: stacks grow down from here. Aligned to 64 bytes.
     pub fn top(&self) -> *mut u8 {
-        self.slot.top()
+        self.slot.top().wrapping_sub(self.aside)
+    }
+
+    /// Sets at least `bytes` aside above the top, for what the owner wants to keep next to the frames: in a page that is touched
+    /// anyway. The top moves down to the lowest of them, aligned to 64 bytes, and is returned. They are the owner's until it drops the
+    /// stack.
+    ///
+    /// # Panics
+    ///
+    /// Less than half of the stack would be left.
+    pub fn set_aside(&mut self, bytes: usize) -> *mut u8 {
+        let aside = bytes.checked_next_multiple_of(64).and_then(|bytes| bytes.checked_add(self.aside));
+        let aside = aside.filter(|aside| *aside <= self.slot.size() / 2);
+        self.aside = aside.expect("no more than half of a stack can be set aside");
+        self.top()
     }
 
     /// The lowest usable address; the guard lies directly below.
@@ -32,9 +48,9 @@ impl Stack {
         self.slot.limit()
     }
 
-    /// Usable bytes between [`limit`](Self::limit) and [`top`](Self::top): at least the size asked for.
+    /// Usable bytes between [`limit`](Self::limit) and [`top`](Self::top): at least the size asked for, less what was set aside.
     pub fn size(&self) -> usize {
-        self.slot.size()
+        self.slot.size() - self.aside
     }
 
     /// Gives the stack up for good: its memory is never unmapped and never handed out again, and

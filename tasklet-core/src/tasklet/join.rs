@@ -82,7 +82,8 @@ impl<T> JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        if self.record.detach() {
+        // Once it has finished nobody else looks at the result, so the second look, which is dearer, is for the race alone.
+        if self.record.is_finished() || self.record.detach() {
             // SAFETY: as in `join`; the handle is going away. The result may be `!Send`, but then so is the handle.
             unwind::drop_quietly(unsafe { self.record.take_result::<T>() });
         }

@@ -12,6 +12,8 @@
 //! - **F1** A fiber is alive (in `fibers`) until its coroutine has finished. A fiber whose tasklet refused to die is leaked.
 //! - **F2** `Local::fiber` of a started tasklet points to the fiber it sits on; nobody else's does.
 //! - **F3** Coroutines are resumed from the root only, by the one call of `run_fibers` or `retire_idle` in progress.
+//! - **F4** A fiber lies above the frames on its own stack, in memory set aside there, so that it costs no page of its own; if the
+//!   backend brings the stack, in a box. Its coroutine is moved out before the stack or the box is given back.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::NonNull;
@@ -109,27 +111,30 @@ impl<B: Backend> Fibers<B> {
     }
 
     fn make(&self, inner: &Inner, size: StackSize) -> Result<NonNull<Fiber<B>>, StackError> {
-        let (source, limit) = match B::STACKS {
+        let (source, place, limit) = match B::STACKS {
             StackProvision::Ours => {
-                let stack = self.stacks.acquire(size)?;
+                let mut stack = self.stacks.acquire(size)?;
+                let place = stack.set_aside(size_of::<Fiber<B>>()).cast::<Fiber<B>>();
                 let limit = stack.limit() as usize;
-                (StackSource::Ours(stack), limit)
+                (StackSource::Ours(stack), place, limit)
             }
-            StackProvision::Backend => (StackSource::Backend(size), 0),
+            StackProvision::Backend => {
+                (StackSource::Backend(size), Box::into_raw(Box::<Fiber<B>>::new_uninit()).cast(), 0)
+            }
         };
-        let fiber = NonNull::from(Box::leak(Box::new(Fiber::<B> {
-            head: FiberHead {
-                held: Cell::new(None),
-                tasklet: Cell::new(None),
-                limit: Cell::new(limit),
-                size,
-                suspender: Cell::new(None),
-            },
-            inner: NonNull::from(inner),
-            retire: Cell::new(false),
-            index: Cell::new(0),
-            coroutine: UnsafeCell::new(None),
-        })));
+        const { assert!(align_of::<Fiber<B>>() <= 64, "a fiber is aligned as the top of a stack is") };
+        let head = FiberHead {
+            held: Cell::new(None),
+            tasklet: Cell::new(None),
+            limit: Cell::new(limit),
+            size,
+            suspender: Cell::new(None),
+        };
+        let (inner, coroutine) = (NonNull::from(inner), UnsafeCell::new(None));
+        // SAFETY: F4: `place` is memory for a `Fiber<B>` that nobody else uses: set aside on the stack, or a box.
+        unsafe { place.write(Fiber { head, coroutine, inner, retire: Cell::new(false), index: Cell::new(0) }) };
+        // A stack's memory is not at address zero, nor is a box.
+        let fiber = NonNull::new(place).expect("memory has an address");
         // SAFETY: `entry` takes a `Fiber<B>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
         match unsafe { B::create(source, entry::<B>, fiber.as_ptr().cast()) } {
             Ok(coroutine) => {
@@ -143,10 +148,18 @@ impl<B: Backend> Fibers<B> {
                 Ok(fiber)
             }
             Err(error) => {
-                // SAFETY: made by `Box::leak` above; no coroutine knows it.
-                drop(unsafe { Box::from_raw(fiber.as_ptr()) });
+                // On a stack of ours it is gone with the stack, and had nothing to drop.
+                Self::free_box(fiber);
                 Err(error)
             }
+        }
+    }
+
+    /// Frees a fiber's memory, if it is not on its stack.
+    fn free_box(fiber: NonNull<Fiber<B>>) {
+        if B::STACKS == StackProvision::Backend {
+            // SAFETY: F4, `make` has taken it from a box; callers have given up the fiber, and nothing points to it any more.
+            drop(unsafe { Box::from_raw(fiber.as_ptr()) });
         }
     }
 
@@ -174,10 +187,11 @@ impl<B: Backend> Fibers<B> {
             unsafe { moved.as_ref() }.index.set(index);
         }
         drop(fibers);
-        // SAFETY: made by `Box::leak` in `make`; its coroutine has finished, so nothing points to it any more.
-        let fiber = unsafe { Box::from_raw(fiber.as_ptr()) };
-        // Dropping the stack gives it back to the pool's depot.
-        let _stack = fiber.coroutine.into_inner().and_then(B::into_stack);
+        // SAFETY: F1, as above; F3, nothing is resumed meanwhile. The coroutine has finished, and nobody knows the fiber any more.
+        let coroutine = unsafe { (*fiber.as_ref().coroutine.get()).take() };
+        Self::free_box(fiber);
+        // A stack of ours goes back to its pool here, with the fiber on it.
+        let _stack = coroutine.and_then(B::into_stack);
     }
 }
 
