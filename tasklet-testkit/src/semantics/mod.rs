@@ -284,6 +284,7 @@ macro_rules! semantics_suite {
             remote: requests_are_taken_at_scheduling_points;
             remote: a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks;
             remote: a_remote_kill_of_one_that_unwinds_is_not_raised;
+            remote: the_last_one_does_not_wait_while_it_unwinds;
             hooks: the_schedule_hook_sees_every_switch;
             hooks: setting_a_hook_returns_the_previous_one;
             hooks: an_error_in_a_hook_disturbs_nothing;
