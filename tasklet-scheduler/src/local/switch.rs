@@ -167,7 +167,8 @@ impl Inner {
     /// As [`leave`](Self::leave), up to the switch.
     #[inline(always)]
     pub(super) fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
-        if self.token.has_requests() {
+        let asked = self.token.has_requests();
+        if asked {
             self.take_requests();
         }
         if self.local(record).has_interrupt() {
@@ -175,8 +176,9 @@ impl Inner {
             self.make_runnable(NonNull::from(record));
         }
         match self.ring.current() {
-            Some(next) => self.prepare_switch(record, next, Kind::Free, backend),
-            None => self.leave_last(record, backend),
+            Some(next) if !asked => self.prepare_switch(record, next, Kind::Free, backend),
+            // Also if somebody is queued by request since the caller was found to be the last, which may leave where none may switch.
+            _ => self.leave_last(record, backend),
         }
     }
 

@@ -199,6 +199,7 @@ macro_rules! semantics_suite {
             traps: atomic_guards_nest_and_belong_to_one_tasklet;
             traps: an_atomic_tasklet_may_yield_and_block;
             traps: waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued;
+            traps: nobody_who_is_queued_meanwhile_runs_under_the_switch_trap;
             life_cycle: flags_follow_the_life_cycle;
             life_cycle: the_killed_are_dead_from_every_state;
             life_cycle: main_is_alive_and_current;
