@@ -121,6 +121,8 @@ impl Inner {
         self.watchdogs.borrow_mut().push(watchdog);
         self.hold(self.ring.remove(record, &self.token));
         let payload = self.leave(record);
+        // A run that cannot wait has nothing to do; that is no error.
+        self.local(record).fault.set(None);
         self.finish_run(this, payload)
     }
 

@@ -57,6 +57,7 @@ impl Inner {
         }
     }
 
+    /// Whether what is thrown at the running tasklet can be raised in it.
     #[cold]
     fn may_raise(&self) -> Result<(), ParkError> {
         if std::thread::panicking() { Err(ParkError::Unwinding) } else { Ok(()) }
@@ -65,7 +66,12 @@ impl Inner {
     /// Whether the running tasklet may leave the queue: it will switch unless it is the last and nobody takes over.
     #[inline]
     pub(super) fn may_leave(&self) -> Result<(), ParkError> {
-        if self.ring.len() > 1 || self.takes_over() { self.may_switch() } else { Ok(()) }
+        if self.ring.len() > 1 || self.takes_over() {
+            self.may_switch()
+        } else {
+            // It would wait alone. Not from a destructor that runs because of a panic: what is thrown at it could not be raised.
+            self.may_raise()
+        }
     }
 
     /// Whether somebody takes over when the running tasklet, the last in the queue, leaves it: the watchdog does, unless it waits.
@@ -161,7 +167,8 @@ impl Inner {
     /// As [`leave`](Self::leave), up to the switch.
     #[inline(always)]
     pub(super) fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
-        if self.token.has_requests() {
+        let asked = self.token.has_requests();
+        if asked {
             self.take_requests();
         }
         if self.local(record).has_interrupt() {
@@ -169,8 +176,9 @@ impl Inner {
             self.make_runnable(NonNull::from(record));
         }
         match self.ring.current() {
-            Some(next) => self.prepare_switch(record, next, Kind::Free, backend),
-            None => self.leave_last(record, backend),
+            Some(next) if !asked => self.prepare_switch(record, next, Kind::Free, backend),
+            // Also if somebody is queued by request since the caller was found to be the last, which may leave where none may switch.
+            _ => self.leave_last(record, backend),
         }
     }
 

@@ -199,6 +199,7 @@ macro_rules! semantics_suite {
             traps: atomic_guards_nest_and_belong_to_one_tasklet;
             traps: an_atomic_tasklet_may_yield_and_block;
             traps: waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued;
+            traps: nobody_who_is_queued_meanwhile_runs_under_the_switch_trap;
             life_cycle: flags_follow_the_life_cycle;
             life_cycle: the_killed_are_dead_from_every_state;
             life_cycle: main_is_alive_and_current;
@@ -284,6 +285,7 @@ macro_rules! semantics_suite {
             remote: requests_are_taken_at_scheduling_points;
             remote: a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks;
             remote: a_remote_kill_of_one_that_unwinds_is_not_raised;
+            remote: the_last_one_does_not_wait_while_it_unwinds;
             hooks: the_schedule_hook_sees_every_switch;
             hooks: setting_a_hook_returns_the_previous_one;
             hooks: an_error_in_a_hook_disturbs_nothing;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use tasklet_channels::Channel;
+use tasklet_channels::{Channel, SharedChannel};
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
 use tasklet_core::unwind::message;
@@ -15,7 +15,7 @@ use tasklet_scheduler::local::{self, RunOptions, TaskletStateError};
 use crate::Recorder;
 
 use super::scripted::{elsewhere, scripted};
-use super::setup::{Setup, caught, fail, leave, receive, text, yields};
+use super::setup::{Setup, caught, caught_text, fail, leave, receive, text, yields};
 
 /// K3 testRunOrder, on an idle owner; R63.
 pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>() {
@@ -242,4 +242,28 @@ pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>() {
     });
     assert_eq!(text(s.scheduler.run()), "E");
     s.log.assert("yielded");
+}
+
+/// A destructor of a tasklet that unwinds would wait, with nobody here to go on: a kill could end that and not be raised.
+pub fn the_last_one_does_not_wait_while_it_unwinds<B: Backend>() {
+    struct Receives(Recorder, SharedChannel<i32>);
+    impl Drop for Receives {
+        fn drop(&mut self) {
+            let error = self.1.recv().unwrap_err();
+            assert_eq!(error.park_error(), Some(ParkError::Unwinding));
+            self.0.log("refused");
+        }
+    }
+    let (s, driver) = scripted::<B>();
+    let shared = Channel::new().share();
+    let handle = shared.clone();
+    let unwinding = s.spawn("unwinding", |log| {
+        let _receives = Receives(log, handle);
+        fail("E");
+    });
+    let remote = unwinding.remote();
+    driver.then(move || elsewhere(move || remote.kill()));
+    // While the main tasklet waits, it does not go on when nobody is left.
+    assert_eq!(caught_text(|| receive(&shared)), "E");
+    s.log.assert("refused");
 }

@@ -264,3 +264,22 @@ pub fn waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued<B:
     s.run();
     s.log.assert("sender");
 }
+
+/// R14: what other threads queue between the look at the trap and the leaving of the queue does not run either.
+pub fn nobody_who_is_queued_meanwhile_runs_under_the_switch_trap<B: Backend>() {
+    let s = Setup::<B>::new();
+    let sender = s.paused("sender", |log| log.log("sender"));
+    let mut remote = Some(sender.remote());
+    s.scheduler.set_channel_hook(Some(Box::new(move |_| {
+        if let Some(remote) = remote.take() {
+            elsewhere(move || remote.insert().unwrap());
+        }
+    })));
+    let trap = local::switch_trap();
+    let error = channel::<B, i32>().recv().unwrap_err();
+    assert_eq!(error.park_error(), Some(ParkError::Deadlock));
+    s.log.assert("");
+    drop(trap);
+    s.run();
+    s.log.assert("sender");
+}
