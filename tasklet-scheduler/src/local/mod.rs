@@ -157,6 +157,7 @@ pub fn run_count() -> usize {
 /// # Panics
 ///
 /// The switch trap is set, a hook calls, or there is no local scheduler on this thread.
+/// Unwinds with what is thrown at the caller meanwhile.
 #[track_caller]
 pub fn schedule() {
     schedule_by::<AnyBackend>();
