@@ -21,6 +21,7 @@ pub mod local {
     /// # Panics
     ///
     /// The switch trap is set, a hook calls, or there is no local scheduler on this thread.
+    /// Unwinds with what is thrown at the caller meanwhile.
     #[inline(always)]
     #[track_caller]
     pub fn schedule() {

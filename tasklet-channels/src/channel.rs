@@ -6,17 +6,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tasklet_core::channel::{ChannelEvent, Direction, HandOver, Preference, hand_over};
+use tasklet_core::channel::{Direction, Preference};
 use tasklet_core::current;
 use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{ChannelId, TaskletId};
-use tasklet_core::operation::{self, Operation, Step, Switch};
-use tasklet_core::park::{ParkError, ParkReason, Parked, Wake};
-use tasklet_core::scheduler::{Observed, Scheduler};
+use tasklet_core::operation::{self, Switch};
+use tasklet_core::park::{ParkReason, Parked, Wake};
 use tasklet_core::unwind::{self, Payload};
 
-use crate::error::{Cause, RecvError, SendAllError, SendError};
+use crate::error::{RecvError, SendAllError, SendError};
+use crate::exchange::{Receive, Send, Wait};
 use crate::queue::{Message, Queue};
 
 /// A rendezvous channel of this thread; see [`ChannelBy`].
@@ -51,12 +51,12 @@ pub struct ChannelBy<T, R: Reach> {
     state: Handle<State<T>, R>,
 }
 
-struct State<T> {
-    id: ChannelId,
-    queue: Queue<T>,
-    preference: Preference,
-    schedule_all: bool,
-    closing: bool,
+pub(crate) struct State<T> {
+    pub(crate) id: ChannelId,
+    pub(crate) queue: Queue<T>,
+    pub(crate) preference: Preference,
+    pub(crate) schedule_all: bool,
+    pub(crate) closing: bool,
 }
 
 impl<T> Waits for State<T> {
@@ -87,30 +87,6 @@ impl<T> Waits for State<T> {
             }
             last = Some(home);
         }
-    }
-}
-
-/// A waiter's claim on its node: frees it if the wait unwinds.
-struct Node<'a, T, R: Reach> {
-    state: &'a Handle<State<T>, R>,
-    who: TaskletId,
-    key: usize,
-}
-
-impl<T, R: Reach> Node<'_, T, R> {
-    #[inline]
-    fn reclaim(self) -> Option<Option<Message<T>>> {
-        let message = self.state.lock().queue.reclaim(self.who, self.key);
-        std::mem::forget(self);
-        message
-    }
-}
-
-impl<T, R: Reach> Drop for Node<'_, T, R> {
-    fn drop(&mut self) {
-        let message = self.state.lock().queue.reclaim(self.who, self.key);
-        // The lock is released before the message is dropped: its destructor may use the channel.
-        drop(message);
     }
 }
 
@@ -245,27 +221,25 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Unwinds with what is thrown at the caller, or with an error of a tasklet if the caller is the main tasklet.
     #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_message(Message::Value(value), Wait::Yes).map_err(|error| {
-            error.map(|message| match message {
-                Message::Value(value) => value,
-                Message::Throw(_) => unreachable!("the message comes back as it went in"),
-            })
-        })
+        self.send_value(value, Wait::Yes)
     }
 
     /// As [`send`](Self::send), but an error instead of waiting.
     ///
+    /// # Scheduling
+    ///
+    /// Never parks. If a receiver waits, as [`send`](Self::send): by default the receiver goes on, at once.
+    ///
     /// # Errors
     ///
     /// As [`send`](Self::send), and [`SendError::is_would_block`].
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
     #[inline(always)]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_message(Message::Value(value), Wait::No).map_err(|error| {
-            error.map(|message| match message {
-                Message::Value(value) => value,
-                Message::Throw(_) => unreachable!("the message comes back as it went in"),
-            })
-        })
+        self.send_value(value, Wait::No)
     }
 
     /// Sends something that is raised in the receiver, out of its `recv`.
@@ -277,13 +251,13 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// # Errors
     ///
     /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
     pub fn send_throw(&self, payload: Payload) -> Result<(), SendError<Payload>> {
-        self.send_message(Message::Throw(Box::new(payload)), Wait::Yes).map_err(|error| {
-            error.map(|message| match message {
-                Message::Throw(payload) => *payload,
-                Message::Value(_) => unreachable!("the message comes back as it went in"),
-            })
-        })
+        let message = Message::Throw(Box::new(payload));
+        self.send_message(message, Wait::Yes).map_err(|error| error.map(Message::into_payload))
     }
 
     /// Sends each value; returns how many there were.
@@ -295,6 +269,10 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// # Errors
     ///
     /// At the first value that could not be sent.
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send), and where the iterator does.
     pub fn send_all(&self, values: impl IntoIterator<Item = T>) -> Result<usize, SendAllError<T>> {
         let mut sent = 0;
         for value in values {
@@ -326,15 +304,27 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// As [`recv`](Self::recv), but an error instead of waiting.
     ///
+    /// # Scheduling
+    ///
+    /// Never parks. If a sender waits, as [`recv`](Self::recv): by default the caller goes on.
+    ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`RecvError::is_would_block`].
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
     #[inline(always)]
     pub fn try_recv(&self) -> Result<T, RecvError> {
         self.receive(Wait::No)
     }
 
     /// Receives until the channel is closed and no sender waits.
+    ///
+    /// # Scheduling
+    ///
+    /// Each step is a [`recv`](Self::recv).
     ///
     /// # Panics
     ///
@@ -343,200 +333,23 @@ impl<T, R: Reach> ChannelBy<T, R> {
         Iter { channel: self }
     }
 
-    /// Looks whether a partner waits, and tells the hook, which must not be called with the lock held.
-    #[cold]
-    fn tell(&self, scheduler: &dyn Scheduler, direction: Direction) {
-        let will_block = !self.state.lock().queue.serves(direction);
-        let tasklet = scheduler.current_id();
-        scheduler.channel_event(&ChannelEvent { channel: self.id, tasklet, direction, will_block });
+    #[inline(always)]
+    fn send_value(&self, value: T, wait: Wait) -> Result<(), SendError<T>> {
+        self.send_message(Message::Value(value), wait).map_err(|error| error.map(Message::into_value))
     }
 
     #[inline(always)]
     fn send_message(&self, message: Message<T>, wait: Wait) -> Result<(), SendError<Message<T>>> {
-        operation::perform::<R::Switch, _>(Send {
-            channel: self,
-            wait,
-            message: Some(message),
-            node: None,
-            refused: None,
-        })
+        operation::perform::<R::Switch, _>(Send::new(&self.state, message, wait))
     }
 
     #[inline(always)]
     fn receive(&self, wait: Wait) -> Result<T, RecvError> {
-        match operation::perform::<R::Switch, _>(Receive {
-            channel: self,
-            wait,
-            message: None,
-            node: None,
-            refused: None,
-        })? {
+        match operation::perform::<R::Switch, _>(Receive::new(&self.state, wait))? {
             Message::Value(value) => Ok(value),
             Message::Throw(payload) => unwind::raise(*payload),
         }
     }
-}
-
-/// Gives a message to the oldest receiver, or waits for one.
-struct Send<'c, T, R: Reach> {
-    channel: &'c ChannelBy<T, R>,
-    wait: Wait,
-    /// Until a receiver or the queue has it.
-    message: Option<Message<T>>,
-    /// The caller's place in the queue.
-    node: Option<Node<'c, T, R>>,
-    refused: Option<Cause>,
-}
-
-impl<'c, T, R: Reach> Operation<'c> for Send<'c, T, R> {
-    type Output = Result<(), SendError<Message<T>>>;
-
-    #[inline]
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
-        let channel = self.channel;
-        if scheduler.begin_operation() == Observed::Yes {
-            channel.tell(scheduler, Direction::Send);
-        }
-        let mut state = channel.state.lock();
-        if state.queue.serves(Direction::Send) {
-            let how = hand_over(Direction::Send, state.preference, state.schedule_all);
-            self.refused = may_hand_over(scheduler, &state, how);
-            if self.refused.is_some() {
-                return Step::Done;
-            }
-            let partner = state.queue.take_receiver(&mut self.message).expect("a receiver waits");
-            return Step::HandOver { partner, how };
-        }
-        self.refused = may_wait(scheduler, &state, self.wait);
-        if self.refused.is_some() {
-            return Step::Done;
-        }
-        let waiter = scheduler.begin_park();
-        let who = waiter.record().id();
-        let key = state.queue.push(Direction::Send, waiter, &mut self.message, R::IS_SHARED);
-        self.node = Some(Node { state: &channel.state, who, key });
-        Step::Park { site: channel.state.site(), key }
-    }
-
-    #[inline(always)]
-    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
-        if outcome == Ok(Wake::Served) && self.refused.is_none() {
-            // If it has waited, the receiver has taken the message and freed the node.
-            std::mem::forget(self.node.take());
-            return Ok(());
-        }
-        Err(self.not_sent(outcome))
-    }
-}
-
-impl<T, R: Reach> Send<'_, T, R> {
-    #[cold]
-    fn not_sent(&mut self, outcome: Result<Wake, ParkError>) -> SendError<Message<T>> {
-        let cause = self.refused.unwrap_or(match outcome {
-            Ok(_) => Cause::Closed,
-            Err(error) => Cause::Park(error),
-        });
-        let message = self.message.take().or_else(|| self.node.take().and_then(Node::reclaim).flatten());
-        SendError::new(message.expect("a message that was not sent is here or in the queue"), cause)
-    }
-}
-
-/// Takes the message of the oldest sender, or waits for one.
-struct Receive<'c, T, R: Reach> {
-    channel: &'c ChannelBy<T, R>,
-    wait: Wait,
-    message: Option<Message<T>>,
-    /// The caller's place in the queue.
-    node: Option<Node<'c, T, R>>,
-    refused: Option<Cause>,
-}
-
-impl<'c, T, R: Reach> Operation<'c> for Receive<'c, T, R> {
-    type Output = Result<Message<T>, RecvError>;
-
-    #[inline]
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'c> {
-        let channel = self.channel;
-        if scheduler.begin_operation() == Observed::Yes {
-            channel.tell(scheduler, Direction::Receive);
-        }
-        let mut state = channel.state.lock();
-        if state.queue.serves(Direction::Receive) {
-            let how = hand_over(Direction::Receive, state.preference, state.schedule_all);
-            self.refused = may_hand_over(scheduler, &state, how);
-            if self.refused.is_some() {
-                return Step::Done;
-            }
-            let partner = state.queue.take_sender(&mut self.message).expect("a sender waits");
-            return Step::HandOver { partner, how };
-        }
-        self.refused = may_wait(scheduler, &state, self.wait);
-        if self.refused.is_some() {
-            return Step::Done;
-        }
-        let waiter = scheduler.begin_park();
-        let who = waiter.record().id();
-        let key = state.queue.push(Direction::Receive, waiter, &mut None, R::IS_SHARED);
-        self.node = Some(Node { state: &channel.state, who, key });
-        Step::Park { site: channel.state.site(), key }
-    }
-
-    #[inline(always)]
-    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
-        if self.node.is_some() {
-            self.reclaim();
-        }
-        match self.message.take() {
-            Some(message) => Ok(message),
-            None => Err(self.not_received(outcome)),
-        }
-    }
-}
-
-impl<T, R: Reach> Receive<'_, T, R> {
-    /// Takes what a sender has left in the caller's node, and frees it.
-    #[inline(never)]
-    fn reclaim(&mut self) {
-        if let Some(node) = self.node.take() {
-            self.message = node.reclaim().flatten();
-        }
-    }
-
-    #[cold]
-    fn not_received(&self, outcome: Result<Wake, ParkError>) -> RecvError {
-        RecvError::new(self.refused.unwrap_or(match outcome {
-            Ok(_) => Cause::Closed,
-            Err(error) => Cause::Park(error),
-        }))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    Yes,
-    No,
-}
-
-/// Why the caller may not wait, in the order of the Stackless checks: block trap, close, switch trap.
-#[inline]
-fn may_wait<T>(scheduler: &dyn Scheduler, state: &State<T>, wait: Wait) -> Option<Cause> {
-    if wait == Wait::No {
-        return Some(if state.closing { Cause::Closed } else { Cause::WouldBlock });
-    }
-    match scheduler.may_park() {
-        Err(error @ ParkError::BlockTrapped) => Some(Cause::Park(error)),
-        _ if state.closing => Some(Cause::Closed),
-        result => result.err().map(Cause::Park),
-    }
-}
-
-/// Why the exchange with the oldest waiter may not take place.
-#[inline]
-fn may_hand_over<T>(scheduler: &dyn Scheduler, state: &State<T>, how: HandOver) -> Option<Cause> {
-    if how == HandOver::Caller {
-        return None;
-    }
-    state.queue.first().and_then(|first| scheduler.may_hand_over(first, how).err()).map(Cause::Park)
 }
 
 impl<T, R: Reach> Clone for ChannelBy<T, R> {

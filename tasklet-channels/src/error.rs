@@ -11,6 +11,23 @@ pub(crate) enum Cause {
     Park(ParkError),
 }
 
+impl Cause {
+    fn is_closed(self) -> bool {
+        self == Cause::Closed
+    }
+
+    fn is_would_block(self) -> bool {
+        self == Cause::WouldBlock
+    }
+
+    fn park_error(self) -> Option<ParkError> {
+        match self {
+            Cause::Park(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -44,20 +61,17 @@ impl<T> SendError<T> {
 
     /// The channel is closed, and nobody was waiting in it.
     pub fn is_closed(&self) -> bool {
-        self.cause == Cause::Closed
+        self.cause.is_closed()
     }
 
     /// Nobody was waiting, and the operation does not wait.
     pub fn is_would_block(&self) -> bool {
-        self.cause == Cause::WouldBlock
+        self.cause.is_would_block()
     }
 
     /// Why the caller could not park or switch, if that is the cause.
     pub fn park_error(&self) -> Option<ParkError> {
-        match self.cause {
-            Cause::Park(error) => Some(error),
-            _ => None,
-        }
+        self.cause.park_error()
     }
 }
 
@@ -103,9 +117,6 @@ pub struct RecvError {
     cause: Cause,
 }
 
-/// No value could be received at once.
-pub type TryRecvError = RecvError;
-
 impl RecvError {
     pub(crate) fn new(cause: Cause) -> RecvError {
         RecvError { cause }
@@ -113,20 +124,17 @@ impl RecvError {
 
     /// The channel is closed, and nobody was waiting in it.
     pub fn is_closed(&self) -> bool {
-        self.cause == Cause::Closed
+        self.cause.is_closed()
     }
 
     /// Nobody was waiting, and the operation does not wait.
     pub fn is_would_block(&self) -> bool {
-        self.cause == Cause::WouldBlock
+        self.cause.is_would_block()
     }
 
     /// Why the caller could not park or switch, if that is the cause.
     pub fn park_error(&self) -> Option<ParkError> {
-        match self.cause {
-            Cause::Park(error) => Some(error),
-            _ => None,
-        }
+        self.cause.park_error()
     }
 }
 

@@ -6,9 +6,10 @@
 
 mod channel;
 mod error;
+mod exchange;
 mod queue;
 
 pub use channel::{Channel, ChannelBy, Iter, SharedChannel};
-pub use error::{RecvError, SendAllError, SendError, TryRecvError};
+pub use error::{RecvError, SendAllError, SendError};
 pub use tasklet_core::channel::{Direction, Preference};
 pub use tasklet_core::handle::{Local, Reach, Shared};

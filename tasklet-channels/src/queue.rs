@@ -19,6 +19,24 @@ pub(crate) enum Message<T> {
     Throw(Box<Payload>),
 }
 
+impl<T> Message<T> {
+    /// The value of one that came back as it went in.
+    pub(crate) fn into_value(self) -> T {
+        match self {
+            Message::Value(value) => value,
+            Message::Throw(_) => unreachable!("a value does not become something to raise"),
+        }
+    }
+
+    /// As [`into_value`](Self::into_value), of one to raise.
+    pub(crate) fn into_payload(self) -> Payload {
+        match self {
+            Message::Throw(payload) => *payload,
+            Message::Value(_) => unreachable!("something to raise does not become a value"),
+        }
+    }
+}
+
 /// Moves a message to a place that has none, without looking there for one to drop.
 #[inline(always)]
 fn put<T>(place: &mut Option<Message<T>>, message: Option<Message<T>>) {
@@ -148,9 +166,18 @@ impl<T> Queue<T> {
         node.message.take()
     }
 
+    /// Claims the oldest waiter and serves it: the message goes to it, or comes from it.
+    #[inline(always)]
+    pub(crate) fn take_partner(&mut self, caller: Direction, message: &mut Option<Message<T>>) -> Option<Parked> {
+        match caller {
+            Direction::Send => self.take_receiver(message),
+            Direction::Receive => self.take_sender(message),
+        }
+    }
+
     /// Claims the oldest sender and takes its message; its node is freed.
     #[inline(always)]
-    pub(crate) fn take_sender(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
+    fn take_sender(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let waiter = self.nodes.get_mut(key as usize)?.waiter.take()?;
         self.unlink(key);
@@ -160,7 +187,7 @@ impl<T> Queue<T> {
 
     /// Claims the oldest receiver and leaves a message with it.
     #[inline(always)]
-    pub(crate) fn take_receiver(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
+    fn take_receiver(&mut self, message: &mut Option<Message<T>>) -> Option<Parked> {
         let key = self.head;
         let node = self.nodes.get_mut(key as usize)?;
         let waiter = node.waiter.take()?;

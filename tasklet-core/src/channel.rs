@@ -59,7 +59,7 @@ pub fn hand_over(direction: Direction, preference: Preference, schedule_all: boo
     }
 }
 
-/// What a channel hook is told, before the operation.
+/// What a channel hook is told: before the operation, or after one that serves a tasklet of another scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelEvent {
     /// Which channel.

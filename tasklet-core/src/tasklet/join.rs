@@ -48,11 +48,16 @@ impl<T> JoinHandle<T> {
     ///
     /// # Scheduling
     ///
-    /// Parks unless the tasklet has finished. When it has, the caller is appended to the queue.
+    /// If the tasklet has finished, the caller goes on. Else it parks, and the next in the queue runs; when the tasklet has finished,
+    /// the caller is appended to the queue.
     ///
     /// # Errors
     ///
     /// The caller may not park, or nobody would ever wake it: see [`ParkError`]. The handle can be used again.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what is thrown at the caller, or with an error of a tasklet if the caller is the main tasklet.
     pub fn wait(&self) -> Result<(), ParkError> {
         self.record.await_finish()
     }
@@ -67,6 +72,10 @@ impl<T> JoinHandle<T> {
     ///
     /// The tasklet panicked or was killed, or [`wait`](Self::wait) failed. In the last case the result is lost with the handle; call
     /// `wait` first where that can happen.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
     pub fn join(self) -> Result<T, JoinError> {
         self.wait().map_err(|error| JoinError { cause: Cause::Park(error) })?;
         // SAFETY: `Record::joinable` made this one handle together with the record, for the closure's own type; the tasklet has

@@ -22,7 +22,7 @@ pub struct Switch {
 /// Called at every switch.
 pub type ScheduleHook = Box<dyn FnMut(&Switch)>;
 
-/// Called before every channel operation.
+/// Called at every channel operation: before it, or after it if it serves a tasklet of another scheduler.
 pub type ChannelHook = Box<dyn FnMut(&ChannelEvent)>;
 
 /// Called in a tasklet that ends with an error, with its identity and the payload. `Ok` consumes the error; `Err`, or a panic of

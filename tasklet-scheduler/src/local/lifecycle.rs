@@ -155,7 +155,7 @@ impl Inner {
         let mut report = Shutdown::default();
         self.switch_trap.set(0);
         self.hooks.clear();
-        let silence = self.policy.replace(ErrorPolicy::Discard);
+        self.policy.set(ErrorPolicy::Discard);
         for _ in 0..KILL_ATTEMPTS {
             self.discard_unstarted(&mut report);
             if !self.kill_started(&mut report) {
@@ -175,7 +175,6 @@ impl Inner {
         for request in self.token.close() {
             drop_quietly(request);
         }
-        self.policy.set(silence);
         self.closed.set(true);
         current::release(self.pointer());
         report

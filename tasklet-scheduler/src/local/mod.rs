@@ -17,7 +17,7 @@
 //! | `scheduler`, `tasklet`, `remote`, `suspend`, `guards`, `hooks`, `error`, `policy` | what a user holds |
 //!
 //! The functions here act on the scheduler of the code that calls them: of the running tasklet, or for host code the one made last
-//! on its thread. They panic where there is none.
+//! on its thread. They panic where there is none. What has no section *Scheduling* neither parks nor switches.
 
 mod budget;
 mod engine;
@@ -157,6 +157,7 @@ pub fn run_count() -> usize {
 /// # Panics
 ///
 /// The switch trap is set, a hook calls, or there is no local scheduler on this thread.
+/// Unwinds with what is thrown at the caller meanwhile.
 #[track_caller]
 pub fn schedule() {
     schedule_by::<AnyBackend>();
@@ -164,6 +165,10 @@ pub fn schedule() {
 
 /// As [`schedule`], with the switch compiled into the caller: `S` is [`On`](tasklet_core::operation::On) a backend. Under another
 /// backend it is the same, slower.
+///
+/// # Scheduling
+///
+/// As [`schedule`].
 ///
 /// # Panics
 ///
@@ -192,9 +197,17 @@ fn no_scheduler() -> ! {
 
 /// As [`schedule`], but tells why it could not.
 ///
+/// # Scheduling
+///
+/// As [`schedule`].
+///
 /// # Errors
 ///
 /// See [`ParkError`].
+///
+/// # Panics
+///
+/// There is no local scheduler on this thread. Unwinds with what is thrown at the caller meanwhile.
 #[track_caller]
 pub fn try_schedule() -> Result<(), ParkError> {
     with(Inner::schedule)
@@ -209,6 +222,10 @@ pub fn try_schedule() -> Result<(), ParkError> {
 /// # Errors
 ///
 /// See [`ParkError`]; the caller has not left the queue, or was put back.
+///
+/// # Panics
+///
+/// As [`try_schedule`].
 #[track_caller]
 pub fn schedule_remove() -> Result<(), ParkError> {
     with(Inner::schedule_remove)
@@ -223,6 +240,10 @@ pub fn schedule_remove() -> Result<(), ParkError> {
 /// # Errors
 ///
 /// The resumer was dropped, somebody else brought the caller back, or it could not leave the queue.
+///
+/// # Panics
+///
+/// As [`try_schedule`], and with what `register` panics with.
 ///
 /// # Examples
 ///
@@ -256,13 +277,18 @@ pub fn suspend<T: 'static>(register: impl FnOnce(Resumer<T>)) -> Result<T, Suspe
 
 /// Runs tasklets from inside a tasklet until nothing is runnable; see [`Scheduler::run`].
 ///
+/// # Scheduling
+///
+/// The caller leaves the queue, and the next in it runs. When nothing is runnable, the innermost caller of `run` goes on. If the
+/// caller of an outer run is woken, the deeper ones become runnable too, behind it.
+///
 /// # Errors
 ///
 /// See [`RunError`].
 ///
 /// # Panics
 ///
-/// There is no local scheduler on this thread.
+/// There is no local scheduler on this thread. Unwinds with what is thrown at the caller meanwhile.
 #[track_caller]
 pub fn run() -> Result<RunOutcome, RunError> {
     run_with(RunOptions::new())
@@ -270,13 +296,17 @@ pub fn run() -> Result<RunOutcome, RunError> {
 
 /// As [`run`], within budgets; see [`Scheduler::run_with`].
 ///
+/// # Scheduling
+///
+/// As [`Scheduler::run_with`].
+///
 /// # Errors
 ///
 /// See [`RunError`].
 ///
 /// # Panics
 ///
-/// There is no local scheduler on this thread.
+/// As [`run`].
 #[track_caller]
 pub fn run_with(options: RunOptions) -> Result<RunOutcome, RunError> {
     with(|inner| inner.run(options))
@@ -286,31 +316,56 @@ pub fn run_with(options: RunOptions) -> Result<RunOutcome, RunError> {
 ///
 /// # Scheduling
 ///
-/// Switches only if a hard budget is used up.
+/// Switches only if a hard budget is used up: then whoever called `run` with it goes on, and the caller leaves the queue. It is
+/// handed out as [`RunOutcome::Interrupted`].
+///
+/// # Panics
+///
+/// As [`try_schedule`].
 #[track_caller]
 pub fn checkpoint() {
     tick(1);
 }
 
 /// As [`checkpoint`], for work worth `n` ticks: may be interrupted before each.
+///
+/// # Scheduling
+///
+/// As [`checkpoint`].
+///
+/// # Panics
+///
+/// As [`try_schedule`].
 #[track_caller]
 pub fn tick(n: u64) {
     with(|inner| inner.tick(n));
 }
 
 /// Forbids switches on the current scheduler while the guard lives.
+///
+/// # Panics
+///
+/// There is no local scheduler on this thread.
 #[track_caller]
 pub fn switch_trap() -> SwitchTrap {
     with(|inner| SwitchTrap::new(inner.shared()))
 }
 
 /// Forbids the running tasklet to block while the guard lives.
+///
+/// # Panics
+///
+/// There is no local scheduler on this thread.
 #[track_caller]
 pub fn block_trap() -> BlockTrap {
     BlockTrap::new(current())
 }
 
 /// Keeps budgets from interrupting the running tasklet while the guard lives.
+///
+/// # Panics
+///
+/// There is no local scheduler on this thread, or the tasklet has 65,535 such guards.
 #[track_caller]
 pub fn atomic() -> Atomic {
     let inner: Rc<Inner> = with(Inner::shared);

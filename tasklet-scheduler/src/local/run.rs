@@ -54,10 +54,12 @@ impl RunOptions {
         RunOptions { limit: Some((budget, PerSlice::No)), ..self }
     }
 
-    /// When the budget is used up, `run` returns from the middle of the tasklet that used it, and hands the tasklet out, paused.
-    /// Otherwise it returns between two tasklets, and all stay queued.
+    /// When the budget is used up, `run` returns from the middle of the tasklet that used it, and hands the tasklet out, paused:
+    /// [`RunOutcome::Interrupted`]. Otherwise it returns between two tasklets, and all stay queued.
     ///
-    /// The middle of a tasklet is a scheduling point or [`checkpoint`](super::checkpoint); nothing is interrupted elsewhere.
+    /// The middle of a tasklet is a scheduling point or [`checkpoint`](super::checkpoint); nothing is interrupted elsewhere. A
+    /// scheduling point is an operation that may switch, even where it does not: one whose documentation has a section *Scheduling*.
+    /// A total that is found spent at the end of a tasklet ends the run there, between two tasklets: [`RunOutcome::Budget`].
     pub const fn hard(self) -> RunOptions {
         RunOptions { hard: true, ..self }
     }

@@ -37,6 +37,12 @@ const MAX_IDLE_FIBERS: usize = 1024;
 /// Dropping it kills what has started, in the order of starting, drops what has not, and leaks the stack of a tasklet that catches
 /// ten kills. [`shut_down`](Self::shut_down) does the same and tells.
 ///
+/// # Scheduling
+///
+/// Dropping it switches to each tasklet that has started, one after the other. Each unwinds from where it waits; when it has ended, or
+/// gives way after it has caught the kill, the caller goes on. What has not started is not run. Of the methods, those that have a
+/// section *Scheduling* say there whether they switch; the others never do.
+///
 /// # Panics
 ///
 /// Dropping it from one of its own tasklets or hooks panics (unless the thread is panicking already) and leaks it: the stack that
@@ -243,6 +249,10 @@ impl<B: Backend> Scheduler<B> {
     /// # Errors
     ///
     /// See [`RunError`]. All other tasklets stay queued, in order.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what is thrown at the caller meanwhile.
     pub fn run(&self) -> Result<RunOutcome, RunError> {
         self.inner.check_here().map_err(RunError::Park)?;
         self.inner.run(RunOptions::new())
@@ -250,9 +260,19 @@ impl<B: Backend> Scheduler<B> {
 
     /// As [`run`](Self::run), within budgets. Only the outermost budget of nested runs is in force.
     ///
+    /// # Scheduling
+    ///
+    /// As [`run`](Self::run). When a budget is used up, the caller goes on: instead of the next tasklet, which stays first in the
+    /// queue, or, if the budget is [`hard`](RunOptions::hard), instead of the tasklet that used it up. With
+    /// [`block_thread`](RunOptions::block_thread), the thread sleeps while nothing is runnable and another thread can change that.
+    ///
     /// # Errors
     ///
     /// As [`run`](Self::run), and a budget that makes no sense.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
     pub fn run_with(&self, options: RunOptions) -> Result<RunOutcome, RunError> {
         self.inner.check_here().map_err(RunError::Park)?;
         self.inner.run(options)
@@ -260,9 +280,17 @@ impl<B: Backend> Scheduler<B> {
 
     /// Runs tasklets for about `time`, then returns between two of them: what a game loop does once per frame.
     ///
+    /// # Scheduling
+    ///
+    /// As [`run_with`](Self::run_with) with a soft budget.
+    ///
     /// # Errors
     ///
     /// As [`run_with`](Self::run_with).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
     pub fn run_for(&self, time: Duration) -> Result<RunOutcome, RunError> {
         self.inner.check_here().map_err(RunError::Park)?;
         self.inner.run_for(time)
@@ -270,9 +298,13 @@ impl<B: Backend> Scheduler<B> {
 
     /// Lets every other runnable tasklet run once, as [`schedule`](super::schedule) does in a tasklet.
     ///
+    /// # Scheduling
+    ///
+    /// The next in the queue runs; the caller becomes last. Alone in the queue, it goes on.
+    ///
     /// # Panics
     ///
-    /// A switch is not allowed here.
+    /// A switch is not allowed here. Unwinds with what is thrown at the caller meanwhile.
     #[track_caller]
     pub fn schedule(&self) {
         let result = self.inner.check_here().and_then(|()| self.inner.schedule());
@@ -321,17 +353,19 @@ impl<B: Backend> Scheduler<B> {
         self.inner.policy.replace(policy)
     }
 
-    /// Sees errors before the policy does, in the tasklet that ends with them. Returns the previous one.
+    /// Sees errors before the policy does, in the tasklet that ends with them. Returns the previous one; inside the handler itself
+    /// `None`, because it is taken out while it runs.
     pub fn set_error_handler(&self, handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
         self.inner.hooks.set_error(handler)
     }
 
-    /// Called at every switch. Returns the previous one.
+    /// Called at every switch. Returns the previous one; inside the hook itself `None`, because it is taken out while it runs.
     pub fn set_schedule_hook(&self, hook: Option<ScheduleHook>) -> Option<ScheduleHook> {
         self.inner.hooks.set_schedule(hook)
     }
 
-    /// Called before every channel operation. Returns the previous one.
+    /// Called at every channel operation: before it, or after it if it serves a tasklet of another scheduler. Returns the previous
+    /// one; inside the hook itself `None`, because it is taken out while it runs.
     pub fn set_channel_hook(&self, hook: Option<ChannelHook>) -> Option<ChannelHook> {
         self.inner.hooks.set_channel(hook)
     }
@@ -364,6 +398,10 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Ends the scheduler and tells what it found.
+    ///
+    /// # Scheduling
+    ///
+    /// As dropping it.
     ///
     /// # Panics
     ///

@@ -44,6 +44,8 @@ pub enum State {
 /// Dropping the last handle of a tasklet that has not started and is not queued drops its closure; otherwise the tasklet goes on
 /// without a handle. It is not [`Send`]: other threads use [`remote`](Self::remote).
 ///
+/// Of its methods, those that have a section *Scheduling* say there whether they switch; the others never do.
+///
 /// A handle used while *another* scheduler's tasklet runs on the same thread acts as from another thread: it queues and returns.
 #[derive(Clone)]
 pub struct Tasklet {
@@ -253,20 +255,33 @@ impl Tasklet {
     ///
     /// The caller stays in the queue. A target that is queued already is not moved: control jumps to its place, and the tasklets
     /// behind it run before the caller. In flat mode it is moved to the front, and the caller is last. See
-    /// [`Scheduler::set_flat`](super::Scheduler::set_flat).
+    /// [`Scheduler::set_flat`](super::Scheduler::set_flat). If the target is the caller, it goes on.
     ///
     /// # Errors
     ///
     /// It is blocked or dead, or a switch is not allowed.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what is thrown at the caller while it has given way.
     pub fn run(&self) -> Result<(), TaskletStateError> {
         self.run_now(false)
     }
 
     /// As [`run`](Self::run), but the caller leaves the queue: it is paused until somebody brings it back.
     ///
+    /// # Scheduling
+    ///
+    /// The target runs now, as by [`run`](Self::run). The caller runs when it has been brought back and its turn comes. If the target
+    /// is the caller, it goes on.
+    ///
     /// # Errors
     ///
     /// As [`run`](Self::run), and another scheduler's tasklet calls.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
     pub fn switch(&self) -> Result<(), TaskletStateError> {
         self.run_now(true)
     }
@@ -319,7 +334,7 @@ impl Tasklet {
     ///
     /// # Panics
     ///
-    /// Unwinds with the exit itself if the tasklet kills itself.
+    /// Unwinds with the exit itself if the tasklet kills itself, else with what is thrown at the caller while it has given way.
     ///
     /// # Errors
     ///
@@ -334,9 +349,13 @@ impl Tasklet {
     ///
     /// Never switches.
     ///
+    /// # Panics
+    ///
+    /// Unwinds with the exit, at once, if the tasklet kills itself.
+    ///
     /// # Errors
     ///
-    /// The scheduler is gone.
+    /// None so far: what is dead, or gone with its scheduler, is killed already.
     pub fn kill_later(&self) -> Result<(), TaskletStateError> {
         self.throw_later(TaskletExit)
     }
@@ -349,7 +368,7 @@ impl Tasklet {
     ///
     /// # Panics
     ///
-    /// Unwinds with the payload if the tasklet throws at itself.
+    /// Unwinds with the payload if the tasklet throws at itself, else with what is thrown at the caller while it has given way.
     ///
     /// # Errors
     ///
@@ -359,6 +378,14 @@ impl Tasklet {
     }
 
     /// As [`throw`](Self::throw), but it is raised when the tasklet's turn comes. A later one replaces it.
+    ///
+    /// # Scheduling
+    ///
+    /// Never switches. A queued tasklet keeps its place, another is appended.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with the payload, at once, if the tasklet throws at itself.
     ///
     /// # Errors
     ///

@@ -266,6 +266,7 @@ macro_rules! semantics_suite {
             threads: a_deadlock_is_found_when_the_last_thread_leaves;
             threads: a_plain_thread_is_told_of_a_deadlock;
             threads: between_threads_the_caller_always_goes_on;
+            threads: between_threads_the_channel_hook_comes_after_the_exchange;
             threads: serving_another_thread_is_allowed_under_the_switch_trap;
             threads: a_close_elsewhere_wakes_the_waiting;
             threads: values_of_one_thread_arrive_in_order;

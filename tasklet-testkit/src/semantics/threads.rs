@@ -191,6 +191,32 @@ pub fn between_threads_the_caller_always_goes_on<B: Backend>() {
     }
 }
 
+/// R61: between threads the channel hook comes after the exchange, whichever way; while nobody waits, before the caller does.
+pub fn between_threads_the_channel_hook_comes_after_the_exchange<B: Backend>() {
+    let s = Setup::<B>::new();
+    let (there, back) = (Channel::<i32>::new(), Channel::<i32>::new());
+    let (input, output) = (there.share(), back.share());
+    s.spawn_with("R", &there, |log, there| log.log(format!("got{}", there.recv().unwrap())));
+    s.spawn_with("S", &back, |_, back| back.send(2).unwrap());
+    s.run();
+    elsewhere(|| {
+        let s = Setup::<B>::new();
+        let (log, seen) = (s.log.clone(), [input.clone(), output.clone()]);
+        s.scheduler.set_channel_hook(Some(Box::new(move |event| {
+            let channel = seen.iter().find(|channel| channel.id() == event.channel).unwrap();
+            let way = if event.direction == Direction::Send { "send" } else { "recv" };
+            let next = if event.will_block { "blocks" } else { "goes" };
+            log.log(format!("{way}-{next}({})", channel.balance()));
+        })));
+        input.send(1).unwrap();
+        assert_eq!(output.recv(), Ok(2));
+        assert!(input.try_send(3).is_err());
+        s.log.assert("send-goes(0) recv-goes(0) send-blocks(0)");
+    });
+    s.run();
+    s.log.assert("got1");
+}
+
 /// R57: a partner elsewhere is no switch, so the trap does not matter.
 pub fn serving_another_thread_is_allowed_under_the_switch_trap<B: Backend>() {
     let s = Setup::<B>::new();
