@@ -135,7 +135,9 @@ impl Meter {
     /// Counts up to `n` ticks, as many as fit into the budget and at least one; returns how many.
     pub(super) fn take_ticks(&self, n: u64) -> u64 {
         let fitting = match self.limit.get() {
-            Some(Limit { budget: Budget::Ticks(_), mark, .. }) => (mark + 1).saturating_sub(self.ticks.get()).max(1),
+            Some(Limit { budget: Budget::Ticks(_), mark, .. }) => {
+                mark.saturating_add(1).saturating_sub(self.ticks.get()).max(1)
+            }
             _ => n,
         };
         let taken = n.min(fitting);

@@ -1,14 +1,21 @@
 //! What a host may attach to a scheduler: schedule hook, channel hook, error handler.
 //!
+//! Code of the user's that the scheduler calls in the middle of its own work runs in a *quiet section*: hooks, the clock, the driver,
+//! destructors of payloads and results. In one, nothing switches, nothing leaves the queue, no run begins, and the scheduler cannot
+//! be dropped; so what the scheduler holds across the call stays as it is.
+//!
 //! Hooks observe. They run on the stack of whoever triggered them, must not switch (operations that would are refused with
 //! [`ParkError::InHook`](tasklet_core::park::ParkError::InHook)), and are not called for what they do themselves. A panic in one is
 //! reported by the panic hook and disturbs nothing.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
 
 use tasklet_core::channel::ChannelEvent;
+use tasklet_core::clock::Clock;
 use tasklet_core::id::TaskletId;
-use tasklet_core::unwind::{Payload, drop_quietly};
+use tasklet_core::unwind::{AbortOnUnwind, Payload, drop_quietly};
 
 /// A switch from one tasklet to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +44,64 @@ pub(super) struct Hooks {
     has_schedule: Cell<bool>,
     has_channel: Cell<bool>,
     has_error: Cell<bool>,
-    running: Cell<bool>,
+    /// Depth of quiet sections.
+    quiet: Rc<Cell<u32>>,
+}
+
+/// A quiet section: lasts while this lives.
+pub(super) struct Quiet<'a>(&'a Cell<u32>);
+
+impl<'a> Quiet<'a> {
+    fn enter(depth: &'a Cell<u32>) -> Quiet<'a> {
+        depth.set(depth.get() + 1);
+        Quiet(depth)
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The user's clock, called in a quiet section. A panic of it would leave a switch half done, so it ends the process.
+pub(super) struct QuietClock {
+    clock: Box<dyn Clock>,
+    quiet: Rc<Cell<u32>>,
+}
+
+impl QuietClock {
+    pub(super) fn new(clock: Box<dyn Clock>, hooks: &Hooks) -> QuietClock {
+        QuietClock { clock, quiet: hooks.quiet.clone() }
+    }
+}
+
+impl Clock for QuietClock {
+    fn now(&self) -> Duration {
+        let _quiet = Quiet::enter(&self.quiet);
+        let guard = AbortOnUnwind::new("a scheduler's clock");
+        let now = self.clock.now();
+        guard.disarm();
+        now
+    }
 }
 
 impl Hooks {
-    /// Whether a hook is being called.
+    /// Whether the user's code runs in the middle of the scheduler's.
     #[inline]
-    pub(super) fn is_running(&self) -> bool {
-        self.running.get()
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet.get() != 0
+    }
+
+    /// Begins a quiet section.
+    pub(super) fn quiet(&self) -> Quiet<'_> {
+        Quiet::enter(&self.quiet)
+    }
+
+    /// Drops what the user made, in a quiet section.
+    pub(super) fn drop_quietly<T>(&self, value: T) {
+        let _quiet = self.quiet();
+        drop_quietly(value);
     }
 
     pub(super) fn set_schedule(&self, hook: Option<ScheduleHook>) -> Option<ScheduleHook> {
@@ -80,18 +137,16 @@ impl Hooks {
     /// Calls a hook, unless one is being called. It is taken out meanwhile, so that it may replace or remove itself; `has` tells
     /// whether it shall be put back.
     fn call<H>(&self, slot: &RefCell<Option<H>>, has: &Cell<bool>, f: impl FnOnce(&mut H)) {
-        if self.running.replace(true) {
+        if self.is_quiet() {
             return;
         }
+        let _quiet = self.quiet();
         let hook = slot.borrow_mut().take();
         if let Some(mut hook) = hook {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut hook)));
             drop_quietly(result);
-            if has.get() {
-                slot.borrow_mut().get_or_insert(hook);
-            }
+            put_back(slot, has, hook);
         }
-        self.running.set(false);
     }
 
     #[cold]
@@ -108,9 +163,18 @@ impl Hooks {
     pub(super) fn error(&self, id: TaskletId, payload: Payload) -> Result<(), Payload> {
         let Some(mut handler) = self.error.borrow_mut().take() else { return Err(payload) };
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(id, payload)));
-        if self.has_error.get() {
-            self.error.borrow_mut().get_or_insert(handler);
-        }
+        put_back(&self.error, &self.has_error, handler);
         result.unwrap_or_else(Err)
+    }
+}
+
+/// Puts a hook back that was called, unless it has replaced or removed itself. Its destructor runs with nothing borrowed.
+fn put_back<H>(slot: &RefCell<Option<H>>, has: &Cell<bool>, hook: H) {
+    let mut current = slot.borrow_mut();
+    if has.get() && current.is_none() {
+        *current = Some(hook);
+    } else {
+        drop(current);
+        drop_quietly(hook);
     }
 }

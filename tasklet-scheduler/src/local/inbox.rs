@@ -13,6 +13,8 @@ impl Inner {
     /// Does what is in the inbox, oldest first. Switches to nobody.
     #[cold]
     pub(super) fn take_requests(&self) {
+        // What requests hold is dropped here, and destructors are the user's code.
+        let _quiet = self.hooks.quiet();
         let idle = self.ring.len() == 0;
         for request in self.token.take_requests() {
             self.take_request(request, idle);
@@ -37,8 +39,9 @@ impl Inner {
             }
             Remote::Throw(record, payload) => {
                 if self.is_alive(&record) {
-                    drop_quietly(self.local(&record).set_interrupt(Some(payload)));
+                    let replaced = self.local(&record).set_interrupt(Some(payload));
                     self.make_runnable(NonNull::from(&*record));
+                    drop_quietly(replaced);
                 } else if !is_tasklet_exit(&payload) {
                     drop_quietly(payload);
                 }

@@ -18,12 +18,12 @@ use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec};
-use tasklet_core::unwind::{self, Payload};
+use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
 use super::budget::Meter;
 use super::engine::{Engine, FiberHead, Fibers};
 use super::error::RunError;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, QuietClock};
 use super::policy::ErrorPolicy;
 use super::ring::Ring;
 use super::switch::Kind;
@@ -50,8 +50,8 @@ pub(super) enum Interrupted {
 /// Everything of one scheduler. Its host owns it, handles share it.
 pub(super) struct Inner {
     pub(super) token: HomeToken,
-    pub(super) driver: Box<dyn Driver>,
-    pub(super) clock: Box<dyn Clock>,
+    driver: Box<dyn Driver>,
+    pub(super) clock: QuietClock,
     engine: Box<dyn Engine>,
     pub(super) ring: Ring,
     /// The tasklet whose code runs. Linked in the ring, or about to leave it.
@@ -85,9 +85,10 @@ impl Inner {
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };
         let main = Record::main(ids.next_id(), spec, &token);
+        let hooks = Hooks::default();
         let inner = Rc::new_cyclic(|this| Inner {
             driver,
-            clock,
+            clock: QuietClock::new(clock, &hooks),
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
             ring: Ring::new(),
@@ -100,7 +101,7 @@ impl Inner {
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
             policy: Cell::new(ErrorPolicy::Raise),
-            hooks: Hooks::default(),
+            hooks,
             closed: Cell::new(false),
             bound: RefCell::default(),
             ids: RefCell::new(ids),
@@ -110,6 +111,14 @@ impl Inner {
         });
         inner.ring.insert(inner.main.clone(), &inner.token);
         inner
+    }
+
+    /// Sleeps until another thread has asked for something.
+    pub(super) fn wait(&self) {
+        let _quiet = self.hooks.quiet();
+        let guard = AbortOnUnwind::new("a scheduler's driver");
+        self.driver.wait(None);
+        guard.disarm();
     }
 
     pub(super) fn engine(&self) -> &dyn Engine {
@@ -235,6 +244,14 @@ impl Inner {
         bound.push(Arc::downgrade(record));
     }
 
+    /// Sends a claimed waiter home. Its driver's notifier is the user's code.
+    fn deliver(&self, who: Parked) {
+        let _quiet = self.hooks.quiet();
+        let home = who.record().home().clone();
+        // A scheduler that is gone has no tasklet left to wake.
+        let _ = home.submit(Remote::Unpark(who));
+    }
+
     /// Raises what was thrown at the running tasklet.
     pub(super) fn raise(payload: Option<Payload>) {
         if let Some(payload) = payload {
@@ -303,7 +320,7 @@ impl Scheduler for Inner {
         if who.record().is_at(&self.token) {
             self.ring.insert(who.into_record(&self.token), &self.token);
         } else {
-            deliver(who);
+            self.deliver(who);
         }
     }
 
@@ -314,7 +331,7 @@ impl Scheduler for Inner {
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken> {
         if !who.record().is_at(&self.token) {
-            deliver(who);
+            self.deliver(who);
             return None;
         }
         let record = self.current();
@@ -354,11 +371,4 @@ impl Scheduler for Inner {
             let _ = self.schedule();
         }
     }
-}
-
-/// Sends a claimed waiter home.
-fn deliver(who: Parked) {
-    let home = who.record().home().clone();
-    // A scheduler that is gone has no tasklet left to wake.
-    let _ = home.submit(Remote::Unpark(who));
 }

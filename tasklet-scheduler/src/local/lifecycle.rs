@@ -72,10 +72,10 @@ impl Inner {
         let finished = self.ring.remove(record, &self.token);
         fields.fiber.set(None);
         fields.block_trap.set(false);
-        drop_quietly(fields.take_interrupt());
+        self.hooks.drop_quietly(fields.take_interrupt());
         // SAFETY: F1, the caller runs on it.
         unsafe { fiber.as_ref() }.tasklet.set(None);
-        finished.finish(self);
+        self.finish(&finished);
         let mut next = match error {
             None => self.ring.current().unwrap_or_else(|| self.end_last()),
             Some(payload) => self.report(|| {
@@ -84,13 +84,19 @@ impl Inner {
             }),
         };
         let put_off = fields.pending_interrupt.replace(false) && self.meter.is_soft();
-        if put_off || self.meter.is_spent_at_an_end(&*self.clock) {
+        if put_off || self.meter.is_spent_at_an_end(&self.clock) {
             next = self.let_owner_go_on(record, next, Kind::Free);
         }
         let next = self.with_fiber(next, Some(fiber));
         self.note_switch(record, next);
         drop(finished);
         next
+    }
+
+    /// Tells whoever waits for it, and drops the result nobody awaits.
+    fn finish(&self, record: &Record) {
+        let _quiet = self.hooks.quiet();
+        record.finish(self);
     }
 
     /// What remains of an error after the handler and the policy have seen it.
@@ -131,9 +137,11 @@ impl Inner {
         if when == When::Now {
             self.may_switch()?;
         }
-        drop_quietly(self.local(target).set_interrupt(Some(payload)));
+        let replaced = self.local(target).set_interrupt(Some(payload));
+        let runnable = self.make_runnable(pointer);
+        self.hooks.drop_quietly(replaced);
         // A target that another thread has claimed finds the payload when its wake arrives.
-        if !self.make_runnable(pointer) || when == When::Later {
+        if !runnable || when == When::Later {
             return Ok(());
         }
         let record = self.current();
@@ -203,9 +211,10 @@ impl Inner {
         let pointer = NonNull::from(record);
         self.local(record).policy.set(0);
         let exit: Payload = Box::new(TaskletExit);
-        drop_quietly(self.local(record).set_interrupt(Some(exit)));
-        self.rouse(pointer);
         let keep = self.share(record);
+        let replaced = self.local(record).set_interrupt(Some(exit));
+        self.rouse(pointer);
+        self.hooks.drop_quietly(replaced);
         drop_quietly(self.switch_to(&self.main, pointer, Kind::Directed));
         if !self.is_alive(&keep) {
             report.killed += 1;
@@ -218,7 +227,8 @@ impl Inner {
     fn discard_unstarted(&self, report: &mut Shutdown) {
         self.take_requests();
         for record in self.ring.snapshot(&self.token) {
-            if Arc::ptr_eq(&record, &self.main) {
+            // A destructor may have changed the queue since.
+            if Arc::ptr_eq(&record, &self.main) || !self.is_linked(&record) {
                 continue;
             }
             self.pause(&record);
@@ -235,6 +245,7 @@ impl Inner {
 
     fn discard(&self, record: &Record, report: &mut Shutdown) {
         let exit: Payload = Box::new(TaskletExit);
+        let _quiet = self.hooks.quiet();
         drop_quietly(record.fail_body(&self.token, exit));
         record.finish(self);
         report.discarded += 1;

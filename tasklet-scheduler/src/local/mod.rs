@@ -114,7 +114,7 @@ pub fn spawn_joinable<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle
 /// There is no local scheduler on this thread.
 #[track_caller]
 pub fn spawn_named(name: impl Into<String>, f: impl FnOnce() + 'static) -> Tasklet {
-    let site = scheduler::caller();
+    let (site, name) = (scheduler::caller(), name.into());
     with(|inner| TaskletBuilder::new(inner).at(site).name(name).spawn(f))
 }
 

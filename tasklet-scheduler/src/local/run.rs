@@ -106,7 +106,7 @@ impl Inner {
         self.poll();
         if self.ring.len() > 1 || options.block_thread {
             self.may_switch().map_err(RunError::Park)?;
-        } else if self.hooks.is_running() {
+        } else if self.hooks.is_quiet() {
             return Err(RunError::Park(ParkError::InHook));
         }
         let record = self.current();
@@ -114,8 +114,9 @@ impl Inner {
         let replaced = match options.limit {
             // Only the outermost limit is in force (R45).
             Some((budget, per_slice)) if self.budget_owner.get().is_none() => {
+                let replaced = self.meter.install(budget, per_slice == PerSlice::Yes, !options.hard, &self.clock);
                 self.budget_owner.set(Some(this));
-                Some(self.meter.install(budget, per_slice == PerSlice::Yes, !options.hard, &*self.clock))
+                Some(replaced)
             }
             _ => None,
         };

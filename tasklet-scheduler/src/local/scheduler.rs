@@ -392,7 +392,7 @@ impl<B: Backend> Scheduler<B> {
 
     /// Gives the stacks of idle fibers back to the system. Does nothing while a tasklet runs.
     pub fn trim(&self) {
-        if self.inner.is_at_rest() {
+        if self.inner.is_at_rest() && !self.inner.hooks.is_quiet() {
             self.inner.engine().retire_idle(&self.inner);
         }
     }
@@ -414,7 +414,7 @@ impl<B: Backend> Scheduler<B> {
         if self.inner.closed.get() {
             return Shutdown::default();
         }
-        if !self.inner.is_at_rest() || self.inner.hooks.is_running() {
+        if !self.inner.is_at_rest() || self.inner.hooks.is_quiet() {
             std::mem::forget(self.inner.clone());
             if std::thread::panicking() {
                 return Shutdown::default();

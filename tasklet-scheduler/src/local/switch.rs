@@ -9,7 +9,7 @@ use tasklet_core::channel::Direction;
 use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::tasklet::Record;
-use tasklet_core::unwind::{Payload, drop_quietly};
+use tasklet_core::unwind::Payload;
 
 use super::engine::FiberHead;
 use super::error::RunError;
@@ -48,7 +48,7 @@ impl Inner {
     pub(super) fn may_switch(&self) -> Result<(), ParkError> {
         if self.switch_trap.get() != 0 {
             Err(ParkError::SwitchTrapped)
-        } else if self.hooks.is_running() {
+        } else if self.hooks.is_quiet() {
             Err(ParkError::InHook)
         } else if std::thread::panicking() {
             Err(ParkError::Unwinding)
@@ -66,7 +66,9 @@ impl Inner {
     /// Whether the running tasklet may leave the queue: it will switch unless it is the last and nobody takes over.
     #[inline]
     pub(super) fn may_leave(&self) -> Result<(), ParkError> {
-        if self.ring.len() > 1 || self.takes_over() {
+        if self.hooks.is_quiet() {
+            Err(ParkError::InHook)
+        } else if self.ring.len() > 1 || self.takes_over() {
             self.may_switch()
         } else {
             // It would wait alone. Not from a destructor that runs because of a panic: what is thrown at it could not be raised.
@@ -94,7 +96,7 @@ impl Inner {
 
     #[cold]
     fn poll_budget(&self) {
-        if !self.meter.counts_ticks() && self.meter.is_spent(&*self.clock) {
+        if !self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
             self.time_out();
         }
     }
@@ -241,7 +243,7 @@ impl Inner {
         if self.hooks.has_schedule_hook() {
             self.tell(from, next);
         }
-        self.meter.on_switch(&*self.clock);
+        self.meter.on_switch(&self.clock);
         self.ring.set_current(next);
         self.running.set(next);
     }
@@ -251,6 +253,8 @@ impl Inner {
         // SAFETY: `next` is linked, so the ring owns a count of it.
         let to = unsafe { next.as_ref() }.id();
         self.hooks.schedule(&hooks::Switch { from: from.id(), to });
+        // SAFETY: as above: in a quiet section nothing leaves the queue.
+        debug_assert!(self.is_linked(unsafe { next.as_ref() }), "a hook changed the queue");
     }
 
     /// The fiber to resume; none if the main tasklet is to run.
@@ -313,14 +317,15 @@ impl Inner {
         };
         let payload: Option<Payload> = match in_run {
             Ok(replaced) => {
-                drop_quietly(replaced);
+                self.hooks.drop_quietly(replaced);
                 None
             }
             Err(RunError::Tasklet(error)) => Some(error.into_payload()),
             Err(error) => Some(Box::new(error.to_string())),
         };
         // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
-        drop_quietly(self.local(unsafe { watchdog.as_ref() }).set_interrupt(payload));
+        let replaced = self.local(unsafe { watchdog.as_ref() }).set_interrupt(payload);
+        self.hooks.drop_quietly(replaced);
         self.rouse(watchdog);
         watchdog
     }
@@ -328,7 +333,7 @@ impl Inner {
     /// Links a live tasklet wherever it is; waits for the wake that is on its way if another thread has claimed it.
     pub(super) fn rouse(&self, target: NonNull<Record>) {
         while !self.make_runnable(target) {
-            self.driver.wait(None);
+            self.wait();
             self.take_requests();
         }
     }
@@ -378,7 +383,7 @@ impl Inner {
                         self.local(record).fault.set(Some(ParkError::Deadlock));
                         return None;
                     }
-                    self.driver.wait(None);
+                    self.wait();
                     self.take_requests();
                     continue;
                 }
@@ -393,7 +398,7 @@ impl Inner {
                 return self.prepare_switch(record, watchdog, Kind::Free, backend);
             }
             if self.is_reachable() {
-                self.driver.wait(None);
+                self.wait();
                 self.take_requests();
                 continue;
             }
@@ -402,7 +407,7 @@ impl Inner {
                 return None;
             }
             // Another thread has claimed it: its wake is on the way.
-            self.driver.wait(None);
+            self.wait();
             self.take_requests();
         }
     }
@@ -419,7 +424,7 @@ impl Inner {
             let fields = self.local(unsafe { watchdog.as_ref() });
             let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
             if (fields.wait().is_some() || waits) && self.is_reachable() {
-                self.driver.wait(None);
+                self.wait();
                 self.take_requests();
                 continue;
             }
@@ -432,7 +437,7 @@ impl Inner {
                 fields.fault.set(fault);
                 return watchdog;
             }
-            self.driver.wait(None);
+            self.wait();
             self.take_requests();
         }
     }
@@ -471,7 +476,7 @@ impl Inner {
         }
         let mut left = n;
         while left != 0 {
-            if self.meter.counts_ticks() && self.meter.is_spent(&*self.clock) {
+            if self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
                 self.time_out();
             }
             // As many at once as nothing can happen in between.
@@ -485,7 +490,7 @@ impl Inner {
         let record = self.current();
         let fields = self.local(record);
         if self.meter.is_soft() || fields.atomic.get() != 0 || self.may_switch().is_err() {
-            self.meter.restart(&*self.clock);
+            self.meter.restart(&self.clock);
             fields.pending_interrupt.set(true);
             return;
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tasklet_core::home::Remote;
 use tasklet_core::id::{SchedulerId, TaskletId};
-use tasklet_core::park::{Direction, ParkReason};
+use tasklet_core::park::{Direction, ParkError, ParkReason};
 use tasklet_core::stack::StackSize;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::{self, Payload, TaskletExit};
@@ -68,6 +68,11 @@ impl Tasklet {
 
     pub(super) fn record(&self) -> &Arc<Record> {
         &self.record
+    }
+
+    /// In the middle of the scheduler's own work nothing leaves the queue and nothing is bound.
+    fn check_not_quiet(&self) -> Result<(), TaskletStateError> {
+        if self.inner.hooks.is_quiet() { Err(ParkError::InHook.into()) } else { Ok(()) }
     }
 
     fn reach(&self) -> Result<Reach, TaskletStateError> {
@@ -231,6 +236,7 @@ impl Tasklet {
     ///
     /// It is blocked, or it is the one that runs, or another scheduler's tasklet calls.
     pub fn remove(&self) -> Result<(), TaskletStateError> {
+        self.check_not_quiet()?;
         if let Reach::Away = self.reach()? {
             return Err(TaskletStateError::OtherScheduler);
         }
@@ -410,6 +416,7 @@ impl Tasklet {
     ///
     /// It is queued, blocked or running, has started, or was made with a join handle.
     pub fn bind(&self, f: impl FnOnce() + 'static) -> Result<(), TaskletStateError> {
+        self.check_not_quiet()?;
         if let Reach::Away = self.reach()? {
             return Err(TaskletStateError::OtherScheduler);
         }
