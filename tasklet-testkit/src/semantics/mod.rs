@@ -129,6 +129,11 @@ macro_rules! semantics_suite {
             budgets: a_lone_tasklet_that_yields_uses_its_turns_up;
             budgets: a_frame_ends_when_its_time_is_up;
             budgets: a_hard_budget_of_time_interrupts_at_a_checkpoint;
+            budgets: a_switch_renews_a_slice_of_time;
+            budgets: a_hard_total_of_time_or_switches_interrupts_the_one_that_yields;
+            budgets: tasklets_that_end_use_a_soft_total_up;
+            budgets: tasklets_that_end_use_a_hard_total_up;
+            budgets: the_end_of_an_atomic_block_is_the_end_of_time_put_off;
             budgets: a_budget_of_nothing_is_refused;
             budgets: a_budget_ends_when_its_owner_is_killed;
             budgets: an_error_ends_a_budgeted_run;
