@@ -267,6 +267,7 @@ macro_rules! semantics_suite {
             threads: block_thread_returns_when_nobody_can_come;
             threads: a_receiving_main_waits_for_another_thread;
             threads: a_deadlock_is_found_when_the_last_shared_handle_goes;
+            threads: a_deadlock_is_found_when_the_last_other_shared_handle_goes;
             threads: a_deadlock_is_found_when_the_last_thread_leaves;
             threads: a_plain_thread_is_told_of_a_deadlock;
             threads: between_threads_the_caller_always_goes_on;
