@@ -296,6 +296,7 @@ macro_rules! semantics_suite {
             hooks: the_channel_hook_sees_operations_before_they_happen;
             hooks: a_hook_cannot_switch;
             hooks: a_hook_is_not_called_for_its_own_operations;
+            hooks: a_hook_is_not_called_for_the_operations_of_another;
             hooks: a_hook_may_replace_itself;
             stacks: running_out_of_stacks_ends_the_run_and_loses_nothing;
             stacks: running_out_of_stacks_is_raised_in_a_main_that_does_not_run;
