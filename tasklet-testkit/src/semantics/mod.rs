@@ -161,6 +161,7 @@ macro_rules! semantics_suite {
             errors: a_handler_that_returns_consumes_the_error;
             errors: the_handlers_own_error_goes_to_main_instead;
             errors: the_handler_does_not_see_kills;
+            errors: a_handler_may_answer_with_an_exit;
             errors: a_handler_may_yield;
             errors: an_uncaught_sent_error_bounces_back_to_the_sending_main;
             errors: an_exit_thrown_at_main_surfaces_in_the_host;
