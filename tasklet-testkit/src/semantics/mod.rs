@@ -240,6 +240,7 @@ macro_rules! semantics_suite {
             joins: joining_respects_the_traps;
             shutdown: the_report_counts_killed_and_discarded;
             shutdown: nothing_leaks_when_a_scheduler_ends;
+            shutdown: what_was_removed_before_it_began_is_dropped_once;
             shutdown: what_is_spawned_while_dying_is_taken_down;
             shutdown: a_tasklet_that_catches_ten_kills_is_leaked;
             shutdown: handles_outlive_their_scheduler;
