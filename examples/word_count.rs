@@ -13,8 +13,10 @@
 //! - bytes that are not UTF-8 are counted as the bytes they are;
 //! - a word that ends one file without a newline goes on in the next.
 //!
+//! One line differs: if the input begins with white space, the pipeline counts one empty word before it; here it counts as none.
+//!
 //! Files are read in pieces: what is kept is the table, and the word that crosses the border of two pieces. A file that cannot be
-//! read costs a line on stderr and the exit code 1; the rest still counts. `-` is the standard input.
+//! read costs a line on stderr and the exit code 1; the rest still counts. `-` is the standard input; what follows `--` is no option.
 //!
 //! ```text
 //! cargo run --release --example word_count -- README.md ARCHITECTURE.md
@@ -35,9 +37,9 @@ use std::rc::Rc;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tasklet::prelude::*;
 
-const USAGE: &str = "usage: word_count FILE...
+const USAGE: &str = "usage: word_count [--] FILE...
 
-Counts the words of all files together. '-' is the standard input; write ./-x for a file named -x.";
+Counts the words of all files together. '-' is the standard input; write ./-x, or -- before it, for a file named -x.";
 
 /// Tasklets that count; each has the words that fall to it.
 const COUNTERS: usize = 4;
@@ -54,14 +56,18 @@ type Table = HashMap<Box<[u8]>, u64>;
 type Sorted = Vec<(Box<[u8]>, u64)>;
 
 fn main() -> ExitCode {
-    let files: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut files: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let end = files.iter().position(|file| file == "--");
     let is_option = |file: &&OsString| file.as_encoded_bytes().starts_with(b"-") && *file != "-";
-    if let Some(option) = files.iter().find(is_option) {
+    if let Some(option) = files[..end.unwrap_or(files.len())].iter().find(is_option) {
         if option == "-h" || option == "--help" {
             return if writeln!(io::stdout(), "{USAGE}").is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         eprintln!("word_count: unknown option '{}'\n{USAGE}", option.display());
         return ExitCode::from(2);
+    }
+    if let Some(end) = end {
+        files.remove(end);
     }
     if files.is_empty() {
         eprintln!("{USAGE}");

@@ -80,6 +80,7 @@ fn noise(length: usize, mut seed: u64) -> Vec<u8> {
 #[test]
 fn counts_the_files_of_this_project() {
     counts_like_the_pipeline(&["README.md"]);
+    counts_like_the_pipeline(&["ARCHITECTURE.md", "README.md"]);
     counts_like_the_pipeline(&["README.md", "Cargo.lock", "src/lib.rs", "src/backend.rs", "Cargo.toml", "README.md"]);
 }
 
@@ -185,14 +186,71 @@ fn hide(file: &Path) -> bool {
 
 #[test]
 fn nothing_to_count_is_a_question_of_usage() {
-    for arguments in [&[][..], &["--frequency"], &["-x", "README.md"]] {
+    for arguments in
+        [&[][..], &["--"], &["--frequency"], &["-x", "README.md"], &["-x", "--", "README.md"], &["--frequency", "--"]]
+    {
         let output = run("word_count", arguments);
         assert_eq!(output.status.code(), Some(2));
         assert!(output.stdout.is_empty());
-        assert!(stderr(&output).contains("usage: word_count FILE..."), "{}", stderr(&output));
+        assert!(stderr(&output).contains("usage: word_count [--] FILE..."), "{}", stderr(&output));
     }
     let output = run("word_count", ["--help"]);
     assert!(output.status.success() && stdout(&output).starts_with("usage: "));
+}
+
+#[test]
+fn what_follows_two_hyphens_is_no_option() {
+    let folder = Folder::new("hyphens");
+    for (name, word) in [("-x", "x"), ("--", "hyphens"), ("--help", "help")] {
+        folder.file(name, format!("{word}\n").as_bytes());
+    }
+    let plain = folder.file("plain", b"plain\n");
+    for (arguments, expected) in [
+        (&["--", "-x"][..], "1 x\n"),
+        (&["--", "--"], "1 hyphens\n"),
+        (&["--", "--help", "-x", "--"], "1 help\n1 hyphens\n1 x\n"),
+        (&[&plain, "--", "-x"], "1 plain\n1 x\n"),
+        (&["--", &plain], "1 plain\n"),
+        (&["--", "-"], "1 input\n"),
+        (&["-", "--"], "1 input\n"),
+    ] {
+        let mut command = program::command("word_count");
+        command.args(arguments).current_dir(&folder.0);
+        let output = run_with_input(command, b"input\n");
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn white_space_at_the_beginning_is_an_empty_word_to_the_pipeline_only() {
+    let folder = Folder::new("beginning");
+    let file = folder.file("file", b" a\n");
+    let raw = Command::new("sh")
+        .args(["-c", r#"tr -s '[:space:]' '\n' < "$0" | sort | uniq -c | wc -l"#, &file])
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&raw).trim(), "2");
+    assert_eq!(stdout(&run("word_count", [&file])), "1 a\n");
+}
+
+#[test]
+fn shows_progress_on_a_terminal() {
+    let folder = Folder::new("progress");
+    let file = folder.file("file", "word ".repeat(200_000).as_bytes());
+    // `script` runs its command on a terminal.
+    let command = format!("'{}' '{file}'", program::path("word_count").display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    let Ok(output) = script.output() else {
+        eprintln!("not tested: there is no `script` to make a terminal with");
+        return;
+    };
+    let text = stdout(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("iB read, "), "{text}");
+    assert!(text.ends_with("200000 word\r\n"), "{text}");
 }
 
 #[test]

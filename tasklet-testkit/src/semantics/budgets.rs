@@ -36,6 +36,12 @@ pub(super) fn run_with<B: Backend>(s: &Setup<B>, options: RunOptions) -> RunOutc
     s.scheduler.run_with(options).unwrap()
 }
 
+/// A scheduler and its clock, which stands still unless a test advances it.
+fn timed<B: Backend>() -> (Setup<B>, Rc<VirtualClock>) {
+    let clock = Rc::new(VirtualClock::default());
+    (Setup::on(Scheduler::builder().clock(clock.clone()).build()), clock)
+}
+
 #[track_caller]
 fn victim(outcome: RunOutcome) -> Tasklet {
     match outcome {
@@ -274,8 +280,7 @@ pub fn a_lone_tasklet_that_yields_uses_its_turns_up<B: Backend>() {
 
 /// A budget of time is measured by the scheduler's clock and ends between tasklets.
 pub fn a_frame_ends_when_its_time_is_up<B: Backend>() {
-    let clock = Rc::new(VirtualClock::default());
-    let s = Setup::<B>::on(Scheduler::builder().clock(clock.clone()).build());
+    let (s, clock) = timed::<B>();
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &clock, move |log, clock| {
             for i in 0..2 {
@@ -295,8 +300,7 @@ pub fn a_frame_ends_when_its_time_is_up<B: Backend>() {
 
 /// A hard budget of time interrupts at the next checkpoint.
 pub fn a_hard_budget_of_time_interrupts_at_a_checkpoint<B: Backend>() {
-    let clock = Rc::new(VirtualClock::default());
-    let s = Setup::<B>::on(Scheduler::builder().clock(clock.clone()).build());
+    let (s, clock) = timed::<B>();
     let t = s.spawn_with("t", &clock, |log, clock| {
         clock.advance(Duration::from_millis(50));
         log.log("computed");
@@ -306,6 +310,107 @@ pub fn a_hard_budget_of_time_interrupts_at_a_checkpoint<B: Backend>() {
     let options = RunOptions::new().slice(Budget::Time(Duration::from_millis(5))).hard();
     assert!(victim(run_with(&s, options)) == t);
     s.log.assert("computed");
+}
+
+/// R49, for time: a slice of it begins anew at every switch.
+pub fn a_switch_renews_a_slice_of_time<B: Backend>() {
+    let slice = RunOptions::new().slice(Budget::Time(Duration::from_millis(5)));
+    for options in [slice, slice.hard()] {
+        let (s, clock) = timed::<B>();
+        for name in ["a", "b"] {
+            s.spawn_with(name, &clock, move |log, clock| {
+                for i in 0..3 {
+                    clock.advance(Duration::from_millis(3));
+                    log.log(format!("{name}{i}"));
+                    local::schedule();
+                }
+            });
+        }
+        assert!(matches!(run_with(&s, options), RunOutcome::Idle));
+        s.log.assert("a0 b0 a1 b1 a2 b2");
+    }
+}
+
+/// A hard total of time or switches interrupts the one that finds it spent.
+pub fn a_hard_total_of_time_or_switches_interrupts_the_one_that_yields<B: Backend>() {
+    for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
+        let (s, clock) = timed::<B>();
+        for name in ["a", "b", "c"] {
+            s.spawn_with(name, &clock, move |log, clock| {
+                clock.advance(Duration::from_millis(3));
+                log.log(format!("{name}0"));
+                local::schedule();
+                log.log(format!("{name}1"));
+            });
+        }
+        let interrupted = victim(run_with(&s, RunOptions::new().total(budget).hard()));
+        assert_eq!((interrupted.name(), interrupted.state()), (Some("b"), State::Paused));
+        assert_eq!(s.queue(), "main c a");
+        s.log.assert("a0 b0");
+        interrupted.insert().unwrap();
+        s.run();
+        s.log.assert("c0 a1 c1 b1");
+    }
+}
+
+/// Soft or hard, a total that a tasklet has used up when it ends ends the run there: nobody is in his middle.
+fn tasklets_that_end_use_a_total_up<B: Backend>(budget: Budget, hard: bool) {
+    let (s, clock) = timed::<B>();
+    for name in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] {
+        s.spawn_with(name, &clock, move |log, clock| {
+            clock.advance(Duration::from_millis(3));
+            log.log(name);
+        });
+    }
+    let options = RunOptions::new().total(budget);
+    let options = if hard { options.hard() } else { options };
+    for (expected, queue) in
+        [("0 1", "main 2 3 4 5 6 7 8 9"), ("2 3", "main 4 5 6 7 8 9"), ("4 5", "main 6 7 8 9"), ("6 7", "main 8 9")]
+    {
+        let outcome = run_with(&s, options);
+        assert!(matches!(outcome, RunOutcome::Budget), "{budget:?}: {outcome:?}");
+        s.log.assert(expected);
+        assert_eq!(s.queue(), queue);
+    }
+    assert!(matches!(run_with(&s, options), RunOutcome::Idle));
+    s.log.assert("8 9");
+}
+
+/// R48, for time and switches: a soft total is looked at when a tasklet ends.
+pub fn tasklets_that_end_use_a_soft_total_up<B: Backend>() {
+    for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
+        tasklets_that_end_use_a_total_up::<B>(budget, false);
+    }
+}
+
+/// A hard total is looked at when a tasklet ends, too; no other is interrupted for it.
+pub fn tasklets_that_end_use_a_hard_total_up<B: Backend>() {
+    for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
+        tasklets_that_end_use_a_total_up::<B>(budget, true);
+    }
+}
+
+/// R47, R59, for time and switches: an interruption that an atomic block has put off is due at its end, not one budget later.
+pub fn the_end_of_an_atomic_block_is_the_end_of_time_put_off<B: Backend>() {
+    let time = Budget::Time(Duration::from_millis(5));
+    let options = RunOptions::new();
+    for options in [options.slice(time), options.total(time), options.total(Budget::Switches(1))] {
+        let (s, clock) = timed::<B>();
+        let t = s.spawn_with("t", &clock, |log, clock| {
+            let guard = local::atomic();
+            clock.advance(Duration::from_millis(50));
+            local::checkpoint();
+            log.log("computed");
+            drop(guard);
+            local::checkpoint();
+            log.log("done");
+        });
+        assert!(victim(run_with(&s, options.hard())) == t);
+        s.log.assert("computed");
+        t.insert().unwrap();
+        s.run();
+        s.log.assert("done");
+    }
 }
 
 /// A budget that makes no sense is refused, and nothing runs.

@@ -134,6 +134,21 @@ pub fn the_handler_does_not_see_kills<B: Backend>() {
     s.log.assert("");
 }
 
+/// R33: a handler may make an exit of an error, and that is none.
+pub fn a_handler_may_answer_with_an_exit<B: Backend>() {
+    let s = Setup::<B>::new();
+    let answers: [fn() -> Result<(), Payload>; 2] =
+        [|| Err(Box::new(TaskletExit)), || tasklet_core::unwind::raise(Box::new(TaskletExit))];
+    for answer in answers {
+        s.scheduler.set_error_handler(Some(Box::new(move |_, _| answer())));
+        let t = fails(&s, "E");
+        s.says("x");
+        s.run();
+        s.log.assert("E x");
+        assert!(!t.is_alive());
+    }
+}
+
 /// A handler may switch: it is part of the dying tasklet.
 pub fn a_handler_may_yield<B: Backend>() {
     let s = Setup::<B>::new();

@@ -143,6 +143,37 @@ pub fn a_hook_is_not_called_for_its_own_operations<B: Backend>() {
     assert_eq!(calls.get(), 1);
 }
 
+/// Nor is one hook called for what the other does; and whatever a hook has done, it still must not switch.
+pub fn a_hook_is_not_called_for_the_operations_of_another<B: Backend>() {
+    let s = Setup::<B>::new();
+    let c = channel::<B, i32>();
+    let target = s.paused("target", |_| {});
+    let hook = |name: &'static str| {
+        let (log, c, target) = (s.log.clone(), c.clone(), target.clone());
+        move || {
+            log.log(name);
+            for _ in 0..2 {
+                assert!(c.try_recv().unwrap_err().is_would_block());
+                assert_eq!(target.run(), Err(TaskletStateError::Park(ParkError::InHook)));
+                assert_eq!(c.recv().unwrap_err().park_error(), Some(ParkError::InHook));
+                assert!(local::run().is_err());
+            }
+            log.log("refused");
+        }
+    };
+    let (on_switch, on_operation) = (hook("switch:"), hook("operation:"));
+    s.scheduler.set_schedule_hook(Some(Box::new(move |_| on_switch())));
+    s.scheduler.set_channel_hook(Some(Box::new(move |_| on_operation())));
+    s.says("a");
+    s.says("b");
+    assert!(c.try_send(1).is_err());
+    s.log.assert("operation: refused");
+    s.run();
+    s.log.assert("switch: refused a switch: refused b switch: refused");
+    assert!(target.is_paused());
+    assert_eq!(c.balance(), 0);
+}
+
 /// A hook may replace itself.
 pub fn a_hook_may_replace_itself<B: Backend>() {
     let s = Rc::new(Setup::<B>::new());
@@ -155,4 +186,24 @@ pub fn a_hook_may_replace_itself<B: Backend>() {
     s.says("b");
     s.run();
     s.log.assert("once a b");
+    assert!(s.scheduler.set_schedule_hook(None).is_none(), "it has removed itself");
+
+    let (weak, log, witness) = (Rc::downgrade(&s), s.log.clone(), Rc::new(()));
+    let held = witness.clone();
+    s.scheduler.set_schedule_hook(Some(Box::new(move |_| {
+        let _held = &held;
+        log.log("first");
+        let events = log.clone();
+        weak.upgrade().unwrap().scheduler.set_schedule_hook(Some(Box::new(move |_| events.log("second"))));
+    })));
+    s.says("a");
+    s.says("b");
+    s.run();
+    s.log.assert("first a second b second");
+    assert_eq!(Rc::strong_count(&witness), 1, "the first is gone");
+    s.scheduler.set_schedule_hook(None).unwrap()(&local::Switch {
+        from: s.scheduler.main().id(),
+        to: s.scheduler.main().id(),
+    });
+    s.log.assert("second");
 }

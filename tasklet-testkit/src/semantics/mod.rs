@@ -129,6 +129,11 @@ macro_rules! semantics_suite {
             budgets: a_lone_tasklet_that_yields_uses_its_turns_up;
             budgets: a_frame_ends_when_its_time_is_up;
             budgets: a_hard_budget_of_time_interrupts_at_a_checkpoint;
+            budgets: a_switch_renews_a_slice_of_time;
+            budgets: a_hard_total_of_time_or_switches_interrupts_the_one_that_yields;
+            budgets: tasklets_that_end_use_a_soft_total_up;
+            budgets: tasklets_that_end_use_a_hard_total_up;
+            budgets: the_end_of_an_atomic_block_is_the_end_of_time_put_off;
             budgets: a_budget_of_nothing_is_refused;
             budgets: a_budget_ends_when_its_owner_is_killed;
             budgets: an_error_ends_a_budgeted_run;
@@ -156,6 +161,7 @@ macro_rules! semantics_suite {
             errors: a_handler_that_returns_consumes_the_error;
             errors: the_handlers_own_error_goes_to_main_instead;
             errors: the_handler_does_not_see_kills;
+            errors: a_handler_may_answer_with_an_exit;
             errors: a_handler_may_yield;
             errors: an_uncaught_sent_error_bounces_back_to_the_sending_main;
             errors: an_exit_thrown_at_main_surfaces_in_the_host;
@@ -235,6 +241,7 @@ macro_rules! semantics_suite {
             joins: joining_respects_the_traps;
             shutdown: the_report_counts_killed_and_discarded;
             shutdown: nothing_leaks_when_a_scheduler_ends;
+            shutdown: what_was_removed_before_it_began_is_dropped_once;
             shutdown: what_is_spawned_while_dying_is_taken_down;
             shutdown: a_tasklet_that_catches_ten_kills_is_leaked;
             shutdown: handles_outlive_their_scheduler;
@@ -263,6 +270,7 @@ macro_rules! semantics_suite {
             threads: block_thread_returns_when_nobody_can_come;
             threads: a_receiving_main_waits_for_another_thread;
             threads: a_deadlock_is_found_when_the_last_shared_handle_goes;
+            threads: a_deadlock_is_found_when_the_last_other_shared_handle_goes;
             threads: a_deadlock_is_found_when_the_last_thread_leaves;
             threads: a_plain_thread_is_told_of_a_deadlock;
             threads: between_threads_the_caller_always_goes_on;
@@ -293,6 +301,7 @@ macro_rules! semantics_suite {
             hooks: the_channel_hook_sees_operations_before_they_happen;
             hooks: a_hook_cannot_switch;
             hooks: a_hook_is_not_called_for_its_own_operations;
+            hooks: a_hook_is_not_called_for_the_operations_of_another;
             hooks: a_hook_may_replace_itself;
             stacks: running_out_of_stacks_ends_the_run_and_loses_nothing;
             stacks: running_out_of_stacks_is_raised_in_a_main_that_does_not_run;

@@ -10,7 +10,7 @@ use tasklet_channels::{Channel, SharedChannel};
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
 use tasklet_core::unwind::message;
-use tasklet_scheduler::local::{self, RunOptions, TaskletStateError};
+use tasklet_scheduler::local::{self, RemoteTasklet, RunOptions, TaskletStateError};
 
 use crate::Recorder;
 
@@ -62,18 +62,34 @@ pub fn a_remote_run_comes_next_on_a_busy_owner<B: Backend>() {
 
 /// K4 test_insert_balance, test_remove_balance, testRuncount; R60.
 pub fn run_counts_of_threads_are_independent<B: Backend>() {
-    let s = Setup::<B>::new();
-    s.says("x");
-    let remote = s.paused("p", |_| {}).remote();
-    elsewhere(|| {
-        let other = Setup::<B>::new();
-        assert_eq!(other.scheduler.run_count(), 1);
-        let _ = remote.insert();
-        other.says("y");
-        other.says("z");
-        assert_eq!(other.scheduler.run_count(), 3);
-    });
-    assert_eq!(s.scheduler.run_count(), 2);
+    for request in [RemoteTasklet::insert, RemoteTasklet::run] {
+        let s = Setup::<B>::new();
+        s.says("x");
+        let p = s.paused("p", |log| log.log("p"));
+        let remote = p.remote();
+        elsewhere(|| {
+            let other = Setup::<B>::new();
+            assert_eq!(other.scheduler.run_count(), 1);
+            request(&remote).unwrap();
+            local::checkpoint();
+            assert_eq!(other.scheduler.run_count(), 1);
+            other.says("y");
+            other.says("z");
+            assert_eq!(other.scheduler.run_count(), 3);
+        });
+        assert_eq!((s.scheduler.run_count(), p.is_paused()), (2, true), "asked for, not done yet");
+        local::checkpoint();
+        assert_eq!((s.scheduler.run_count(), p.is_paused()), (3, false));
+        elsewhere(|| request(&remote).unwrap());
+        local::checkpoint();
+        assert_eq!(s.scheduler.run_count(), 3, "it is queued already");
+        p.remove().unwrap();
+        assert_eq!(s.scheduler.run_count(), 2);
+        p.insert().unwrap();
+        s.run();
+        s.log.assert("x p");
+        assert_eq!(s.scheduler.run_count(), 1);
+    }
 }
 
 /// K5 test_switch, of SwitchTest; R63.

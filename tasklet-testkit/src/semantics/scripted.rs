@@ -4,13 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasklet_core::backend::Backend;
 use tasklet_core::driver::{Driver, Notify, ThreadDriver};
 use tasklet_scheduler::local::Scheduler;
 
 use super::setup::Setup;
+
+/// How long a test waits for what should have come already.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Actions = Rc<RefCell<Vec<Box<dyn FnOnce()>>>>;
 
@@ -36,8 +39,10 @@ impl Driver for Scripted {
         if let Some(action) = action {
             action();
         }
-        // What was done has notified the driver, or this sleeps for ever.
-        self.driver.wait(timeout);
+        // What was done has notified the driver, or it forgot to: then this would sleep for ever.
+        let asleep = Instant::now();
+        self.driver.wait(Some(timeout.unwrap_or(PATIENCE)));
+        assert!(timeout.is_some() || asleep.elapsed() < PATIENCE, "nobody has woken the scheduler");
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

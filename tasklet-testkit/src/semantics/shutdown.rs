@@ -68,6 +68,33 @@ pub fn nothing_leaks_when_a_scheduler_ends<B: Backend>() {
     assert_eq!(Rc::strong_count(&witness), 1);
 }
 
+/// A tasklet that was taken out of the queue before it began is dropped with its last handle, or with the scheduler.
+pub fn what_was_removed_before_it_began_is_dropped_once<B: Backend>() {
+    struct Counts(Rc<Cell<usize>>);
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    for kept in [false, true] {
+        let drops = Rc::new(Cell::new(0));
+        let s = Setup::<B>::new();
+        let owned = Counts(drops.clone());
+        let mut handle = Some(s.spawn("t", move |_| drop(owned)));
+        handle.as_ref().unwrap().remove().unwrap();
+        assert_eq!((s.queue().as_str(), drops.get()), ("main", 0));
+        if !kept {
+            handle = None;
+            assert_eq!(drops.get(), 1);
+        }
+        let report = s.scheduler.shut_down();
+        assert_eq!((report.killed, report.discarded), (0, usize::from(kept)));
+        assert_eq!(drops.get(), 1, "before the handle goes");
+        assert!(handle.is_none_or(|t| !t.is_alive()));
+        assert_eq!(drops.get(), 1);
+    }
+}
+
 /// What a dying tasklet spawns or resumes is taken down as well.
 pub fn what_is_spawned_while_dying_is_taken_down<B: Backend>() {
     struct Spawns(Rc<()>);

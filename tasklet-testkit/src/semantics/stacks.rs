@@ -89,4 +89,12 @@ pub fn a_tasklet_gets_the_stack_it_asked_for<B: Backend>() {
     assert!(t.stack_size() >= size);
     s.run();
     s.log.assert("small0 200");
+
+    // Nor does it begin on the stack of a smaller one that ends just before it.
+    s.scheduler.trim();
+    s.says("small");
+    let log = s.log.clone();
+    s.scheduler.tasklet().stack_size(size).spawn(move || log.log(deep(200).to_string()));
+    s.run();
+    s.log.assert("small 200");
 }

@@ -146,6 +146,23 @@ pub fn a_deadlock_is_found_when_the_last_shared_handle_goes<B: Backend>() {
     assert_eq!(error.into_inner(), 1);
 }
 
+/// The waiter's own shared handle does not count: it hears of the end of the last other one.
+pub fn a_deadlock_is_found_when_the_last_other_shared_handle_goes<B: Backend>() {
+    let (s, driver) = scripted::<B>();
+    let mine = Channel::<i32>::new().share();
+    let theirs = mine.clone();
+    driver.then(move || elsewhere(move || drop(theirs)));
+    assert_eq!(mine.recv().unwrap_err().park_error(), Some(ParkError::Deadlock));
+    assert_eq!((mine.balance(), driver.waits.get()), (0, 1));
+
+    let theirs = mine.clone();
+    driver.then(move || elsewhere(move || drop(theirs)));
+    let error = mine.send(1).unwrap_err();
+    assert_eq!((error.park_error(), error.into_inner()), (Some(ParkError::Deadlock), 1));
+    assert_eq!((mine.balance(), driver.waits.get()), (0, 2));
+    s.run();
+}
+
 /// As above, with a real thread and its timing; the waiter's own shared handle does not count.
 pub fn a_deadlock_is_found_when_the_last_thread_leaves<B: Backend>() {
     let _s = Setup::<B>::new();
