@@ -129,7 +129,10 @@ impl Inner {
     fn prepare_schedule(&self, backend: &'static TypeId) -> Prepared {
         self.poll();
         let record = self.current();
-        let next = self.ring.next(record, &self.token).expect("the running tasklet is linked");
+        let Some(next) = self.ring.next(record, &self.token) else {
+            // It is on its way out: this is a hook or a destructor.
+            return Prepared { suspender: None, verdict: Verdict::Refused(ParkError::InHook) };
+        };
         if self.ring.len() == 1 && self.meter.is_limited() {
             self.meter.on_empty_yield();
         }

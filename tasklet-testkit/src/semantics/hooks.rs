@@ -106,7 +106,9 @@ pub fn a_hook_cannot_switch<B: Backend>() {
     let in_hook = Err(TaskletStateError::Park(ParkError::InHook));
     let try_all = move || {
         count.set(count.get() + 1);
-        local::spawn(|| {}).remove().unwrap();
+        assert_eq!(local::current().remove(), in_hook);
+        assert_eq!(local::try_schedule(), Err(ParkError::InHook));
+        assert!(local::schedule_remove().is_err());
         assert_eq!(t.run(), in_hook);
         assert_eq!(t.switch(), in_hook);
         assert_eq!(t.kill(), in_hook);
