@@ -96,7 +96,8 @@ impl Inner {
 
     #[cold]
     fn poll_budget(&self) {
-        if !self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
+        // Not from the clock itself.
+        if !self.hooks.is_quiet() && !self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
             self.time_out();
         }
     }
