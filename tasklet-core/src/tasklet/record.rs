@@ -252,6 +252,16 @@ impl Record {
         &self.local
     }
 
+    /// As [`local`](Self::local), without looking whose it is.
+    ///
+    /// # Safety
+    ///
+    /// The tasklet belongs to the scheduler that calls, on whose thread the caller runs.
+    #[inline]
+    pub unsafe fn local_unchecked(&self) -> &Local {
+        &self.local
+    }
+
     /// Whether it has a closure to run, its result, or neither. A finished joinable tasklet is not asked.
     pub fn stage(&self, token: &HomeToken) -> Stage {
         self.local(token);

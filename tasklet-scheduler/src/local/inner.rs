@@ -159,6 +159,13 @@ impl Inner {
         unsafe { self.running.get().as_ref() }
     }
 
+    /// What the scheduler may touch of the tasklet that runs.
+    #[inline]
+    pub(super) fn current_local(&self) -> &Local {
+        // SAFETY: the running tasklet is this scheduler's: it was linked in the ring, which compared it, or it is the main tasklet.
+        unsafe { self.current().local_unchecked() }
+    }
+
     #[inline]
     pub(super) fn is_main(&self, record: NonNull<Record>) -> bool {
         std::ptr::eq(record.as_ptr(), Arc::as_ptr(&self.main))
@@ -288,7 +295,7 @@ impl Scheduler for Inner {
 
     #[inline]
     fn may_park(&self) -> Result<(), ParkError> {
-        if self.local(self.current()).block_trap.get() {
+        if self.current_local().block_trap.get() {
             return Err(ParkError::BlockTrapped);
         }
         self.may_leave()
@@ -307,7 +314,7 @@ impl Scheduler for Inner {
     }
 
     fn finish_park(&self) -> Result<Wake, ParkError> {
-        let fields = self.local(self.current());
+        let fields = self.current_local();
         fields.clear_wait();
         Self::raise(fields.take_interrupt());
         match fields.fault.take() {
@@ -354,7 +361,7 @@ impl Scheduler for Inner {
     }
 
     fn finish_switch(&self) {
-        Self::raise(self.local(self.current()).take_interrupt());
+        Self::raise(self.current_local().take_interrupt());
     }
 
     unsafe fn suspend(&self, token: SwitchToken) {

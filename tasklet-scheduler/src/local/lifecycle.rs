@@ -48,7 +48,7 @@ impl Inner {
             let error = self.run_one(self.current());
             let next = self.end(self.current(), fiber, error);
             debug_assert_ne!(running, next, "a tasklet that ended does not go on");
-            if self.is_main(next) || self.local(self.current()).fiber.get() != Some(fiber.cast()) {
+            if self.is_main(next) || self.current_local().fiber.get() != Some(fiber.cast()) {
                 return;
             }
         }
@@ -226,7 +226,7 @@ impl Inner {
     /// Drops the closures of all tasklets that have not started, and pauses those that have.
     fn discard_unstarted(&self, report: &mut Shutdown) {
         self.take_requests();
-        for record in self.ring.snapshot(&self.token) {
+        for record in self.ring.snapshot() {
             // A destructor may have changed the queue since.
             if Arc::ptr_eq(&record, &self.main) || !self.is_linked(&record) {
                 continue;

@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! - **L1** A record's `next` and `prev` are set exactly while it is linked in the ring of its home, and the ring then owns one
-//!   strong count of it.
+//!   strong count of it. It was compared with the home's token when it was inserted.
 //! - **L2** `current` is linked, unless the ring is empty.
 
 use std::cell::Cell;
@@ -21,10 +21,12 @@ pub(super) struct Ring {
     len: Cell<usize>,
 }
 
-/// A record that the ring or the running code keeps alive.
-fn local<'a>(record: &'a NonNull<Record>, token: &HomeToken) -> &'a Local {
-    // SAFETY: L1, the ring owns a count of every record it hands out or links, and the borrow is as short as the caller's use.
-    unsafe { record.as_ref() }.local(token)
+/// What the ring may touch of a record that it links.
+#[inline]
+fn local(record: &NonNull<Record>) -> &Local {
+    // SAFETY: L1, the ring owns a count of every record it links, and the borrow is as short as the caller's use; it was found to
+    // belong to the ring's home when it was inserted, and the ring is used by that home alone.
+    unsafe { record.as_ref().local_unchecked() }
 }
 
 impl Ring {
@@ -63,9 +65,9 @@ impl Ring {
         match self.current.get() {
             Some(current) => self.link_before(record, current, token),
             None => {
-                let new = into_raw(record);
-                let fields = local(&new, token);
-                debug_assert!(fields.next.get().is_none(), "a record is linked once");
+                debug_assert!(record.local(token).next.get().is_none(), "a record is linked once");
+                let new = into_raw(record, token);
+                let fields = local(&new);
                 fields.next.set(Some(new));
                 fields.prev.set(Some(new));
                 self.current.set(Some(new));
@@ -80,7 +82,7 @@ impl Ring {
     pub(super) fn insert_next(&self, record: Arc<Record>, token: &HomeToken) -> NonNull<Record> {
         match self.current.get() {
             Some(current) => {
-                let after = local(&current, token).next.get().unwrap_or(current);
+                let after = local(&current).next.get().unwrap_or(current);
                 self.link_before(record, after, token)
             }
             None => self.insert(record, token),
@@ -90,15 +92,15 @@ impl Ring {
     /// Links a record just before a linked one.
     #[inline]
     pub(super) fn link_before(&self, record: Arc<Record>, at: NonNull<Record>, token: &HomeToken) -> NonNull<Record> {
-        let new = into_raw(record);
-        let fields = local(&new, token);
+        let new = into_raw(record, token);
+        let fields = local(&new);
         debug_assert!(fields.next.get().is_none(), "a record is linked once");
-        let right = local(&at, token);
+        let right = local(&at);
         let left = right.prev.get().unwrap_or(at);
         fields.prev.set(Some(left));
         fields.next.set(Some(at));
         right.prev.set(Some(new));
-        local(&left, token).next.set(Some(new));
+        local(&left).next.set(Some(new));
         self.len.set(self.len.get() + 1);
         new
     }
@@ -114,8 +116,8 @@ impl Ring {
         if next == this {
             self.current.set(None);
         } else {
-            local(&prev, token).next.set(Some(next));
-            local(&next, token).prev.set(Some(prev));
+            local(&prev).next.set(Some(next));
+            local(&next).prev.set(Some(prev));
             if self.current.get() == Some(this) {
                 self.current.set(Some(next));
             }
@@ -126,7 +128,7 @@ impl Ring {
     }
 
     /// All linked records, from the current one on.
-    pub(super) fn snapshot(&self, token: &HomeToken) -> Vec<Arc<Record>> {
+    pub(super) fn snapshot(&self) -> Vec<Arc<Record>> {
         let mut records = Vec::with_capacity(self.len.get());
         let mut at = self.current.get();
         while let Some(record) = at {
@@ -135,13 +137,16 @@ impl Ring {
                 Arc::increment_strong_count(record.as_ptr());
                 Arc::from_raw(record.as_ptr())
             });
-            at = local(&record, token).next.get().filter(|next| Some(*next) != self.current.get());
+            at = local(&record).next.get().filter(|next| Some(*next) != self.current.get());
         }
         records
     }
 }
 
-fn into_raw(record: Arc<Record>) -> NonNull<Record> {
+/// Takes over a count, of a record that belongs to the token's home (L1).
+#[inline]
+fn into_raw(record: Arc<Record>, token: &HomeToken) -> NonNull<Record> {
+    record.local(token);
     // The pointer comes from an `Arc`, so it is not null.
     NonNull::new(Arc::into_raw(record).cast_mut()).expect("records have an address")
 }

@@ -318,7 +318,7 @@ impl<B: Backend> Scheduler<B> {
 
     /// The tasklets in the queue, from the running one on.
     pub fn runnable(&self) -> Vec<Tasklet> {
-        let records = self.inner.ring.snapshot(&self.inner.token);
+        let records = self.inner.ring.snapshot();
         records.into_iter().map(|record| Tasklet::new(record, self.inner.clone())).collect()
     }
 

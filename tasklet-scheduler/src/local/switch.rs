@@ -117,7 +117,7 @@ impl Inner {
         } else if let Verdict::Refused(error) = verdict {
             return Err(error);
         }
-        let fields = self.local(self.current());
+        let fields = self.current_local();
         if fields.has_interrupt() {
             // From a destructor that runs because of a panic, nothing can be raised. It ends with that panic.
             self.may_raise()?;
@@ -268,7 +268,7 @@ impl Inner {
         if self.is_main(running) {
             return None;
         }
-        let fiber = self.local(self.current()).fiber.get();
+        let fiber = self.current_local().fiber.get();
         Some(fiber.expect("a tasklet was given a fiber before the switch to it").cast())
     }
 
@@ -276,9 +276,8 @@ impl Inner {
     /// tasklet, or the watchdog with the error if no stack could be had.
     #[inline(always)]
     pub(super) fn with_fiber(&self, next: NonNull<Record>, own: Option<NonNull<FiberHead>>) -> NonNull<Record> {
-        // SAFETY: `next` is linked, so the ring owns a count of it.
-        let record = unsafe { next.as_ref() };
-        if self.local(record).fiber.get().is_some() || self.is_main(next) {
+        // SAFETY: `next` is linked, so the ring owns a count of it and has compared its home.
+        if unsafe { next.as_ref().local_unchecked() }.fiber.get().is_some() || self.is_main(next) {
             return next;
         }
         self.start(next, own)
