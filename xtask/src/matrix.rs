@@ -179,8 +179,8 @@ fn loom() -> Cell {
             cargo(["test", "--release", "-p", "tasklet-core", "--lib", "--", "models"])
                 // The cfg makes core take its atomics and locks from loom.
                 .env("RUSTFLAGS", "--cfg loom")
-                // Orders grow exponentially with the times a thread is interrupted in mid-step. Three finds what loom's
-                // authors know of as found at all, and every one of the faults that were put in to see the models fail.
+                // Orders grow exponentially with the number of times that a thread is interrupted. Three find each of the faults
+                // that were put into the protocols to see the models fail, in a second; without a limit it is fifteen.
                 .env("LOOM_MAX_PREEMPTIONS", "3")
                 .own_target("loom"),
         )
