@@ -389,7 +389,8 @@ impl WaitSite for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.body.stage() != Stage::Empty && !self.is_finished() && current::id() != Some(self.home.id()) {
+        // Also when it counts as finished: what has an owner elsewhere, the result, was taken by it before the record goes.
+        if self.body.stage() != Stage::Empty && current::id() != Some(self.home.id()) {
             let remains = Remains(self.body.take());
             if let Err(Remote::Dispose(remains)) = self.home.submit(Remote::Dispose(remains)) {
                 std::mem::forget(remains);
