@@ -188,8 +188,19 @@ impl<T> Queue<T> {
     /// A waiter that goes on takes what is left in its node and frees it. `None` if a receiver has freed it already.
     #[inline(always)]
     pub(crate) fn reclaim(&mut self, who: TaskletId, key: usize) -> Option<Option<Message<T>>> {
-        self.nodes.get(key).filter(|node| node.owner == Some(who))?;
+        let node = self.nodes.get_mut(key).filter(|node| node.owner == Some(who))?;
+        if node.waiter.is_some() {
+            self.abandon(key as u32);
+        }
         Some(self.release(key as u32))
+    }
+
+    /// A waiter goes on although nobody has claimed it: it never gave way, and unwinds.
+    #[cold]
+    fn abandon(&mut self, key: u32) {
+        // Who runs is not to be woken.
+        let _waiter = self.nodes[key as usize].waiter.take();
+        self.unlink(key);
     }
 
     /// Whether the waiter came through a handle that other threads may hold.

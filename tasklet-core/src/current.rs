@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use crate::id::SchedulerId;
+use crate::park::Parked;
 use crate::scheduler::Scheduler;
 use crate::stack::overflow::{self, RunningTasklet};
 use crate::thread::ThreadScheduler;
@@ -81,17 +82,20 @@ pub(crate) fn get() -> Current {
     }
 }
 
-/// Calls `f` with the scheduler of the code that runs: the active one, else the one adopted last, else the thread itself.
-#[inline]
-pub fn with<R>(f: impl FnOnce(&dyn Scheduler) -> R) -> R {
-    f(get().scheduler())
+/// Makes a claimed waiter runnable, here or on its own scheduler; see [`Scheduler::unpark`].
+pub fn unpark(who: Parked) {
+    get().scheduler().unpark(who);
 }
 
 /// Calls `f` with the current scheduler if its type is `S`, and a tasklet of it or its host runs.
+///
+/// # Safety
+///
+/// The scheduler is not dropped while `f` uses it: `f` runs no code of users that could drop it, or keeps it alive meanwhile.
 #[inline(always)]
-pub fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option<R> {
+pub unsafe fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option<R> {
     let scheduler = current_of(const { &TypeId::of::<S>() })?;
-    // SAFETY: A1, as in `Current::scheduler`; `Entry::new` took the type from the pointer.
+    // SAFETY: A1, as in `Current::scheduler`, and the caller's promise; `Entry::new` took the type from the pointer.
     Some(f(unsafe { scheduler.cast::<S>().as_ref() }))
 }
 

@@ -62,7 +62,7 @@ impl Scheduler for ThreadScheduler {
     }
 
     fn begin_park(&self) -> Parked {
-        Parked::new(self.record.clone())
+        Parked::new(self.record.clone(), &self.token)
     }
 
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, _: &'static TypeId) -> Option<SwitchToken> {
@@ -73,7 +73,10 @@ impl Scheduler for ThreadScheduler {
                     return None;
                 }
             }
-            if !site.is_shared(key) && site.unlink(self.record.id(), key).is_some() {
+            if !site.is_shared(key)
+                && let Some(who) = site.unlink(self.record.id(), key)
+            {
+                who.into_record(&self.token);
                 self.record.local(&self.token).fault.set(Some(ParkError::Deadlock));
                 return None;
             }

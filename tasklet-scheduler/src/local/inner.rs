@@ -279,7 +279,7 @@ impl Scheduler for Inner {
 
     #[inline]
     fn begin_park(&self) -> Parked {
-        Parked::new(self.ring.remove(self.current(), &self.token))
+        Parked::new(self.ring.remove(self.current(), &self.token), &self.token)
     }
 
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken> {

@@ -75,7 +75,7 @@ impl Inner {
         drop_quietly(fields.take_interrupt());
         // SAFETY: F1, the caller runs on it.
         unsafe { fiber.as_ref() }.tasklet.set(None);
-        finished.finish(self);
+        finished.finish(&self.token, self);
         let mut next = match error {
             None => self.ring.current().unwrap_or_else(|| self.end_last()),
             Some(payload) => self.report(|| {
@@ -172,9 +172,7 @@ impl Inner {
         }
         self.engine().leak_occupied();
         self.engine().retire_idle(self);
-        for request in self.token.close() {
-            drop_quietly(request);
-        }
+        self.close();
         self.policy.set(silence);
         self.closed.set(true);
         current::release(self.pointer());
@@ -237,18 +235,31 @@ impl Inner {
     fn discard(&self, record: &Record, report: &mut Shutdown) {
         let exit: Payload = Box::new(TaskletExit);
         drop_quietly(record.fail_body(&self.token, exit));
-        record.finish(self);
+        record.finish(&self.token, self);
         report.discarded += 1;
+    }
+}
+
+impl Inner {
+    /// Refuses requests from now on, and drops those that are there.
+    fn close(&self) {
+        for request in self.token.close() {
+            match request {
+                Remote::Dispose(remains) => remains.dispose(&self.token),
+                request => drop_quietly(request),
+            }
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         current::release(self.pointer());
-        for request in self.token.take_requests() {
-            if let Remote::Dispose(remains) = request {
-                drop_quietly(remains);
-            }
+        // The main tasklet at least is linked still, and what is linked keeps its home.
+        while let Some(record) = self.ring.current() {
+            // SAFETY: L1, the ring owns a count of what is linked.
+            drop(self.ring.remove(unsafe { record.as_ref() }, &self.token));
         }
+        self.close();
     }
 }

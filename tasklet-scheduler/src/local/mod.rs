@@ -79,7 +79,8 @@ impl Inner {
 
 #[track_caller]
 fn with<R>(f: impl FnOnce(&Inner) -> R) -> R {
-    match current_scheduler::with_scheduler(f) {
+    // SAFETY: the functions below run no code of users that could drop the scheduler while they use it.
+    match unsafe { current_scheduler::with_scheduler(f) } {
         Some(result) => result,
         None => no_scheduler(),
     }
@@ -171,7 +172,8 @@ pub fn schedule() {
 #[inline(always)]
 #[track_caller]
 pub fn schedule_by<S: SwitchBy>() {
-    match current_scheduler::with_scheduler(Inner::schedule_by::<S>) {
+    // SAFETY: a scheduler that has left its main tasklet refuses to be dropped.
+    match unsafe { current_scheduler::with_scheduler(Inner::schedule_by::<S>) } {
         Some(Ok(()) | Err(ParkError::Unwinding)) => {}
         Some(Err(error)) => no_yield(error),
         None => no_scheduler(),
