@@ -204,7 +204,10 @@ unsafe impl<T: Waits> WaitSite for Inner<T> {
     fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked> {
         // SAFETY: as in `reason`.
         let claimed = unsafe { self.lock() }.unlink(who, key);
-        assert!(claimed.as_ref().is_none_or(|parked| parked.record().id() == who), "a wait site gave out another waiter");
+        assert!(
+            claimed.as_ref().is_none_or(|parked| parked.record().id() == who),
+            "a wait site gave out another waiter"
+        );
         claimed
     }
 

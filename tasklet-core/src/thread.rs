@@ -40,7 +40,9 @@ impl ThreadScheduler {
     }
 }
 
-impl Scheduler for ThreadScheduler {
+// SAFETY: S1 by `new`; S2 and S5, it makes no tokens; S3, the wait is over when `prepare_park` unwinds, and the site is not kept; S4,
+// nothing is read; S6, its one tasklet is never resumed by others, and a `Parked` is a count of its record and no more.
+unsafe impl Scheduler for ThreadScheduler {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
     }

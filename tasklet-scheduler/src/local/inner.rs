@@ -243,7 +243,9 @@ impl Inner {
     }
 }
 
-impl Scheduler for Inner {
+// SAFETY: S1 by `new`; S2 in `prepare_switch` and `run_fibers`; S3, see `prepare_park`; S4, the running tasklet's record and its fiber
+// are alive; S5 in the engine; S6, the ring takes a record once, and only one that is in it, or never was, is run.
+unsafe impl Scheduler for Inner {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
     }
@@ -284,6 +286,7 @@ impl Scheduler for Inner {
 
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken> {
         let record = self.current();
+        assert!(!self.is_linked(record), "a tasklet that parks has left the queue");
         // SAFETY: `finish_park` clears it, and the caller promises that `site` lives until then.
         unsafe { self.local(record).set_wait(site, key) };
         self.prepare_leave(record, backend)

@@ -65,7 +65,7 @@ impl Ring {
             None => {
                 let new = into_raw(record);
                 let fields = local(&new, token);
-                debug_assert!(fields.next.get().is_none(), "a record is linked once");
+                assert!(fields.next.get().is_none(), "a record is linked once");
                 fields.next.set(Some(new));
                 fields.prev.set(Some(new));
                 self.current.set(Some(new));
@@ -92,7 +92,7 @@ impl Ring {
     pub(super) fn link_before(&self, record: Arc<Record>, at: NonNull<Record>, token: &HomeToken) -> NonNull<Record> {
         let new = into_raw(record);
         let fields = local(&new, token);
-        debug_assert!(fields.next.get().is_none(), "a record is linked once");
+        assert!(fields.next.get().is_none(), "a record is linked once");
         let right = local(&at, token);
         let left = right.prev.get().unwrap_or(at);
         fields.prev.set(Some(left));
