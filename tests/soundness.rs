@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use tasklet::local::{self, RunOptions, Scheduler};
 use tasklet::time::{Clock, Driver, Notify, VirtualClock};
+use tasklet_core::home::Remote;
+use tasklet_core::operation::{self, AnyBackend, Operation, Step};
+use tasklet_core::park::{ParkError, Wake};
+use tasklet_core::scheduler::Scheduler as AnyScheduler;
 
 /// Uses the thread's scheduler, if it has one, when it is dropped.
 struct AsksWhenDropped;
@@ -29,7 +33,10 @@ fn expect_panics() {
     INSTALL.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !info.payload_as_str().is_some_and(|text| text.starts_with("no local scheduler")) {
+            if !info
+                .payload_as_str()
+                .is_some_and(|text| text.starts_with("no local scheduler") || text.starts_with("a tasklet that parks"))
+            {
                 print(info);
             }
         }));
@@ -126,4 +133,39 @@ fn joining_a_paused_tasklet_is_idle_although_it_blocks_the_thread() {
     let _other = Scheduler::new();
     scheduler.run_with(RunOptions::new().block_thread()).unwrap();
     assert!(!joined.get());
+}
+
+#[test]
+fn inbox_takes_no_request_about_another_schedulers_tasklet() {
+    let (ours, other) = (Scheduler::new(), Scheduler::new());
+    let (own, foreign) = (ours.spawn_joinable(|| ()), other.spawn_joinable(|| ()));
+    let home = own.record().home();
+    assert!(home.submit(Remote::Insert(own.record().clone())).is_ok());
+    assert!(home.submit(Remote::Insert(foreign.record().clone())).is_err());
+    assert!(home.submit(Remote::Run(foreign.record().clone())).is_err());
+    assert!(home.submit(Remote::Throw(foreign.record().clone(), Box::new(()))).is_err());
+}
+
+/// Says that it parks, and has not begun to.
+struct ParksWithoutBeginning<'a>(&'a tasklet_core::tasklet::Record);
+
+impl<'a> Operation<'a> for ParksWithoutBeginning<'a> {
+    type Output = ();
+
+    fn begin(&mut self, _: &dyn AnyScheduler) -> Step<'a> {
+        Step::Park { site: self.0, key: 0 }
+    }
+
+    fn finish(&mut self, _: Result<Wake, ParkError>) {}
+}
+
+#[test]
+fn parking_without_having_begun_to_is_refused() {
+    expect_panics();
+    let scheduler = Scheduler::new();
+    let other = scheduler.spawn_joinable(|| ());
+    let parks =
+        scheduler.spawn_joinable(move || operation::perform::<AnyBackend, _>(ParksWithoutBeginning(other.record())));
+    scheduler.run().unwrap();
+    assert!(parks.join().unwrap_err().is_panic());
 }

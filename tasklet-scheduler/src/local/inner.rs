@@ -18,7 +18,7 @@ use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec};
-use tasklet_core::unwind::{self, Payload};
+use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
 use super::budget::Meter;
 use super::engine::{Engine, FiberHead, Fibers};
@@ -243,7 +243,7 @@ impl Inner {
     }
 }
 
-// SAFETY: S1 by `new`; S2 in `prepare_switch` and `run_fibers`; S3, see `prepare_park`; S4, the running tasklet's record and its fiber
+// SAFETY: S1 by `new`; S2 in `prepare_switch` and `run_fibers`; S3, `prepare_park` aborts; S4, the running tasklet's record and its fiber
 // are alive; S5 in the engine; S6, the ring takes a record once, and only one that is in it, or never was, is run.
 unsafe impl Scheduler for Inner {
     fn home(&self) -> &Arc<Home> {
@@ -289,7 +289,11 @@ unsafe impl Scheduler for Inner {
         assert!(!self.is_linked(record), "a tasklet that parks has left the queue");
         // SAFETY: `finish_park` clears it, and the caller promises that `site` lives until then.
         unsafe { self.local(record).set_wait(site, key) };
-        self.prepare_leave(record, backend)
+        // S3: a stack that unwinds from here would take the site with it. A driver or a clock that panics must not.
+        let guard = AbortOnUnwind::new("a driver or a clock of a scheduler whose tasklet parks");
+        let token = self.prepare_leave(record, backend);
+        guard.disarm();
+        token
     }
 
     fn finish_park(&self) -> Result<Wake, ParkError> {
