@@ -191,13 +191,11 @@ impl<T, R: Reach> ChannelBy<T, R> {
     ///
     /// Those woken are appended to the queue, oldest first. The caller goes on.
     pub fn close(&self) {
-        current::with(|scheduler| {
-            let mut state = self.state.lock();
-            state.closing = true;
-            while let Some(waiter) = state.queue.take_first() {
-                scheduler.unpark(waiter.with(Wake::Closed));
-            }
-        });
+        let mut state = self.state.lock();
+        state.closing = true;
+        while let Some(waiter) = state.queue.take_first() {
+            current::unpark(waiter.with(Wake::Closed));
+        }
     }
 
     /// Undoes a close.

@@ -5,7 +5,7 @@
 //! - **Q1** All linked nodes wait in one direction.
 //! - **Q2** A node belongs to the tasklet in `owner` from `push` until that tasklet takes or frees it; a receiver that takes a
 //!   sender's message frees the node on its behalf. So what a waiter left here is dropped by whoever owns it, never under the lock.
-//! - **Q3** A linked node has its waiter's `Parked`; whoever takes that has claimed the waiter, and the node is not linked any more.
+//! - **Q3** A node has its waiter's `Parked` while it is linked, and only then; whoever takes that has claimed the waiter.
 
 use tasklet_core::id::TaskletId;
 use tasklet_core::park::{Direction, Parked};
@@ -119,9 +119,8 @@ impl<T> Queue<T> {
         node.next = NONE;
         node.prev = self.tail;
         node.owner = Some(waiter.record().id());
-        let before = node.waiter.replace(waiter);
-        debug_assert!(before.is_none(), "Q3: a free node has no waiter");
-        std::mem::forget(before);
+        debug_assert!(node.waiter.is_none(), "Q3: a free node has no waiter");
+        node.waiter = Some(waiter);
         put(&mut node.message, message.take());
         node.shared = shared;
         match self.tail {
@@ -215,8 +214,19 @@ impl<T> Queue<T> {
     /// A waiter that goes on takes what is left in its node and frees it. `None` if a receiver has freed it already.
     #[inline(always)]
     pub(crate) fn reclaim(&mut self, who: TaskletId, key: usize) -> Option<Option<Message<T>>> {
-        self.nodes.get(key).filter(|node| node.owner == Some(who))?;
+        let node = self.nodes.get_mut(key).filter(|node| node.owner == Some(who))?;
+        if node.waiter.is_some() {
+            self.abandon(key as u32);
+        }
         Some(self.release(key as u32))
+    }
+
+    /// A waiter goes on although nobody has claimed it: it never gave way, and unwinds.
+    #[cold]
+    fn abandon(&mut self, key: u32) {
+        // Who runs is not to be woken.
+        let _waiter = self.nodes[key as usize].waiter.take();
+        self.unlink(key);
     }
 
     /// Whether the waiter came through a handle that other threads may hold.

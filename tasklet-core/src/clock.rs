@@ -1,6 +1,6 @@
 //! Time as schedulers see it: real, or virtual for tests and simulations.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tells the time since an arbitrary start. Never goes back.
@@ -45,21 +45,26 @@ pub struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// Moves the clock forward.
+    /// Moves the clock forward, to the largest [`Duration`] at most.
     pub fn advance(&self, by: Duration) {
-        *self.now.lock().unwrap() += by;
+        let mut now = self.lock();
+        *now = now.saturating_add(by);
     }
 
     /// Moves the clock forward to `to`; does nothing if it is later already.
     pub fn advance_to(&self, to: Duration) {
-        let mut now = self.now.lock().unwrap();
+        let mut now = self.lock();
         *now = (*now).max(to);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Duration> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Duration {
-        *self.now.lock().unwrap()
+        *self.lock()
     }
 }
 

@@ -9,10 +9,12 @@
 
 use std::any::TypeId;
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use crate::id::SchedulerId;
+use crate::park::Parked;
 use crate::scheduler::Scheduler;
 use crate::stack::overflow::{self, RunningTasklet};
 use crate::thread::ThreadScheduler;
@@ -27,7 +29,8 @@ struct Entry {
 thread_local! {
     static CURRENT: Cell<Option<Entry>> = const { Cell::new(None) };
     static ACTIVE: Cell<Option<Entry>> = const { Cell::new(None) };
-    static ADOPTED: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
+    /// Freed when it becomes empty, not when the thread ends: a scheduler in a thread-local may go later than that.
+    static ADOPTED: Cell<ManuallyDrop<Vec<Entry>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
     static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
 }
 
@@ -79,17 +82,20 @@ pub(crate) fn get() -> Current {
     }
 }
 
-/// Calls `f` with the scheduler of the code that runs: the active one, else the one adopted last, else the thread itself.
-#[inline]
-pub fn with<R>(f: impl FnOnce(&dyn Scheduler) -> R) -> R {
-    f(get().scheduler())
+/// Makes a claimed waiter runnable, here or on its own scheduler; see [`Scheduler::unpark`].
+pub fn unpark(who: Parked) {
+    get().scheduler().unpark(who);
 }
 
 /// Calls `f` with the current scheduler if its type is `S`, and a tasklet of it or its host runs.
+///
+/// # Safety
+///
+/// The scheduler is not dropped while `f` uses it: `f` runs no code of users that could drop it, or keeps it alive meanwhile.
 #[inline(always)]
-pub fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option<R> {
+pub unsafe fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option<R> {
     let scheduler = current_of(const { &TypeId::of::<S>() })?;
-    // SAFETY: A1, as in `Current::scheduler`; `Entry::new` took the type from the pointer.
+    // SAFETY: A1, as in `Current::scheduler`, and the caller's promise; `Entry::new` took the type from the pointer.
     Some(f(unsafe { scheduler.cast::<S>().as_ref() }))
 }
 
@@ -113,16 +119,22 @@ fn thread() -> Rc<ThreadScheduler> {
 
 #[inline(never)]
 fn recompute() {
-    let active = ACTIVE.with(Cell::get);
-    let current = active.or_else(|| {
-        ADOPTED.with(|adopted| {
-            let list = adopted.take();
-            let last = list.last().copied();
-            adopted.set(list);
-            last
-        })
-    });
-    CURRENT.with(|slot| slot.set(current));
+    let active = ACTIVE.try_with(Cell::get).unwrap_or(None);
+    let current = active.or_else(|| with_adopted(|list| list.last().copied()).flatten());
+    let _ = CURRENT.try_with(|slot| slot.set(current));
+}
+
+/// `None` where the system has taken this thread's list already. `f` does not come back here.
+fn with_adopted<R>(f: impl FnOnce(&mut Vec<Entry>) -> R) -> Option<R> {
+    let with = |adopted: &Cell<ManuallyDrop<Vec<Entry>>>| {
+        let mut list = ManuallyDrop::into_inner(adopted.take());
+        let result = f(&mut list);
+        if !list.is_empty() {
+            adopted.set(ManuallyDrop::new(list));
+        }
+        result
+    };
+    ADOPTED.try_with(with).ok()
 }
 
 /// Makes `scheduler` the current one of this thread's own code, until [`release`].
@@ -131,23 +143,14 @@ fn recompute() {
 ///
 /// **A1** `scheduler` stays valid until it was released, on this thread.
 pub unsafe fn adopt<S: Scheduler>(scheduler: NonNull<S>) {
-    ADOPTED.with(|adopted| {
-        let mut list = adopted.take();
-        list.push(Entry::new(scheduler));
-        adopted.set(list);
-    });
+    with_adopted(|list| list.push(Entry::new(scheduler)));
     recompute();
 }
 
 /// Ends [`adopt`].
 pub fn release<S: Scheduler>(scheduler: NonNull<S>) {
-    // A thread that is exiting may have dropped the list before the scheduler.
-    let _ = ADOPTED.try_with(|adopted| {
-        let mut list = adopted.take();
-        list.retain(|other| !std::ptr::addr_eq(other.scheduler.as_ptr(), scheduler.as_ptr()));
-        adopted.set(list);
-        recompute();
-    });
+    with_adopted(|list| list.retain(|other| !std::ptr::addr_eq(other.scheduler.as_ptr(), scheduler.as_ptr())));
+    recompute();
 }
 
 /// A scheduler has left its main tasklet: it is the active one until this is dropped.

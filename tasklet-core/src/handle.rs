@@ -194,7 +194,8 @@ impl<T> Inner<T> {
     }
 }
 
-impl<T: Waits> WaitSite for Inner<T> {
+// SAFETY: P1, `unlink` looks.
+unsafe impl<T: Waits> WaitSite for Inner<T> {
     fn reason(&self, key: usize) -> ParkReason {
         // SAFETY: a `dyn WaitSite` is not `Sync`, and one is made by `Handle::site` alone: this is the thread of that handle.
         unsafe { self.lock() }.reason(key)
@@ -202,7 +203,12 @@ impl<T: Waits> WaitSite for Inner<T> {
 
     fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked> {
         // SAFETY: as in `reason`.
-        unsafe { self.lock() }.unlink(who, key)
+        let claimed = unsafe { self.lock() }.unlink(who, key);
+        assert!(
+            claimed.as_ref().is_none_or(|parked| parked.record().id() == who),
+            "a wait site gave out another waiter"
+        );
+        claimed
     }
 
     fn is_shared(&self, key: usize) -> bool {

@@ -79,8 +79,12 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// The scheduler is gone; the request comes back.
+    /// The scheduler is gone, or the request is about another scheduler's tasklet; the request comes back. A [`Parked`] or
+    /// [`Remains`] in it can be dropped: what they hold is leaked, since nobody may free it.
     pub fn submit(&self, request: Remote) -> Result<(), Remote> {
+        if !self.is_about(&request) {
+            return Err(request);
+        }
         let mut inbox = self.lock();
         if inbox.closed {
             return Err(request);
@@ -90,6 +94,15 @@ impl Home {
         drop(inbox);
         self.notify.notify();
         Ok(())
+    }
+
+    fn is_about(&self, request: &Remote) -> bool {
+        match request {
+            Remote::Unpark(who) => who.record().home().id == self.id,
+            Remote::Insert(record) | Remote::Run(record) | Remote::Throw(record, _) => record.home().id == self.id,
+            Remote::Dispose(remains) => remains.home() == self.id,
+            Remote::Spawn(_) | Remote::Recheck => true,
+        }
     }
 
     /// Whether the scheduler still takes requests.

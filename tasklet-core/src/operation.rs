@@ -26,7 +26,8 @@ use crate::scheduler::Scheduler;
 pub enum Step<'a> {
     /// Nothing.
     Done,
-    /// The caller waits: `site` holds what [`Scheduler::begin_park`] gave, under `key`.
+    /// The caller waits: `site` holds what [`Scheduler::begin_park`] gave, under `key`. If `begin_park` was not called, schedulers
+    /// panic; if the site does not hold what it gave, the caller waits for ever.
     Park {
         /// Where it waits.
         site: &'a (dyn WaitSite + 'a),
@@ -52,10 +53,14 @@ pub struct SwitchToken {
 }
 
 impl SwitchToken {
-    /// For schedulers: `suspender` is a `Suspender` of the running fiber's backend, and `known` says whether that backend is the one
-    /// the caller has named in [`Switch::BACKEND`].
+    /// For schedulers.
+    ///
+    /// # Safety
+    ///
+    /// - `suspender` points to the `Suspender`, of its backend's type, of the fiber that runs, and stays valid until that is suspended.
+    /// - `known` is true only if that backend is the one the caller has named in [`Switch::BACKEND`].
     #[inline]
-    pub fn new(suspender: NonNull<()>, known: bool) -> SwitchToken {
+    pub unsafe fn new(suspender: NonNull<()>, known: bool) -> SwitchToken {
         SwitchToken { suspender, known }
     }
 
@@ -177,7 +182,7 @@ pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
     let Started { suspender, rest } = unsafe { start(&mut operation, scheduler, S::BACKEND) };
     if let Some(suspender) = suspender {
         let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
-        // SAFETY: made a moment ago for the fiber that runs.
+        // SAFETY: the parts of a token made a moment ago for the fiber that runs, which is suspended with it.
         unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
     }
     let outcome = match rest {
@@ -206,8 +211,8 @@ unsafe fn start<'s, O: Operation<'s>>(
     match operation.begin(scheduler) {
         Step::Done => Started { suspender: None, rest: Rest::Nothing },
         Step::Park { site, key } => {
-            // SAFETY: the site holds the caller's `Parked`, as `Step::Park` says; our caller promises to use up a token and to call
-            // `finish_park`. Nothing in between can panic or switch, and `site` is borrowed for longer than the operation takes.
+            // SAFETY: our caller promises to use up a token and to call `finish_park`. Nothing in between can switch, a panic in the
+            // preparation is the scheduler's to handle (S3), and `site` is borrowed for longer than the operation takes.
             let token = unsafe { scheduler.prepare_park(site, key, backend) };
             Started::new(token, Rest::Park, Rest::ParkKnown)
         }

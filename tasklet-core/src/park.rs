@@ -21,6 +21,7 @@
 //! which comes after the switch of step 3 or is part of it. So a wake can be early, but a tasklet is never resumed while it runs.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use crate::home::HomeToken;
@@ -84,15 +85,26 @@ pub enum Wake {
 }
 
 /// The right to wake one parked tasklet: made when it parks, consumed by waking it.
+///
+/// It owns the tasklet's record, which lies at the root of a stack that is in use. So dropping one frees nothing: the tasklet waits
+/// for ever, and its record and its stack are leaked. This is what becomes of a wake for a tasklet that its scheduler, when it
+/// ended, could not kill.
+#[must_use = "a tasklet that nobody can wake any more is leaked"]
 pub struct Parked {
-    record: Arc<Record>,
+    record: ManuallyDrop<Arc<Record>>,
     wake: Wake,
 }
 
 impl Parked {
     /// For schedulers: `record` has left the queue, and this is the only value that brings it back.
-    pub fn new(record: Arc<Record>) -> Parked {
-        Parked { record, wake: Wake::Served }
+    ///
+    /// # Panics
+    ///
+    /// The tasklet belongs to another scheduler.
+    #[inline]
+    pub fn new(record: Arc<Record>, token: &HomeToken) -> Parked {
+        assert!(record.is_at(token), "a tasklet was parked by a scheduler it does not belong to");
+        Parked { record: ManuallyDrop::new(record), wake: Wake::Served }
     }
 
     /// Changes what the tasklet finds.
@@ -112,7 +124,7 @@ impl Parked {
         fields.wake.set(self.wake);
         // From now on it is queued, or paused if it is removed: its site does not hold it any more.
         fields.clear_wait();
-        self.record
+        ManuallyDrop::into_inner(self.record)
     }
 }
 
@@ -123,7 +135,12 @@ impl fmt::Debug for Parked {
 }
 
 /// A place where tasklets wait: holds the [`Parked`] of each until somebody claims it.
-pub trait WaitSite {
+///
+/// # Safety
+///
+/// **P1** [`unlink`](Self::unlink) returns the `Parked` of `who` or none: schedulers take it that this tasklet is the one they may
+/// run.
+pub unsafe trait WaitSite {
     /// Why a tasklet waits here; `key` is the one it parked with.
     fn reason(&self, key: usize) -> ParkReason;
 

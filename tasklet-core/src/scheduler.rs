@@ -22,7 +22,19 @@ pub enum Observed {
 /// Decides which tasklet of its own runs next. Called on its own thread only, by the tasklet that runs.
 ///
 /// The protocol of parking is in [`park`](crate::park), the meaning of [`HandOver`] in [`channel`](crate::channel).
-pub trait Scheduler: Any {
+///
+/// # Safety
+///
+/// An implementor promises:
+///
+/// 1. **S1** [`home`](Self::home) is always the same, and its token is the implementor's: all tasklets it runs belong to it.
+/// 2. **S2** A [`SwitchToken`] is what its constructor asks for, and no tasklet is resumed before the one that ran is suspended.
+/// 3. **S3** When [`prepare_park`](Self::prepare_park) or [`prepare_hand_over`](Self::prepare_hand_over) unwinds, the caller is the
+///    running tasklet, and it counts as waiting nowhere or its stack is never left: nobody uses the site of a wait that has ended.
+/// 4. **S4** [`running`](Self::running) only reads memory that is valid whenever a signal comes.
+/// 5. **S5** [`suspend`](Self::suspend) suspends the token's fiber and does nothing else.
+/// 6. **S6** Whatever safe code does with a [`Parked`], its own or another's, leads to a panic, a leak or a wait for ever at worst.
+pub unsafe trait Scheduler: Any {
     /// Where other threads reach this scheduler; tells its tasklets from others'.
     fn home(&self) -> &Arc<Home>;
 
@@ -49,12 +61,15 @@ pub trait Scheduler: Any {
     fn begin_park(&self) -> Parked;
 
     /// Does all of a park but the switch: the next tasklet is the one that runs, for whoever resumes fibers to see. `backend` is the
-    /// one whose switch the caller has compiled in.
+    /// one whose switch the caller has compiled in. The running tasklet has called [`begin_park`](Self::begin_park), and `site` holds
+    /// its [`Parked`] under `key`, or held it until somebody claimed it.
+    ///
+    /// # Panics
+    ///
+    /// The running tasklet has not called [`begin_park`](Self::begin_park).
     ///
     /// # Safety
     ///
-    /// - The running tasklet has called [`begin_park`](Self::begin_park), and `site` holds its [`Parked`], or held it until somebody
-    ///   claimed it; `key` is given back to the site.
     /// - The caller does with a token what [`SwitchToken`] says, at once, and then calls [`finish_park`](Self::finish_park). `site`
     ///   stays valid until then.
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken>;

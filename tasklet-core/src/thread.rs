@@ -40,7 +40,9 @@ impl ThreadScheduler {
     }
 }
 
-impl Scheduler for ThreadScheduler {
+// SAFETY: S1 by `new`; S2 and S5, it makes no tokens; S3, the wait is over when `prepare_park` unwinds, and the site is not kept; S4,
+// nothing is read; S6, its one tasklet is never resumed by others, and a `Parked` is a count of its record and no more.
+unsafe impl Scheduler for ThreadScheduler {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
     }
@@ -62,7 +64,7 @@ impl Scheduler for ThreadScheduler {
     }
 
     fn begin_park(&self) -> Parked {
-        Parked::new(self.record.clone())
+        Parked::new(self.record.clone(), &self.token)
     }
 
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, _: &'static TypeId) -> Option<SwitchToken> {
@@ -73,7 +75,10 @@ impl Scheduler for ThreadScheduler {
                     return None;
                 }
             }
-            if !site.is_shared(key) && site.unlink(self.record.id(), key).is_some() {
+            if !site.is_shared(key)
+                && let Some(who) = site.unlink(self.record.id(), key)
+            {
+                who.into_record(&self.token);
                 self.record.local(&self.token).fault.set(Some(ParkError::Deadlock));
                 return None;
             }

@@ -6,11 +6,10 @@ use super::*;
 use crate::driver::{Driver, ThreadDriver};
 
 /// A request that can be told from others.
-fn request(number: u32) -> Remote {
+fn request(token: &HomeToken, number: u32) -> Remote {
     let mut spec = crate::tasklet::Spec::here();
     spec.name = Some(number.to_string());
-    let token = Home::new(ThreadDriver::default().notifier());
-    Remote::Insert(Record::unbound(crate::id::TaskletIds::default().next_id(), spec, &token))
+    Remote::Insert(Record::unbound(crate::id::TaskletIds::default().next_id(), spec, token))
 }
 
 fn numbers(requests: Vec<Remote>) -> Vec<u32> {
@@ -43,8 +42,8 @@ fn sleeping_scheduler_gets_every_request() {
         let token = Home::new(driver.notifier());
         let others: Vec<_> = (0..2)
             .map(|number| {
-                let home = token.home().clone();
-                thread::spawn(move || assert!(home.submit(request(number)).is_ok()))
+                let (home, request) = (token.home().clone(), request(&token, number));
+                thread::spawn(move || assert!(home.submit(request).is_ok()))
             })
             .collect();
         let mut taken = take(&token, &driver, 2);
@@ -61,9 +60,11 @@ fn requests_of_one_thread_arrive_in_order() {
         let driver = ThreadDriver::default();
         let token = Home::new(driver.notifier());
         let home = token.home().clone();
+        let requests = [request(&token, 0), request(&token, 1)];
         let other = thread::spawn(move || {
-            assert!(home.submit(request(0)).is_ok());
-            assert!(home.submit(request(1)).is_ok());
+            for request in requests {
+                assert!(home.submit(request).is_ok());
+            }
         });
         assert_eq!(take(&token, &driver, 2), [0, 1]);
         other.join().unwrap();
@@ -75,14 +76,14 @@ fn request_to_a_closing_scheduler_is_taken_or_comes_back() {
     loom::model(|| {
         let driver = ThreadDriver::default();
         let token = Home::new(driver.notifier());
-        let home = token.home().clone();
-        let other = thread::spawn(move || match home.submit(request(0)) {
+        let (home, first) = (token.home().clone(), request(&token, 0));
+        let other = thread::spawn(move || match home.submit(first) {
             Ok(()) => Vec::new(),
             Err(back) => numbers(vec![back]),
         });
         let mut all = if token.has_requests() { numbers(token.take_requests()) } else { Vec::new() };
         all.extend(numbers(token.close()));
-        assert!(token.home().submit(request(1)).is_err());
+        assert!(token.home().submit(request(&token, 1)).is_err());
         all.extend(other.join().unwrap());
         assert_eq!(all, [0], "it is in one place");
         assert!(token.take_requests().is_empty(), "nothing comes after the end");
@@ -95,9 +96,9 @@ fn last_remote_is_missed_only_after_its_request_was_seen() {
         let driver = ThreadDriver::default();
         let token = Home::new(driver.notifier());
         token.home().add_remote();
-        let home = token.home().clone();
+        let (home, request) = (token.home().clone(), request(&token, 0));
         let other = thread::spawn(move || {
-            assert!(home.submit(request(0)).is_ok());
+            assert!(home.submit(request).is_ok());
             home.remove_remote();
         });
         let mut taken = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::finish::{Awaited, Finish};
 use super::join::JoinHandle;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
-use crate::id::TaskletId;
+use crate::id::{SchedulerId, TaskletId};
 use crate::operation::{self, AnyBackend, Operation, Step};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::Scheduler;
@@ -156,11 +157,31 @@ impl Local {
     }
 }
 
-/// What a dropped record held, for its home to drop.
-pub struct Remains(Body);
+/// What a dropped record held, for its home to drop. Anywhere else it is forgotten: it may not be `Send`.
+pub struct Remains {
+    body: ManuallyDrop<Body>,
+    home: SchedulerId,
+}
 
-// SAFETY: the value is only moved to the home's thread, by `Remote::Dispose`, and dropped there; nothing else can be done with it.
+// SAFETY: the body is reached by `dispose` alone, with the home's token, so on the home's thread.
 unsafe impl Send for Remains {}
+
+impl Remains {
+    /// The scheduler that may drop it.
+    pub fn home(&self) -> SchedulerId {
+        self.home
+    }
+
+    /// Drops it. A panic of its destructor is swallowed.
+    ///
+    /// # Panics
+    ///
+    /// It belongs to another scheduler.
+    pub fn dispose(self, token: &HomeToken) {
+        assert_eq!(self.home, token.home().id(), "remains of a tasklet were disposed of by another scheduler");
+        drop(ManuallyDrop::into_inner(self.body));
+    }
+}
 
 impl Record {
     fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body, finish: Finish<Parked>) -> Record {
@@ -287,15 +308,28 @@ impl Record {
 
     /// Runs the closure at the root of the tasklet's stack. `Err` is a panic for the scheduler; those of a joinable tasklet go to
     /// its handle.
+    ///
+    /// # Panics
+    ///
+    /// The tasklet has finished: a join handle may have its body.
     pub fn run_body(&self, token: &HomeToken) -> Result<(), Payload> {
-        self.local(token);
-        self.body.run()
+        self.own_body(token).run()
     }
 
     /// Drops the closure that has not run and ends the tasklet with `payload`; gives it back if no join handle will report it.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_body`](Self::run_body).
     pub fn fail_body(&self, token: &HomeToken, payload: Payload) -> Option<Payload> {
+        self.own_body(token).fail(payload)
+    }
+
+    /// The body, while it is the home's.
+    fn own_body(&self, token: &HomeToken) -> &Body {
         self.local(token);
-        self.body.fail(payload)
+        assert!(!self.is_finished(), "the body of a finished tasklet is not its scheduler's");
+        &self.body
     }
 
     /// Drops a closure that has not run.
@@ -326,8 +360,9 @@ impl Record {
         self.finish.is_finished()
     }
 
-    /// Marks it as finished and wakes whoever waits for that.
-    pub fn finish(&self, scheduler: &dyn Scheduler) {
+    /// Marks it as finished and wakes, through its own scheduler, whoever waits for that. The result is the join handle's from now on.
+    pub fn finish(&self, token: &HomeToken, scheduler: &dyn Scheduler) {
+        self.local(token);
         let finished = self.finish.finish();
         if finished.detached {
             self.body.clear();
@@ -373,7 +408,10 @@ impl<'r> Operation<'r> for Await<'r> {
         }
         match record.finish.await_with(|| scheduler.begin_park()) {
             Awaited::Finished => Step::Done,
-            Awaited::Registered => Step::Park { site: record, key: 0 },
+            Awaited::Registered => {
+                let foreign = scheduler.home().id() != record.home.id();
+                Step::Park { site: record, key: usize::from(foreign) }
+            }
         }
     }
 
@@ -382,7 +420,8 @@ impl<'r> Operation<'r> for Await<'r> {
     }
 }
 
-impl WaitSite for Record {
+// SAFETY: P1, `unlink` looks for it. The key tells whether the waiter belongs to another scheduler.
+unsafe impl WaitSite for Record {
     fn reason(&self, _: usize) -> ParkReason {
         ParkReason::Join(self.id)
     }
@@ -391,19 +430,19 @@ impl WaitSite for Record {
         self.finish.unlink(|joiner| joiner.record().id() == who)
     }
 
-    fn is_shared(&self, _: usize) -> bool {
+    fn is_shared(&self, key: usize) -> bool {
         // A tasklet of another scheduler finishes whatever this one does.
-        current::id() != Some(self.home.id())
+        key != 0
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.body.stage() != Stage::Empty && !self.is_finished() && current::id() != Some(self.home.id()) {
-            let remains = Remains(self.body.take());
-            if let Err(Remote::Dispose(remains)) = self.home.submit(Remote::Dispose(remains)) {
-                std::mem::forget(remains);
-            }
+        // Also when it counts as finished: what has an owner elsewhere, the result, was taken by it before the record goes.
+        if self.body.stage() != Stage::Empty && current::id() != Some(self.home.id()) {
+            let remains = Remains { body: ManuallyDrop::new(self.body.take()), home: self.home.id() };
+            // If its home is gone, it is forgotten.
+            let _ = self.home.submit(Remote::Dispose(remains));
         }
     }
 }
@@ -415,11 +454,5 @@ impl fmt::Debug for Record {
             .field("name", &self.name())
             .field("site", &format_args!("{}", self.site))
             .finish()
-    }
-}
-
-impl Drop for Remains {
-    fn drop(&mut self) {
-        self.0.clear();
     }
 }

@@ -50,7 +50,7 @@ impl Inner {
                 let record = Record::detached(self.next_id(), Spec::here(), &self.token, f);
                 self.ring.insert(record, &self.token);
             }
-            Remote::Dispose(remains) => drop_quietly(remains),
+            Remote::Dispose(remains) => remains.dispose(&self.token),
             Remote::Recheck => {}
         }
     }

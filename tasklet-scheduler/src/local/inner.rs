@@ -267,7 +267,9 @@ impl Inner {
     }
 }
 
-impl Scheduler for Inner {
+// SAFETY: S1 by `new`; S2 in `prepare_switch` and `run_fibers`; S3, `prepare_park` aborts; S4, the running tasklet's record and its fiber
+// are alive; S5 in the engine; S6, the ring takes a record once, and only one that is in it, or never was, is run.
+unsafe impl Scheduler for Inner {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
     }
@@ -303,14 +305,19 @@ impl Scheduler for Inner {
 
     #[inline]
     fn begin_park(&self) -> Parked {
-        Parked::new(self.ring.remove(self.current(), &self.token))
+        Parked::new(self.ring.remove(self.current(), &self.token), &self.token)
     }
 
     unsafe fn prepare_park(&self, site: &dyn WaitSite, key: usize, backend: &'static TypeId) -> Option<SwitchToken> {
         let record = self.current();
+        assert!(!self.is_linked(record), "a tasklet that parks has left the queue");
         // SAFETY: `finish_park` clears it, and the caller promises that `site` lives until then.
         unsafe { self.local(record).set_wait(site, key) };
-        self.prepare_leave(record, backend)
+        // S3: a stack that unwinds from here would take the site with it. A driver or a clock that panics must not.
+        let guard = AbortOnUnwind::new("a driver or a clock of a scheduler whose tasklet parks");
+        let token = self.prepare_leave(record, backend);
+        guard.disarm();
+        token
     }
 
     fn finish_park(&self) -> Result<Wake, ParkError> {

@@ -96,7 +96,7 @@ impl Inner {
     /// Tells whoever waits for it, and drops the result nobody awaits.
     fn finish(&self, record: &Record) {
         let _quiet = self.hooks.quiet();
-        record.finish(self);
+        record.finish(&self.token, self);
     }
 
     /// What remains of an error after the handler and the policy have seen it.
@@ -180,9 +180,7 @@ impl Inner {
         }
         self.engine().leak_occupied();
         self.engine().retire_idle(self);
-        for request in self.token.close() {
-            drop_quietly(request);
-        }
+        self.close();
         self.closed.set(true);
         current::release(self.pointer());
         report
@@ -247,18 +245,31 @@ impl Inner {
         let exit: Payload = Box::new(TaskletExit);
         let _quiet = self.hooks.quiet();
         drop_quietly(record.fail_body(&self.token, exit));
-        record.finish(self);
+        record.finish(&self.token, self);
         report.discarded += 1;
+    }
+}
+
+impl Inner {
+    /// Refuses requests from now on, and drops those that are there.
+    fn close(&self) {
+        for request in self.token.close() {
+            match request {
+                Remote::Dispose(remains) => remains.dispose(&self.token),
+                request => drop_quietly(request),
+            }
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         current::release(self.pointer());
-        for request in self.token.take_requests() {
-            if let Remote::Dispose(remains) = request {
-                drop_quietly(remains);
-            }
+        // The main tasklet at least is linked still, and what is linked keeps its home.
+        while let Some(record) = self.ring.current() {
+            // SAFETY: L1, the ring owns a count of what is linked.
+            drop(self.ring.remove(unsafe { record.as_ref() }, &self.token));
         }
+        self.close();
     }
 }

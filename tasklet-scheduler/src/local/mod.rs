@@ -79,7 +79,9 @@ impl Inner {
 
 #[track_caller]
 fn with<R>(f: impl FnOnce(&Inner) -> R) -> R {
-    match current_scheduler::with_scheduler(f) {
+    // SAFETY: what of users' code runs inside the functions below runs in a tasklet, which cannot drop its scheduler, or in a quiet
+    // section, where dropping it is refused.
+    match unsafe { current_scheduler::with_scheduler(f) } {
         Some(result) => result,
         None => no_scheduler(),
     }
@@ -176,7 +178,8 @@ pub fn schedule() {
 #[inline(always)]
 #[track_caller]
 pub fn schedule_by<S: SwitchBy>() {
-    match current_scheduler::with_scheduler(Inner::schedule_by::<S>) {
+    // SAFETY: a scheduler that has left its main tasklet refuses to be dropped.
+    match unsafe { current_scheduler::with_scheduler(Inner::schedule_by::<S>) } {
         Some(Ok(()) | Err(ParkError::Unwinding)) => {}
         Some(Err(error)) => no_yield(error),
         None => no_scheduler(),

@@ -65,7 +65,7 @@ impl Ring {
         match self.current.get() {
             Some(current) => self.link_before(record, current, token),
             None => {
-                debug_assert!(record.local(token).next.get().is_none(), "a record is linked once");
+                assert!(record.local(token).next.get().is_none(), "a record is linked once");
                 let new = into_raw(record, token);
                 let fields = local(&new);
                 fields.next.set(Some(new));
@@ -94,7 +94,7 @@ impl Ring {
     pub(super) fn link_before(&self, record: Arc<Record>, at: NonNull<Record>, token: &HomeToken) -> NonNull<Record> {
         let new = into_raw(record, token);
         let fields = local(&new);
-        debug_assert!(fields.next.get().is_none(), "a record is linked once");
+        assert!(fields.next.get().is_none(), "a record is linked once");
         let right = local(&at);
         let left = right.prev.get().unwrap_or(at);
         fields.prev.set(Some(left));

@@ -232,7 +232,9 @@ impl Inner {
         }
         let head = self.head(record).expect("a running tasklet sits on a fiber");
         let suspender = head.suspender.get().expect("a running fiber has set its suspender");
-        Some(SwitchToken::new(suspender, std::ptr::eq(backend, self.backend) || *backend == *self.backend))
+        let known = std::ptr::eq(backend, self.backend) || *backend == *self.backend;
+        // SAFETY: S2, F1: the suspender of the fiber that the running tasklet sits on; `backend` is compared with the engine's.
+        Some(unsafe { SwitchToken::new(suspender, known) })
     }
 
     /// On the host's stack: returns when the main tasklet is to run.
