@@ -65,7 +65,7 @@ impl Drop for Atomic {
         fields.atomic.set(fields.atomic.get() - 1);
         if fields.atomic.get() == 0 && fields.pending_interrupt.get() && !inner.meter.is_soft() {
             fields.pending_interrupt.set(false);
-            inner.meter.expire(&inner.clock);
+            inner.meter.expire(&inner.clock());
         }
     }
 }

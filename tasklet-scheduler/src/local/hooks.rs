@@ -9,7 +9,6 @@
 //! reported by the panic hook and disturbs nothing.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 
 use tasklet_core::channel::ChannelEvent;
@@ -45,7 +44,7 @@ pub(super) struct Hooks {
     has_channel: Cell<bool>,
     has_error: Cell<bool>,
     /// Depth of quiet sections.
-    quiet: Rc<Cell<u32>>,
+    quiet: Cell<u32>,
 }
 
 /// A quiet section: lasts while this lives.
@@ -65,20 +64,14 @@ impl Drop for Quiet<'_> {
 }
 
 /// The user's clock, called in a quiet section. A panic of it would leave a switch half done, so it ends the process.
-pub(super) struct QuietClock {
-    clock: Box<dyn Clock>,
-    quiet: Rc<Cell<u32>>,
+pub(super) struct QuietClock<'a> {
+    clock: &'a dyn Clock,
+    quiet: &'a Cell<u32>,
 }
 
-impl QuietClock {
-    pub(super) fn new(clock: Box<dyn Clock>, hooks: &Hooks) -> QuietClock {
-        QuietClock { clock, quiet: hooks.quiet.clone() }
-    }
-}
-
-impl Clock for QuietClock {
+impl Clock for QuietClock<'_> {
     fn now(&self) -> Duration {
-        let _quiet = Quiet::enter(&self.quiet);
+        let _quiet = Quiet::enter(self.quiet);
         let guard = AbortOnUnwind::new("a scheduler's clock");
         let now = self.clock.now();
         guard.disarm();
@@ -91,6 +84,12 @@ impl Hooks {
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet.get() != 0
+    }
+
+    /// A clock to be called in quiet sections.
+    #[inline]
+    pub(super) fn quiet_clock<'a>(&'a self, clock: &'a dyn Clock) -> QuietClock<'a> {
+        QuietClock { clock, quiet: &self.quiet }
     }
 
     /// Begins a quiet section.

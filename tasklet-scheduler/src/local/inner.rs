@@ -51,7 +51,7 @@ pub(super) enum Interrupted {
 pub(super) struct Inner {
     pub(super) token: HomeToken,
     driver: Box<dyn Driver>,
-    pub(super) clock: QuietClock,
+    clock: Box<dyn Clock>,
     engine: Box<dyn Engine>,
     pub(super) ring: Ring,
     /// The tasklet whose code runs. Linked in the ring, or about to leave it.
@@ -85,10 +85,9 @@ impl Inner {
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };
         let main = Record::main(ids.next_id(), spec, &token);
-        let hooks = Hooks::default();
         let inner = Rc::new_cyclic(|this| Inner {
             driver,
-            clock: QuietClock::new(clock, &hooks),
+            clock,
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
             ring: Ring::new(),
@@ -101,7 +100,7 @@ impl Inner {
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
             policy: Cell::new(ErrorPolicy::Raise),
-            hooks,
+            hooks: Hooks::default(),
             closed: Cell::new(false),
             bound: RefCell::default(),
             ids: RefCell::new(ids),
@@ -111,6 +110,12 @@ impl Inner {
         });
         inner.ring.insert(inner.main.clone(), &inner.token);
         inner
+    }
+
+    /// The clock, called in quiet sections.
+    #[inline]
+    pub(super) fn clock(&self) -> QuietClock<'_> {
+        self.hooks.quiet_clock(&*self.clock)
     }
 
     /// Sleeps until another thread has asked for something.

@@ -84,7 +84,7 @@ impl Inner {
             }),
         };
         let put_off = fields.pending_interrupt.replace(false) && self.meter.is_soft();
-        if put_off || self.meter.is_spent_at_an_end(&self.clock) {
+        if put_off || self.meter.is_spent_at_an_end(&self.clock()) {
             next = self.let_owner_go_on(record, next, Kind::Free);
         }
         let next = self.with_fiber(next, Some(fiber));

@@ -114,7 +114,7 @@ impl Inner {
         let replaced = match options.limit {
             // Only the outermost limit is in force (R45).
             Some((budget, per_slice)) if self.budget_owner.get().is_none() => {
-                let replaced = self.meter.install(budget, per_slice == PerSlice::Yes, !options.hard, &self.clock);
+                let replaced = self.meter.install(budget, per_slice == PerSlice::Yes, !options.hard, &self.clock());
                 self.budget_owner.set(Some(this));
                 Some(replaced)
             }

@@ -97,7 +97,7 @@ impl Inner {
     #[cold]
     fn poll_budget(&self) {
         // Not from the clock itself.
-        if !self.hooks.is_quiet() && !self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
+        if !self.hooks.is_quiet() && !self.meter.counts_ticks() && self.meter.is_spent(&self.clock()) {
             self.time_out();
         }
     }
@@ -249,7 +249,7 @@ impl Inner {
         if self.hooks.has_schedule_hook() {
             self.tell(from, next);
         }
-        self.meter.on_switch(&self.clock);
+        self.meter.on_switch(&self.clock());
         self.ring.set_current(next);
         self.running.set(next);
     }
@@ -481,7 +481,7 @@ impl Inner {
         }
         let mut left = n;
         while left != 0 {
-            if self.meter.counts_ticks() && self.meter.is_spent(&self.clock) {
+            if self.meter.counts_ticks() && self.meter.is_spent(&self.clock()) {
                 self.time_out();
             }
             // As many at once as nothing can happen in between.
@@ -495,7 +495,7 @@ impl Inner {
         let record = self.current();
         let fields = self.local(record);
         if self.meter.is_soft() || fields.atomic.get() != 0 || self.may_switch().is_err() {
-            self.meter.restart(&self.clock);
+            self.meter.restart(&self.clock());
             fields.pending_interrupt.set(true);
             return;
         }
