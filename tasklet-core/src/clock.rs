@@ -4,6 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tells the time since an arbitrary start. Never goes back.
+///
+/// A scheduler calls it in a quiet section: what would switch or change its queue is refused meanwhile. A panic in it ends the process,
+/// because it would leave a switch half done.
 pub trait Clock {
     /// Time since the clock's start.
     fn now(&self) -> Duration;

@@ -10,12 +10,17 @@ use crate::clock::VirtualClock;
 use crate::primitive::{Condvar, Mutex};
 
 /// Ends a driver's wait, from any thread.
+///
+/// It is called in the middle of channel operations, possibly with a channel's lock held, so it must not use channels or schedulers.
 pub trait Notify: Send + Sync {
     /// Ends the current wait, or the next one.
     fn notify(&self);
 }
 
 /// Blocks the calling thread until there may be something to run.
+///
+/// A scheduler calls it in a quiet section: what would switch or change its queue is refused meanwhile. A panic in it ends the process,
+/// because it would leave a switch half done.
 pub trait Driver {
     /// Returns after a notification that no earlier wait returned for, or when `timeout` has passed. May return early.
     fn wait(&self, timeout: Option<Duration>);
