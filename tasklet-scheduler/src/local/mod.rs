@@ -8,10 +8,11 @@
 //! | file | what it is |
 //! |---|---|
 //! | `ring` | the circle |
-//! | `switch` | who goes on when the running tasklet gives way; deadlock |
+//! | `switch` | who goes on when the running tasklet gives way |
+//! | `deadlock` | when nobody is left to go on |
 //! | `lifecycle` | from first step to last; throw, kill, errors, the scheduler's end |
 //! | `run` | `run`, nesting, budgets' effect |
-//! | `budget` | counting switches, ticks and time |
+//! | `budget`, `interrupt` | counting switches, ticks and time; what happens when they are used up |
 //! | `engine` | fibers; the only file that knows the backend |
 //! | `inbox` | what other threads ask for |
 //! | `scheduler`, `tasklet`, `remote`, `suspend`, `guards`, `hooks`, `error`, `policy` | what a user holds |
@@ -20,12 +21,14 @@
 //! on its thread. They panic where there is none. What has no section *Scheduling* neither parks nor switches.
 
 mod budget;
+mod deadlock;
 mod engine;
 mod error;
 mod guards;
 mod hooks;
 mod inbox;
 mod inner;
+mod interrupt;
 mod lifecycle;
 mod policy;
 mod remote;

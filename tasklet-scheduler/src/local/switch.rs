@@ -1,20 +1,20 @@
-//! Switching: who goes on when the running tasklet gives way, and the deadlock rule.
+//! Switching: who goes on when the running tasklet gives way.
 //!
-//! Rules R3, R4, R6, R7, R40 and R48-R53 of the Stackless order. A refused operation is refused before anything was changed.
+//! Rules R3, R4, R6, R7 and R33 of the Stackless order; what if nobody is left is in `deadlock`. A refused operation is refused before
+//! anything was changed.
 
 use std::any::TypeId;
 use std::ptr::NonNull;
 
-use tasklet_core::channel::Direction;
 use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
-use tasklet_core::park::{ParkError, ParkReason};
+use tasklet_core::park::ParkError;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::Payload;
 
 use super::engine::FiberHead;
 use super::error::RunError;
 use super::hooks;
-use super::inner::{Inner, Interrupted};
+use super::inner::Inner;
 
 /// Whether a soft interrupt may take the place of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,25 +81,6 @@ impl Inner {
         let watchdog = self.watchdog();
         // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
         watchdog != self.running.get() && self.local(unsafe { watchdog.as_ref() }).wait().is_none()
-    }
-
-    /// Does what is due at every scheduling point: requests of other threads, and budgets that are not counted in ticks.
-    #[inline]
-    pub(super) fn poll(&self) {
-        if self.token.has_requests() {
-            self.take_requests();
-        }
-        if self.meter.is_limited() {
-            self.poll_budget();
-        }
-    }
-
-    #[cold]
-    fn poll_budget(&self) {
-        // Not from the clock itself.
-        if !self.hooks.is_quiet() && !self.meter.counts_ticks() && self.meter.is_spent(&self.clock()) {
-            self.time_out();
-        }
     }
 
     /// Lets the next in the queue run (R6).
@@ -364,176 +345,5 @@ impl Inner {
                 true
             }
         }
-    }
-
-    /// The last runnable tasklet leaves the queue (R40, R51-R53): the watchdog takes over, or the thread waits for other threads, or
-    /// it is a deadlock and the caller stays.
-    #[cold]
-    fn leave_last(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
-        let this = NonNull::from(record);
-        loop {
-            match self.ring.current() {
-                Some(_) if self.is_linked(record) && self.may_switch().is_err() => {
-                    // It never gave way: nobody else may run, and it was woken.
-                    self.ring.set_current(this);
-                    return None;
-                }
-                Some(next) if self.may_switch().is_ok() => {
-                    return self.prepare_switch(record, next, Kind::Free, backend);
-                }
-                Some(_) => {
-                    // Nobody here may run and wake it. If nobody elsewhere can, waiting is a deadlock.
-                    if !self.is_awaited_elsewhere(record) && self.make_runnable(this) {
-                        self.ring.set_current(this);
-                        self.local(record).fault.set(Some(ParkError::Deadlock));
-                        return None;
-                    }
-                    self.wait();
-                    self.take_requests();
-                    continue;
-                }
-                None => {}
-            }
-            let watchdog = self.watchdog();
-            // SAFETY: a watchdog's stack is in `run`, or it is the main tasklet: alive.
-            let floats = self.local(unsafe { watchdog.as_ref() }).wait().is_none();
-            let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
-            if floats && !(waits && self.is_reachable()) {
-                self.rouse(watchdog);
-                return self.prepare_switch(record, watchdog, Kind::Free, backend);
-            }
-            if self.is_reachable() {
-                self.wait();
-                self.take_requests();
-                continue;
-            }
-            if self.make_runnable(this) {
-                self.local(record).fault.set(Some(ParkError::Deadlock));
-                return None;
-            }
-            // Another thread has claimed it: its wake is on the way.
-            self.wait();
-            self.take_requests();
-        }
-    }
-
-    /// A tasklet has ended and nobody is runnable (R41): the watchdog takes over, with an error if it waits for somebody.
-    #[cold]
-    pub(super) fn end_last(&self) -> NonNull<Record> {
-        loop {
-            if let Some(next) = self.ring.current() {
-                return next;
-            }
-            let watchdog = self.watchdog();
-            // SAFETY: as in `leave_last`.
-            let fields = self.local(unsafe { watchdog.as_ref() });
-            let waits = self.watchdogs.borrow().last().is_some_and(|watchdog| watchdog.block_thread);
-            if (fields.wait().is_some() || waits) && self.is_reachable() {
-                self.wait();
-                self.take_requests();
-                continue;
-            }
-            let fault = fields.reason().map(|reason| match reason {
-                ParkReason::Channel { direction: Direction::Send, .. } => ParkError::MainDeserted(Direction::Send),
-                ParkReason::Channel { .. } => ParkError::MainDeserted(Direction::Receive),
-                _ => ParkError::Deadlock,
-            });
-            if self.make_runnable(watchdog) {
-                fields.fault.set(fault);
-                return watchdog;
-            }
-            self.wait();
-            self.take_requests();
-        }
-    }
-
-    /// Whether another thread can still make a tasklet of this scheduler runnable, or has asked for it.
-    fn is_reachable(&self) -> bool {
-        // The inbox last: who has gone by the time of the first look has asked before it went.
-        self.has_outsiders() || self.token.has_requests()
-    }
-
-    /// Whether another thread can still wake this tasklet, or has asked for something. The inbox last, as in `is_reachable`.
-    fn is_awaited_elsewhere(&self, record: &Record) -> bool {
-        self.token.home().has_remotes()
-            || self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key))
-            || self.token.has_requests()
-    }
-
-    fn has_outsiders(&self) -> bool {
-        if self.token.home().has_remotes() {
-            return true;
-        }
-        let shared = |record: &Record| self.local(record).wait().is_some_and(|wait| wait.site.is_shared(wait.key));
-        if shared(self.current()) || shared(&self.main) {
-            return true;
-        }
-        self.engine().occupied().into_iter().any(|head| {
-            // SAFETY: F1, the fiber was just listed; F2, its tasklet is alive until it ends, and nothing runs meanwhile.
-            unsafe { head.as_ref().tasklet.get().is_some_and(|record| shared(record.as_ref())) }
-        })
-    }
-
-    /// Code that computes has come to `n` points where it may be interrupted (R46, R47).
-    pub(super) fn tick(&self, n: u64) {
-        if !self.meter.counts_ticks() {
-            self.poll();
-        }
-        let mut left = n;
-        while left != 0 {
-            if self.meter.counts_ticks() && self.meter.is_spent(&self.clock()) {
-                self.time_out();
-            }
-            // As many at once as nothing can happen in between.
-            left -= self.meter.take_ticks(left);
-        }
-    }
-
-    /// The budget of a run is used up (R47, R48).
-    #[cold]
-    pub(super) fn time_out(&self) {
-        let record = self.current();
-        let fields = self.local(record);
-        if self.meter.is_soft() || fields.atomic.get() != 0 || self.may_switch().is_err() {
-            self.meter.restart(&self.clock());
-            fields.pending_interrupt.set(true);
-            return;
-        }
-        fields.pending_interrupt.set(false);
-        let Some(owner) = self.budget_owner.get() else { return };
-        if owner == NonNull::from(record) {
-            return;
-        }
-        self.interrupted.set(Some(Interrupted::Victim(self.share(record))));
-        self.rouse(owner);
-        Self::raise(self.switch_to(record, owner, Kind::Directed));
-    }
-
-    /// A soft interrupt is due: the budget's owner goes on instead of `next`, linked just before it (R48).
-    #[cold]
-    pub(super) fn soft_interrupt(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> NonNull<Record> {
-        if self.meter.is_soft() { self.let_owner_go_on(record, next, kind) } else { next }
-    }
-
-    /// The budget's owner goes on instead of `next`, linked just before it, if it may.
-    pub(super) fn let_owner_go_on(&self, record: &Record, next: NonNull<Record>, kind: Kind) -> NonNull<Record> {
-        if self.may_switch().is_err() {
-            return next;
-        }
-        let owner = self.budget_owner.get().unwrap_or_else(|| self.watchdog());
-        self.local(record).pending_interrupt.set(false);
-        // SAFETY: the owner's stack is in `run`.
-        let owner_record = unsafe { owner.as_ref() };
-        if self.is_linked(owner_record) || owner == NonNull::from(record) || owner == next {
-            return next;
-        }
-        if kind == Kind::Directed {
-            // SAFETY: `next` is linked.
-            self.local(unsafe { next.as_ref() }).pending_interrupt.set(true);
-            return next;
-        }
-        self.interrupted.set(Some(Interrupted::Between));
-        self.ring.link_before(self.claim(owner_record), next, &self.token);
-        owner
     }
 }
