@@ -177,12 +177,13 @@ fn not_resumable() -> ! {
     std::process::abort()
 }
 
-/// Frees the stack of a coroutine that never ran or has finished; leaks a suspended one (B8).
+/// Frees the stack of a coroutine that never ran or has finished; leaks a suspended one, and has it counted (B8).
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        if self.state != State::Suspended {
-            // SAFETY: dropped here and nowhere else; nobody uses `stack` after `drop`.
-            unsafe { ManuallyDrop::drop(&mut self.stack) }
+        // SAFETY: taken here and nowhere else; nobody uses `stack` after `drop`.
+        let stack = unsafe { ManuallyDrop::take(&mut self.stack) };
+        if self.state == State::Suspended {
+            stack.leak();
         }
     }
 }

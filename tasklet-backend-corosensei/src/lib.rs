@@ -144,13 +144,11 @@ unsafe impl Backend for Corosensei {
             return None;
         }
         let mut coroutine = ManuallyDrop::new(coroutine);
-        // SAFETY: `coroutine` is never dropped, so `inner` is taken once.
-        let mut inner = unsafe { ManuallyDrop::take(&mut coroutine.inner) };
-        // SAFETY: as above.
+        // SAFETY: `coroutine` is never dropped, so its fiber is taken once.
         let _fiber = unsafe { std::ptr::read(&raw const coroutine.fiber) };
-        // SAFETY: it never ran or has finished, so all that can be on its stack is our closure, which has nothing to drop.
-        unsafe { inner.force_reset() };
-        Some(inner.into_stack().0)
+        // SAFETY: as above for `inner`. It never ran or has finished, so all that can be on its stack is our closure, which has
+        // nothing to drop.
+        Some(unsafe { coroutine.take_stack() })
     }
 }
 
@@ -158,12 +156,30 @@ impl Coroutine {
     fn is_suspended(&self) -> bool {
         self.inner.started() && !self.inner.done()
     }
+
+    /// Takes the stack out, without unwinding what is on it.
+    ///
+    /// # Safety
+    ///
+    /// - `inner` is not used again, nor dropped.
+    /// - Nothing on the stack needs dropping, or the stack is leaked.
+    unsafe fn take_stack(&mut self) -> Stack {
+        // SAFETY: the first promise.
+        let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        // SAFETY: the second promise: no frame that needs its destructors to run is cut off, or its memory stays as it is for ever,
+        // which is what forgetting the coroutine would come to.
+        unsafe { inner.force_reset() };
+        inner.into_stack().0
+    }
 }
 
-/// Frees the stack of a coroutine that never ran or has finished; leaks a suspended one (B8).
+/// Frees the stack of a coroutine that never ran or has finished; leaks a suspended one, and has it counted (B8).
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        if !self.is_suspended() {
+        if self.is_suspended() {
+            // SAFETY: `inner` is taken here and nowhere else, and nobody uses it after `drop`; the stack is leaked.
+            unsafe { self.take_stack() }.leak();
+        } else {
             // SAFETY: dropped here and nowhere else; nobody uses `inner` after `drop`.
             unsafe { ManuallyDrop::drop(&mut self.inner) }
         }

@@ -62,7 +62,8 @@ pub enum StackSource {
 ///    it does.
 /// 7. **B7** Between resumes a suspended coroutine's stack is neither moved, freed nor written to.
 /// 8. **B8** Dropping a `Coroutine` that never ran or has finished frees what it holds and runs no user code. Dropping a suspended
-///    one leaks its stack: it is neither unwound by the backend nor freed.
+///    one leaks its stack: it is neither unwound by the backend nor freed. A stack of ours is given to [`Stack::leak`], which counts
+///    it.
 /// 9. **B9** `create` reports every failure as an error: it does not panic, print or abort.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` switches no stacks: select a backend",

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
 
 use super::Instance;
-use super::routine::{Events, OnDrop, Routine, source, usual_size};
+use super::routine::{Events, OnDrop, Routine, leaked_stacks, source, usual_size};
 
 const PATTERN: u64 = 0x5aa5_0ff0_c33c_9669;
 
@@ -56,6 +56,7 @@ pub fn a_suspended_coroutine_that_is_dropped_is_leaked_intact<B: Backend>(_: Ins
     let (routine, pattern) = suspended_with_pattern::<B>(&events);
 
     drop(routine);
+    assert!(leaked_stacks::<B>().is_none_or(|leaked| leaked == 1), "a leaked stack is counted");
     scribble::<B>();
 
     assert!(events.take().is_empty());
@@ -68,6 +69,7 @@ pub fn into_stack_of_a_suspended_coroutine_leaks_it<B: Backend>(_: Instance) {
     let (routine, pattern) = suspended_with_pattern::<B>(&events);
 
     assert!(routine.into_stack().is_none());
+    assert!(leaked_stacks::<B>().is_none_or(|leaked| leaked == 1), "a leaked stack is counted");
     scribble::<B>();
 
     assert!(events.take().is_empty());

@@ -19,11 +19,17 @@ pub(super) fn size(bytes: usize) -> StackSize {
     StackSize::new(bytes).expect("a valid stack size")
 }
 
+thread_local! {
+    static POOL: StackPool = StackPool::default();
+}
+
+/// Stacks of this test's that were leaked and counted; `None` if `B` brings its own.
+pub(super) fn leaked_stacks<B: Backend>() -> Option<usize> {
+    (B::STACKS == StackProvision::Ours).then(|| POOL.with(|pool| pool.stats().leaked))
+}
+
 /// What `B` wants to be given for a stack of `size`. The only place of the suite that knows where our stacks come from.
 pub(super) fn source<B: Backend>(size: StackSize) -> Result<StackSource, StackError> {
-    thread_local! {
-        static POOL: StackPool = StackPool::default();
-    }
     match B::STACKS {
         StackProvision::Ours => POOL.with(|pool| pool.acquire(size)).map(StackSource::Ours),
         StackProvision::Backend => Ok(StackSource::Backend(size)),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tasklet_channels::Channel;
 use tasklet_core::backend::{Backend, StackProvision};
 use tasklet_core::park::ParkError;
+use tasklet_core::stack::Depot;
 use tasklet_core::unwind::is_tasklet_exit;
 use tasklet_scheduler::local::{self, Scheduler, Shutdown, TaskletStateError};
 
@@ -118,7 +119,8 @@ pub fn what_is_spawned_while_dying_is_taken_down<B: Backend>() {
 
 /// R31, and the finalizer's ten attempts: who catches every kill is leaked, and reported.
 pub fn a_tasklet_that_catches_ten_kills_is_leaked<B: Backend>() {
-    let s = Setup::<B>::new();
+    let depot = Depot::default();
+    let s = Setup::<B>::on(Scheduler::builder().stacks(depot.pool()).build());
     let kills = Rc::new(Cell::new(0));
     let refuses = s.spawn_with("refuses", &kills, |_, kills| {
         loop {
@@ -140,6 +142,9 @@ pub fn a_tasklet_that_catches_ten_kills_is_leaked<B: Backend>() {
     assert_eq!(report.refused, [refuses.id()]);
     assert_eq!(report.killed, 1);
     assert_eq!(kills.get(), 10);
+    if B::STACKS == StackProvision::Ours {
+        assert_eq!(depot.stats().leaked, 1);
+    }
     assert!(!refuses.is_alive() && !gives_up.is_alive());
     s.log.assert("caught nine");
 }
