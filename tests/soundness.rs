@@ -139,7 +139,7 @@ fn joining_a_paused_tasklet_is_idle_although_it_blocks_the_thread() {
 fn inbox_takes_no_request_about_another_schedulers_tasklet() {
     let (ours, other) = (Scheduler::new(), Scheduler::new());
     let (own, foreign) = (ours.spawn_joinable(|| ()), other.spawn_joinable(|| ()));
-    let home = own.record().home();
+    let home = own.record().home().expect("it belongs to a scheduler");
     assert!(home.submit(Remote::Insert(own.record().clone())).is_ok());
     assert!(home.submit(Remote::Insert(foreign.record().clone())).is_err());
     assert!(home.submit(Remote::Run(foreign.record().clone())).is_err());

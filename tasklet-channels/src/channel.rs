@@ -4,12 +4,11 @@
 //! [`tasklet_core::park`].
 
 use std::fmt;
-use std::sync::Arc;
 
 use tasklet_core::channel::{Direction, Preference};
 use tasklet_core::current;
 use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
-use tasklet_core::home::{Home, Remote};
+use tasklet_core::home::Remote;
 use tasklet_core::id::{ChannelId, TaskletId};
 use tasklet_core::operation::{self, Switch};
 use tasklet_core::park::{ParkReason, Parked, Wake};
@@ -79,13 +78,13 @@ impl<T> Waits for State<T> {
         if shared > 1 {
             return;
         }
-        let mut last: Option<&Arc<Home>> = None;
+        let mut last = None;
         for waiter in self.queue.waiters() {
-            let home = waiter.record().home();
-            if !last.is_some_and(|last| Arc::ptr_eq(last, home)) {
+            let home = waiter.home();
+            if last != Some(home.id()) {
                 let _ = home.submit(Remote::Recheck);
             }
-            last = Some(home);
+            last = Some(home.id());
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The two operations that exchange a value: to give it, to take it.
 
-use std::sync::Arc;
-
 use tasklet_core::channel::{ChannelEvent, Direction, HandOver, hand_over};
 use tasklet_core::handle::{Handle, Reach};
 use tasklet_core::id::{ChannelId, TaskletId};
@@ -98,8 +96,7 @@ impl<'c, T, R: Reach> Exchange<'c, T, R> {
             tell(scheduler, id, direction, true);
             return false;
         }
-        let is_foreign = |home| !Arc::ptr_eq(home, scheduler.home());
-        if !state.queue.first().is_some_and(|first| is_foreign(first.record().home())) {
+        if !state.queue.first().is_some_and(|first| first.home().id() != scheduler.home().id()) {
             drop(state);
             tell(scheduler, id, direction, false);
             return false;

@@ -7,16 +7,19 @@
 //! A thread has at most one *active* scheduler, the innermost one that has left its main tasklet, and any number of *adopted*
 //! ones, whose main tasklet is the code that runs. The current scheduler is the active one, else the one adopted last.
 
-use std::any::TypeId;
-use std::cell::Cell;
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::id::SchedulerId;
 use crate::park::Parked;
 use crate::scheduler::Scheduler;
 use crate::stack::overflow::{self, RunningTasklet};
+use crate::tasklet::Record;
 use crate::thread::ThreadScheduler;
 
 /// A scheduler and its type, so that code which knows the type reaches it without a virtual call.
@@ -32,6 +35,8 @@ thread_local! {
     /// Freed when it becomes empty, not when the thread ends: a scheduler in a thread-local may go later than that.
     static ADOPTED: Cell<ManuallyDrop<Vec<Entry>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
     static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
+    /// Runtimes that the thread's code has entered, outermost first.
+    static ENTERED: RefCell<Vec<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Entry {
@@ -99,6 +104,16 @@ pub unsafe fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option
     Some(f(unsafe { scheduler.cast::<S>().as_ref() }))
 }
 
+/// The tasklet of the code that runs; on a plain thread, the one that stands for the thread.
+pub fn record() -> Arc<Record> {
+    get().scheduler().current_record()
+}
+
+/// The time of the current scheduler's clock; on a plain thread, of its own.
+pub fn now() -> Duration {
+    get().scheduler().now()
+}
+
 /// Which scheduler the code that runs belongs to, if any.
 pub fn id() -> Option<SchedulerId> {
     // SAFETY: A1, as in `Current::scheduler`.
@@ -151,6 +166,29 @@ pub unsafe fn adopt<S: Scheduler>(scheduler: NonNull<S>) {
 pub fn release<S: Scheduler>(scheduler: NonNull<S>) {
     with_adopted(|list| list.retain(|other| !std::ptr::addr_eq(other.scheduler.as_ptr(), scheduler.as_ptr())));
     recompute();
+}
+
+/// Makes `runtime` the one that code of this thread spawns into, until [`leave`].
+pub fn enter(runtime: Arc<dyn Any + Send + Sync>) {
+    let _ = ENTERED.try_with(|list| list.borrow_mut().push(runtime));
+}
+
+/// Ends the last [`enter`] of this runtime.
+pub fn leave(runtime: &Arc<dyn Any + Send + Sync>) {
+    let left = ENTERED.try_with(|list| {
+        let mut list = list.borrow_mut();
+        let at = list.iter().rposition(|other| Arc::ptr_eq(other, runtime))?;
+        Some(list.remove(at))
+    });
+    // Dropped with nothing borrowed.
+    drop(left);
+}
+
+/// The runtime that this thread has entered last, if it is of this type.
+#[inline(never)]
+pub fn entered<T: Any + Send + Sync>() -> Option<Arc<T>> {
+    let last = ENTERED.try_with(|list| list.borrow().last().cloned()).ok()??;
+    last.downcast().ok()
 }
 
 /// A scheduler has left its main tasklet: it is the active one until this is dropped.

@@ -89,17 +89,24 @@ impl Home {
         if inbox.closed {
             return Err(request);
         }
+        // Who came first has notified, and the scheduler has not taken the requests since; it takes them before it waits again.
+        let is_first = inbox.entries.is_empty();
         inbox.entries.push(request);
         self.pending.store(true, Ordering::Relaxed);
         drop(inbox);
-        self.notify.notify();
+        if is_first {
+            self.notify.notify();
+        }
         Ok(())
     }
 
     fn is_about(&self, request: &Remote) -> bool {
         match request {
-            Remote::Unpark(who) => who.record().home().id == self.id,
-            Remote::Insert(record) | Remote::Run(record) | Remote::Throw(record, _) => record.home().id == self.id,
+            Remote::Unpark(who) => who.home().id == self.id,
+            Remote::Insert(record) | Remote::Run(record) | Remote::Throw(record, _) => {
+                // A free tasklet that has finished meanwhile is nobody's, and the request of no effect.
+                record.home().is_none_or(|home| home.id == self.id)
+            }
             Remote::Dispose(remains) => remains.home() == self.id,
             Remote::Spawn(_) | Remote::Recheck => true,
         }

@@ -14,12 +14,13 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::channel::HandOver;
 use crate::current;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, TimerKey};
 
 /// What is left to do after an operation has looked for a partner.
 #[must_use = "an operation is done when its step was driven"]
@@ -194,6 +195,33 @@ pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
         }
     };
     operation.finish(outcome)
+}
+
+/// As [`perform`], but the wait ends with [`Wake::TimedOut`] when the scheduler's clock shows `at`, if nobody has served the caller.
+///
+/// # Panics
+///
+/// As [`perform`].
+pub fn perform_until<'s, S: Switch, O: Operation<'s>>(mut operation: O, at: Duration) -> O::Output {
+    let current = current::get();
+    let scheduler = current.scheduler();
+    let Some(key) = scheduler.start_timer(at) else {
+        return operation.finish(Err(ParkError::NoTimers));
+    };
+    let _timer = Timer { scheduler, key };
+    perform::<S, O>(operation)
+}
+
+/// Stops the timer of a wait when that is over, however it ends.
+struct Timer<'a> {
+    scheduler: &'a dyn Scheduler,
+    key: TimerKey,
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.scheduler.stop_timer(self.key);
+    }
 }
 
 /// Begins an operation and prepares its step, up to the switch: one call, which has returned when the switch comes, and in which the

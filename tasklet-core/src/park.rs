@@ -24,7 +24,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use crate::home::HomeToken;
+use crate::home::{Home, HomeToken};
 use crate::id::{ChannelId, TaskletId};
 use crate::tasklet::Record;
 
@@ -58,6 +58,8 @@ pub enum ParkReason {
     Lock(u64),
     /// For whoever holds its resumer.
     Resume,
+    /// For a permit that somebody who knows it leaves: see [`Spot`](crate::tasklet::spot::Spot).
+    Permit,
 }
 
 impl fmt::Display for ParkReason {
@@ -70,6 +72,7 @@ impl fmt::Display for ParkReason {
             ParkReason::Io => f.write_str("waiting for I/O"),
             ParkReason::Lock(id) => write!(f, "waiting for lock {id}"),
             ParkReason::Resume => f.write_str("suspended"),
+            ParkReason::Permit => f.write_str("parked"),
         }
     }
 }
@@ -82,6 +85,8 @@ pub enum Wake {
     Served,
     /// It will not happen: the place it waited at was closed.
     Closed,
+    /// It has not happened in time.
+    TimedOut,
 }
 
 /// The right to wake one parked tasklet: made when it parks, consumed by waking it.
@@ -115,6 +120,18 @@ impl Parked {
     /// The tasklet that waits.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The scheduler of the tasklet. It stays while the tasklet waits.
+    #[inline]
+    pub fn home(&self) -> &Home {
+        // SAFETY: a tasklet that waits has started, and does not finish before somebody has used up this value.
+        unsafe { self.record.home_unchecked() }
+    }
+
+    /// As [`home`](Self::home), for a caller that gives this value away meanwhile.
+    pub fn share_home(&self) -> Arc<Home> {
+        self.record.home().expect("a tasklet that waits has a home")
     }
 
     /// For schedulers: the tasklet returns to a queue of its home.
@@ -173,6 +190,10 @@ pub enum ParkError {
     SelfJoin,
     /// The scheduler is in the middle of its own tasklets, and the caller is not one of them.
     Elsewhere,
+    /// The tasklet's cancel token was cancelled.
+    Cancelled,
+    /// The scheduler has no timers.
+    NoTimers,
 }
 
 impl fmt::Display for ParkError {
@@ -186,6 +207,8 @@ impl fmt::Display for ParkError {
             ParkError::Unwinding => "a tasklet cannot switch while its thread is unwinding from a panic or a kill",
             ParkError::InHook => "a hook of the scheduler must not switch",
             ParkError::SelfJoin => "a tasklet cannot wait for itself to finish",
+            ParkError::Cancelled => "the tasklet's cancel token was cancelled",
+            ParkError::NoTimers => "the scheduler has no timers: wait without a limit, or under one that has them",
             ParkError::Elsewhere => "a scheduler whose tasklets run cannot be driven by another scheduler's tasklet",
         })
     }

@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::channel::{ChannelEvent, HandOver};
 use crate::home::Home;
@@ -9,6 +10,7 @@ use crate::id::TaskletId;
 use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::stack::overflow::RunningTasklet;
+use crate::tasklet::Record;
 
 /// Whether a scheduler has a channel hook to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,15 @@ pub enum Observed {
     Yes,
     /// Nobody listens.
     No,
+}
+
+/// Names a timer of one scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerKey {
+    /// When it goes off, on the scheduler's clock.
+    pub at: Duration,
+    /// Tells it from others at the same time: the scheduler's own count.
+    pub number: u64,
 }
 
 /// Decides which tasklet of its own runs next. Called on its own thread only, by the tasklet that runs.
@@ -40,6 +51,9 @@ pub unsafe trait Scheduler: Any {
 
     /// The tasklet that runs.
     fn current_id(&self) -> TaskletId;
+
+    /// One more count of the tasklet that runs.
+    fn current_record(&self) -> Arc<Record>;
 
     /// Name and stack of the tasklet that runs, for a report of a stack overflow. Called from a signal handler: reads memory and
     /// does nothing else. `None` for the main tasklet, whose stack is not ours.
@@ -109,6 +123,16 @@ pub unsafe trait Scheduler: Any {
     ///
     /// Unwinds with what was thrown at the caller while it had given way.
     fn finish_switch(&self);
+
+    /// Its clock's time, in which [`start_timer`](Self::start_timer) counts.
+    fn now(&self) -> Duration;
+
+    /// Limits the next wait of the running tasklet: if it waits at `at`, whoever has not claimed it by then never will, and it finds
+    /// [`Wake::TimedOut`]. The caller [stops](Self::stop_timer) the timer when the wait is over. `None` if there are no timers here.
+    fn start_timer(&self, at: Duration) -> Option<TimerKey>;
+
+    /// Ends [`start_timer`](Self::start_timer). Does nothing if the timer has gone off.
+    fn stop_timer(&self, key: TimerKey);
 
     /// Suspends the running fiber, for callers that do not know its backend.
     ///

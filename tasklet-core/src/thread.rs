@@ -3,15 +3,18 @@
 //! Channels and joins recognise who calls them. Code that runs under no scheduler parks its OS thread.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::channel::HandOver;
+use crate::clock::{Clock, RealClock};
 use crate::driver::{Driver, ThreadDriver};
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{TaskletId, TaskletIds};
 use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
-use crate::scheduler::{Observed, Scheduler};
+use crate::scheduler::{Observed, Scheduler, TimerKey};
 use crate::stack::overflow::RunningTasklet;
 use crate::tasklet::{Record, Spec};
 
@@ -20,6 +23,9 @@ pub(crate) struct ThreadScheduler {
     token: HomeToken,
     driver: ThreadDriver,
     record: Arc<Record>,
+    clock: RealClock,
+    /// When the wait ends that is about to begin.
+    deadline: Cell<Option<Duration>>,
 }
 
 impl ThreadScheduler {
@@ -30,11 +36,11 @@ impl ThreadScheduler {
         let name = std::thread::current().name().map(str::to_owned);
         let spec = Spec { name, ..Spec::here() };
         let record = Record::main(TaskletIds::default().next_id(), spec, &token);
-        ThreadScheduler { token, driver, record }
+        ThreadScheduler { token, driver, record, clock: RealClock::default(), deadline: Cell::new(None) }
     }
 
     fn deliver(who: Parked) {
-        let home = who.record().home().clone();
+        let home = who.share_home();
         // A scheduler that is gone has no tasklet left to wake.
         let _ = home.submit(Remote::Unpark(who));
     }
@@ -49,6 +55,10 @@ unsafe impl Scheduler for ThreadScheduler {
 
     fn current_id(&self) -> TaskletId {
         self.record.id()
+    }
+
+    fn current_record(&self) -> Arc<Record> {
+        self.record.clone()
     }
 
     fn running(&self) -> Option<RunningTasklet<'_>> {
@@ -82,7 +92,21 @@ unsafe impl Scheduler for ThreadScheduler {
                 self.record.local(&self.token).fault.set(Some(ParkError::Deadlock));
                 return None;
             }
-            self.driver.wait(None);
+            let Some(at) = self.deadline.get() else {
+                self.driver.wait(None);
+                continue;
+            };
+            match at.checked_sub(self.clock.now()) {
+                Some(left) if !left.is_zero() => self.driver.wait(Some(left)),
+                // Who cannot be unlinked has been claimed, and the wake is on the way.
+                _ => match site.unlink(self.record.id(), key) {
+                    Some(who) => {
+                        who.with(Wake::TimedOut).into_record(&self.token);
+                        return None;
+                    }
+                    None => self.driver.wait(None),
+                },
+            }
         }
     }
 
@@ -105,6 +129,19 @@ unsafe impl Scheduler for ThreadScheduler {
     }
 
     fn finish_switch(&self) {}
+
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn start_timer(&self, at: Duration) -> Option<TimerKey> {
+        self.deadline.set(Some(at));
+        Some(TimerKey { at, number: 0 })
+    }
+
+    fn stop_timer(&self, _: TimerKey) {
+        self.deadline.set(None);
+    }
 
     unsafe fn suspend(&self, _: SwitchToken) {
         unreachable!("a plain thread makes no tokens");

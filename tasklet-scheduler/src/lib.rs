@@ -2,4 +2,5 @@
 //!
 //! [`local`] runs tasklets on one thread in Stackless's order, driven by its host.
 
+mod engine;
 pub mod local;

@@ -15,12 +15,65 @@ const JOINERS: u8 = 2;
 const DETACHED: u8 = 4;
 /// It was made with a join handle, so it is never bound again: the handle reads the body from any thread.
 const JOINABLE: u8 = 8;
+/// It has a home. Set when it is made, or, for one that any worker may start, when a worker does.
+const HOMED: u8 = 16;
+/// Somebody has asked for its end. Whoever sets it before `HOMED` owns the body and ends the tasklet.
+const KILLED: u8 = 32;
+/// A foreign thread is about to use the pointer to the home, which the end of the tasklet waits for.
+const ACCESS: u8 = 64;
+/// Any worker may start it: closure and result are `Send`, and the home is not counted.
+const FREE: u8 = 128;
 
-/// Whether a tasklet has finished, who waits for that, and who owns its result.
+/// Whether a tasklet has begun and finished, who waits for its end, and who owns its closure and its result.
 pub(super) struct Finish<W> {
     shared: AtomicU8,
-    #[expect(clippy::box_collection, reason = "one word in the records of all that nobody waits for")]
-    joiners: Mutex<Option<Box<Vec<W>>>>,
+    joiners: Mutex<Joiners<W>>,
+}
+
+/// Those who wait: nearly always nobody or one.
+#[derive(Default)]
+enum Joiners<W> {
+    #[default]
+    None,
+    One(W),
+    #[expect(clippy::box_collection, reason = "one word, as few tasklets have several")]
+    Many(Box<Vec<W>>),
+}
+
+impl<W> Joiners<W> {
+    fn push(&mut self, joiner: W) {
+        *self = match std::mem::take(self) {
+            Joiners::None => Joiners::One(joiner),
+            Joiners::One(first) => Joiners::Many(Box::new(vec![first, joiner])),
+            Joiners::Many(mut list) => {
+                list.push(joiner);
+                Joiners::Many(list)
+            }
+        };
+    }
+
+    fn remove(&mut self, mut is_it: impl FnMut(&W) -> bool) -> Option<W> {
+        match self {
+            Joiners::One(one) if is_it(one) => match std::mem::take(self) {
+                Joiners::One(one) => Some(one),
+                _ => None,
+            },
+            Joiners::Many(list) => {
+                let at = list.iter().position(is_it)?;
+                Some(list.remove(at))
+            }
+            _ => None,
+        }
+    }
+
+    /// Calls `f` with each, the one that came first at first.
+    pub(super) fn drain(self, mut f: impl FnMut(W)) {
+        match self {
+            Joiners::None => {}
+            Joiners::One(one) => f(one),
+            Joiners::Many(list) => list.into_iter().for_each(f),
+        }
+    }
 }
 
 /// What whoever ends a tasklet owes.
@@ -28,8 +81,14 @@ pub(super) struct Finish<W> {
 pub(super) struct Finished<W> {
     /// The join handle is gone: the result is the caller's to drop.
     pub(super) detached: bool,
-    /// Those to wake.
-    pub(super) joiners: Vec<W>,
+    joiners: Joiners<W>,
+}
+
+impl<W> Finished<W> {
+    /// Gives each of those who wait to `wake`, the one that came first at first.
+    pub(super) fn wake_joiners(self, wake: impl FnMut(W)) {
+        self.joiners.drain(wake);
+    }
 }
 
 /// What came of waiting.
@@ -41,19 +100,55 @@ pub(super) enum Awaited {
     Finished,
 }
 
+/// What came of starting a tasklet that has no home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a tasklet that was killed must not run"]
+pub(super) enum Start {
+    /// The body is the caller's to run.
+    Run,
+    /// It was killed before: whoever did that owns the body, and the end.
+    Killed,
+}
+
+/// What whoever kills a tasklet has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a kill is a request until somebody acts on it"]
+pub(super) enum Kill {
+    /// It has not begun and never will: the body is the caller's, who drops the closure and ends the tasklet.
+    Claimed,
+    /// It has a home, which is to be asked.
+    Ask,
+    /// Nothing: it has finished, or another kill has claimed it.
+    Nothing,
+}
+
 impl<W> Finish<W> {
+    fn with(bits: u8) -> Finish<W> {
+        Finish { shared: AtomicU8::new(bits), joiners: Mutex::new(Joiners::None) }
+    }
+
     /// For a tasklet without a join handle.
     pub(super) fn new() -> Finish<W> {
-        Finish { shared: AtomicU8::new(0), joiners: Mutex::new(None) }
+        Self::with(HOMED)
     }
 
     /// For a tasklet with a join handle.
     pub(super) fn joinable() -> Finish<W> {
-        Finish { shared: AtomicU8::new(JOINABLE), joiners: Mutex::new(None) }
+        Self::with(HOMED | JOINABLE)
+    }
+
+    /// For a tasklet with a join handle that any worker may start.
+    pub(super) fn free() -> Finish<W> {
+        Self::with(FREE | JOINABLE)
     }
 
     pub(super) fn is_joinable(&self) -> bool {
         self.shared.load(Ordering::Relaxed) & JOINABLE != 0
+    }
+
+    /// Whether closure and result may be dropped anywhere, and the home is not counted.
+    pub(super) fn is_free(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) & FREE != 0
     }
 
     /// Whether the result is there.
@@ -64,7 +159,65 @@ impl<W> Finish<W> {
 
     /// The tasklet begins anew. Only for one without a join handle: nobody else waits for it or looks at it.
     pub(super) fn reset(&self) {
-        self.shared.store(0, Ordering::Relaxed);
+        self.shared.store(HOMED, Ordering::Relaxed);
+    }
+
+    /// A worker is about to run a free tasklet; it has stored its home.
+    pub(super) fn start(&self) -> Start {
+        // Release: publishes the home to `request_kill` and `access`. Acquire: pairs with the release in `request_kill`, whose caller
+        // has the body if it came first. One modification order, so one of the two is first.
+        let before = self.shared.fetch_or(HOMED, Ordering::AcqRel);
+        debug_assert_eq!(before & HOMED, 0, "a tasklet starts once");
+        if before & KILLED == 0 { Start::Run } else { Start::Killed }
+    }
+
+    /// Somebody asks for the end of the tasklet.
+    pub(super) fn request_kill(&self) -> Kill {
+        // AcqRel: pairs with `start`, as said there.
+        let before = self.shared.fetch_or(KILLED, Ordering::AcqRel);
+        if before & FINISHED != 0 {
+            Kill::Nothing
+        } else if before & HOMED != 0 {
+            Kill::Ask
+        } else if before & KILLED != 0 {
+            Kill::Nothing
+        } else {
+            Kill::Claimed
+        }
+    }
+
+    /// Calls `f` while the home of a tasklet that has one stays what it is; `None` if the tasklet has none, or has finished.
+    pub(super) fn access<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        self.access_if(|seen| seen & HOMED != 0 && seen & FINISHED == 0, f)
+    }
+
+    /// Calls `f` while nobody is in [`access`](Self::access).
+    pub(super) fn exclude<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        self.access_if(|_| true, f)
+    }
+
+    fn access_if<R>(&self, may: impl Fn(u8) -> bool, f: impl FnOnce() -> R) -> Option<R> {
+        loop {
+            let seen = self.shared.load(Ordering::Relaxed);
+            if !may(seen) {
+                return None;
+            }
+            // Acquire: pairs with the release in `start`, so that the home is seen, and with the one below: one at a time has the bit,
+            // for a few instructions.
+            let won = seen & ACCESS == 0
+                && self
+                    .shared
+                    .compare_exchange_weak(seen, seen | ACCESS, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok();
+            if won {
+                break;
+            }
+            spin();
+        }
+        let result = f();
+        // Release: pairs with the acquire above and in `finish`, which lets go of the home after this.
+        self.shared.fetch_and(!ACCESS, Ordering::Release);
+        Some(result)
     }
 
     /// The result is there.
@@ -72,19 +225,30 @@ impl<W> Finish<W> {
         // Release: publishes the result to `is_finished`, `await_with` and `detach`. Acquire: pairs with the setting of `JOINERS` and
         // `DETACHED` there.
         let before = self.shared.fetch_or(FINISHED, Ordering::AcqRel);
-        let joiners = if before & JOINERS != 0 { self.lock().take() } else { None };
-        Finished { detached: before & DETACHED != 0, joiners: joiners.map(|list| *list).unwrap_or_default() }
+        if before & ACCESS != 0 {
+            // Acquire: pairs with the release in `access`: the home is not used any more. Nobody begins to after `FINISHED`.
+            while self.shared.load(Ordering::Acquire) & ACCESS != 0 {
+                spin();
+            }
+        }
+        let joiners = if before & JOINERS != 0 { std::mem::take(&mut *self.lock()) } else { Joiners::None };
+        Finished { detached: before & DETACHED != 0, joiners }
     }
 
-    /// Puts a waiter into the list, unless the tasklet has finished.
-    pub(super) fn await_with(&self, make: impl FnOnce() -> W) -> Awaited {
+    /// Puts a waiter into the list, unless the tasklet has finished. `replaces` tells which one it takes the place of, if that is
+    /// there.
+    pub(super) fn await_with(&self, replaces: impl FnMut(&W) -> bool, make: impl FnOnce() -> W) -> Awaited {
         // The lock is held until the waiter is in the list: `finish` waits for it.
         let mut joiners = self.lock();
         // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
         if self.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
             return Awaited::Finished;
         }
-        joiners.get_or_insert_default().push(make());
+        let replaced = joiners.remove(replaces);
+        joiners.push(make());
+        drop(joiners);
+        // The user's code: not under the lock.
+        drop(replaced);
         Awaited::Registered
     }
 
@@ -94,18 +258,27 @@ impl<W> Finish<W> {
         self.shared.fetch_or(DETACHED, Ordering::AcqRel) & FINISHED != 0
     }
 
-    /// Takes one waiter out of the list, if it is in there.
-    pub(super) fn unlink(&self, is_it: impl FnMut(&W) -> bool) -> Option<W> {
-        let mut joiners = self.lock();
-        let list = joiners.as_mut()?;
-        let at = list.iter().position(is_it)?;
-        Some(list.remove(at))
+    /// Whether somebody waits, or has waited, for the end.
+    pub(super) fn has_joiners(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) & JOINERS != 0
     }
 
-    #[expect(clippy::box_collection, reason = "as the field")]
-    fn lock(&self) -> MutexGuard<'_, Option<Box<Vec<W>>>> {
+    /// Takes one waiter out of the list, if it is in there.
+    pub(super) fn unlink(&self, is_it: impl FnMut(&W) -> bool) -> Option<W> {
+        self.lock().remove(is_it)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Joiners<W>> {
         self.joiners.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for a few instructions of another thread.
+fn spin() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    std::thread::yield_now();
 }
 
 #[cfg(all(test, loom))]

@@ -1,12 +1,21 @@
 //! Waiting for a tasklet's result.
 
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::record::Record;
+use super::finish::Awaited;
+use super::record::{Joiner, Record};
+use crate::current;
 use crate::id::TaskletId;
-use crate::park::ParkError;
+use crate::operation::{self, AnyBackend, Operation, Step};
+use crate::park::{ParkError, Wake};
+use crate::scheduler::Scheduler;
+use crate::stack::StackError;
 use crate::unwind::{self, Payload};
 
 /// The right to the result of a tasklet, as [`std::thread::JoinHandle`] is to a thread's.
@@ -18,6 +27,8 @@ use crate::unwind::{self, Payload};
 /// - Joining from a tasklet parks the tasklet, not its thread; a plain thread is parked.
 /// - A tasklet that was killed gives [`JoinError::is_killed`], not a payload.
 /// - Waiting for oneself, or for a tasklet that nobody will ever run again, is an error where it can be told.
+/// - It is a [`Future`], for async code.
+/// - Any number of callers may [`wait`](Self::wait) on it; one takes the result.
 pub struct JoinHandle<T> {
     record: Arc<Record>,
     /// The result moves to whoever joins: the handle may travel only if it may.
@@ -59,8 +70,66 @@ impl<T> JoinHandle<T> {
     ///
     /// Unwinds with what is thrown at the caller, or with an error of a tasklet if the caller is the main tasklet.
     pub fn wait(&self) -> Result<(), ParkError> {
-        self.record.await_finish()
+        if self.is_finished() {
+            return Ok(());
+        }
+        operation::perform::<AnyBackend, _>(Await { record: &self.record, refused: None }).map(|_| ())
     }
+
+    /// Parks the caller until the tasklet has finished, for `limit` at most. Returns whether it has.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`ParkError::NoTimers`] under a scheduler that has none: the local one.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, limit: Duration) -> Result<bool, ParkError> {
+        if self.is_finished() {
+            return Ok(true);
+        }
+        let at = current::now().saturating_add(limit);
+        let wake = operation::perform_until::<AnyBackend, _>(Await { record: &self.record, refused: None }, at)?;
+        Ok(wake != Wake::TimedOut || self.is_finished())
+    }
+
+    /// Waits for the tasklet for `limit` at most, and returns its result; the handle comes back if it has not finished.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the time is up, the tasklet runs on, or the caller [could not wait](Self::wait_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn join_timeout(self, limit: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        if self.wait_timeout(limit).is_ok_and(|finished| finished) { Ok(self.result()) } else { Err(self) }
+    }
+
+    /// Asks for the end of the tasklet, from any thread: it unwinds from where it waits, or from its next scheduling point, and
+    /// its destructors run. One that has not begun never runs; its closure is dropped, by the caller if no worker has it yet. On one
+    /// that has finished, nothing happens.
+    ///
+    /// A tasklet may catch the exit and go on; it can be killed again.
+    ///
+    /// # Scheduling
+    ///
+    /// Never parks and never switches: a tasklet that kills itself goes on to its next scheduling point.
+    pub fn kill(&self) {
+        self.record.kill();
+    }
+
+    /// Lets the tasklet go on by itself; the same as dropping the handle.
+    pub fn detach(self) {}
 
     /// Waits for the tasklet and returns its result.
     ///
@@ -78,14 +147,74 @@ impl<T> JoinHandle<T> {
     /// As [`wait`](Self::wait).
     pub fn join(self) -> Result<T, JoinError> {
         self.wait().map_err(|error| JoinError { cause: Cause::Park(error) })?;
-        // SAFETY: `Record::joinable` made this one handle together with the record, for the closure's own type; the tasklet has
-        // finished; `self` is consumed.
+        self.result()
+    }
+
+    /// The result of a tasklet that has finished. The handle is not used for that again.
+    fn result(&self) -> Result<T, JoinError> {
+        debug_assert!(self.is_finished(), "there is no result before the end");
+        // SAFETY: the record was made together with this one handle, for the closure's own type; the tasklet has finished, and the
+        // callers give up the handle, or, as a future, answer once.
         match unsafe { self.record.take_result::<T>() } {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) if unwind::is_tasklet_exit(&payload) => Err(JoinError { cause: Cause::Killed }),
-            Some(Err(payload)) => Err(JoinError { cause: Cause::Panic(payload) }),
+            Some(Err(payload)) => match payload.downcast::<StackError>() {
+                Ok(error) => Err(JoinError { cause: Cause::Stack(*error) }),
+                Err(payload) => Err(JoinError { cause: Cause::Panic(payload) }),
+            },
             None => Err(JoinError { cause: Cause::Killed }),
         }
+    }
+}
+
+/// Waits for a tasklet to finish.
+struct Await<'r> {
+    record: &'r Record,
+    refused: Option<ParkError>,
+}
+
+impl<'r> Operation<'r> for Await<'r> {
+    type Output = Result<Wake, ParkError>;
+
+    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'r> {
+        let record = self.record;
+        if scheduler.current_id() == record.id() {
+            self.refused = Some(ParkError::SelfJoin);
+            return Step::Done;
+        }
+        scheduler.begin_operation();
+        self.refused = scheduler.may_park().err();
+        if self.refused.is_some() {
+            return Step::Done;
+        }
+        match record.finish.await_with(|_| false, || Joiner::Parked(scheduler.begin_park())) {
+            Awaited::Finished => Step::Done,
+            Awaited::Registered => {
+                let foreign = record.home().is_none_or(|home| home.id() != scheduler.home().id());
+                Step::Park { site: record, key: usize::from(foreign) }
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
+        self.refused.map_or(outcome, Err)
+    }
+}
+
+/// The tasklet's result, for async code. It is given out once; polled again, the handle says that the tasklet was killed.
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_finished() {
+            let waker = context.waker().clone();
+            // There is one handle, so one waker, the last.
+            match self.record.finish.await_with(Joiner::is_waker, || Joiner::Waker(waker)) {
+                Awaited::Registered => return Poll::Pending,
+                Awaited::Finished => {}
+            }
+        }
+        Poll::Ready(self.result())
     }
 }
 
@@ -93,8 +222,10 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         // Once it has finished nobody else looks at the result, so the second look, which is dearer, is for the race alone.
         if self.record.is_finished() || self.record.detach() {
-            // SAFETY: as in `join`; the handle is going away. The result may be `!Send`, but then so is the handle.
+            // SAFETY: as in `result`; the handle is going away. The result may be `!Send`, but then so is the handle.
             unwind::drop_quietly(unsafe { self.record.take_result::<T>() });
+        } else if self.record.finish.has_joiners() {
+            drop(self.record.finish.unlink(Joiner::is_waker));
         }
     }
 }
@@ -114,6 +245,7 @@ enum Cause {
     Panic(Payload),
     Killed,
     Park(ParkError),
+    Stack(StackError),
 }
 
 impl JoinError {
@@ -135,6 +267,14 @@ impl JoinError {
         }
     }
 
+    /// Why no stack could be had for the tasklet, if that is the cause: it never ran.
+    pub fn stack_error(&self) -> Option<&StackError> {
+        match &self.cause {
+            Cause::Stack(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What the tasklet panicked with.
     pub fn into_panic(self) -> Option<Payload> {
         match self.cause {
@@ -150,6 +290,7 @@ impl fmt::Display for JoinError {
             Cause::Panic(payload) => write!(f, "the tasklet panicked: {}", unwind::message(payload)),
             Cause::Killed => f.write_str("the tasklet was killed"),
             Cause::Park(error) => write!(f, "could not wait for the tasklet: {error}"),
+            Cause::Stack(error) => write!(f, "the tasklet could not start: {error}"),
         }
     }
 }

@@ -4,7 +4,8 @@ mod body;
 mod finish;
 mod join;
 mod record;
+pub mod spot;
 
 pub use body::Stage;
 pub use join::{JoinError, JoinHandle};
-pub use record::{Local, Record, Remains, Spec, Wait};
+pub use record::{Local, Record, Remains, Spec, Unstarted, Wait};

@@ -4,20 +4,22 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::task::Waker;
 
 use super::body::{Body, Stage};
-use super::finish::{Awaited, Finish};
+use super::finish::{Finish, Kill, Start};
 use super::join::JoinHandle;
+use super::spot::Spot;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{SchedulerId, TaskletId};
-use crate::operation::{self, AnyBackend, Operation, Step};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
-use crate::unwind::Payload;
+use crate::unwind::{self, Payload, TaskletExit};
 
 /// What is known of a tasklet when it is made.
 #[derive(Clone, Debug)]
@@ -42,17 +44,53 @@ impl Spec {
 // In this order, so that what every switch reads lies together, in the first 64 bytes.
 #[repr(C)]
 pub struct Record {
-    home: Arc<Home>,
+    /// **H1** Null for a free tasklet that has not started or has finished. Else it points into an `Arc` that is alive: a count of it
+    /// is this record's, or, for a free tasklet, its home's own, which the home keeps until all that it has started have finished.
+    home: AtomicPtr<Home>,
     local: Local,
     id: TaskletId,
     site: &'static Location<'static>,
     /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
     name: Option<Box<Box<str>>>,
-    finish: Finish<Parked>,
+    pub(super) finish: Finish<Joiner>,
+    pub(super) spot: Spot,
     body: Body,
 }
 
-// SAFETY: handles travel between threads. `id`, `site`, `name`, `home` and `finish` are `Send` and `Sync` themselves.
+/// Who waits for a tasklet to finish.
+pub(super) enum Joiner {
+    /// A tasklet, or a thread.
+    Parked(Parked),
+    /// The tasklet's own join handle, as a future.
+    Waker(Waker),
+}
+
+impl Joiner {
+    pub(super) fn is_waker(&self) -> bool {
+        matches!(self, Joiner::Waker(_))
+    }
+
+    /// `unpark` is how the caller's scheduler wakes tasklets.
+    fn wake(self, unpark: impl FnOnce(Parked)) {
+        match self {
+            Joiner::Parked(parked) => unpark(parked),
+            Joiner::Waker(waker) => unwind::drop_quietly(WakeOnDrop(Some(waker))),
+        }
+    }
+}
+
+/// A waker is the user's code: what it panics with is swallowed.
+struct WakeOnDrop(Option<Waker>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
+}
+
+// SAFETY: handles travel between threads. `id`, `site`, `name`, `home`, `finish` and `spot` are `Send` and `Sync` themselves.
 // `local` and `body` are reached as the README's table says: with the home's token, which never leaves the home's thread; by the
 // join handle after `FINISHED`, and that handle is `Send` only if the result is; and in `drop`, which does not touch a body that
 // may not be dropped where it is.
@@ -184,13 +222,14 @@ impl Remains {
 }
 
 impl Record {
-    fn new(id: TaskletId, spec: Spec, home: &HomeToken, body: Body, finish: Finish<Parked>) -> Record {
+    fn new(id: TaskletId, spec: Spec, home: *const Home, body: Body, finish: Finish<Joiner>) -> Record {
         Record {
             id,
             site: spec.site,
             name: spec.name.map(|name| Box::new(name.into_boxed_str())),
-            home: home.home().clone(),
+            home: AtomicPtr::new(home.cast_mut()),
             finish,
+            spot: Spot::new(),
             local: Local {
                 next: Cell::new(None),
                 prev: Cell::new(None),
@@ -211,7 +250,7 @@ impl Record {
 
     /// A tasklet that stands for a stack which exists already: the host's.
     pub fn main(id: TaskletId, spec: Spec, home: &HomeToken) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::empty(), Finish::new()))
+        Arc::new(Record::new(id, spec, counted(home.home()), Body::empty(), Finish::new()))
     }
 
     /// A tasklet without a closure, to be bound later.
@@ -221,7 +260,7 @@ impl Record {
 
     /// A tasklet whose result is dropped.
     pub fn detached(id: TaskletId, spec: Spec, home: &HomeToken, f: impl FnOnce() + 'static) -> Arc<Record> {
-        Arc::new(Record::new(id, spec, home, Body::detached(f), Finish::new()))
+        Arc::new(Record::new(id, spec, counted(home.home()), Body::detached(f), Finish::new()))
     }
 
     /// A tasklet whose result and panics go to the join handle.
@@ -231,9 +270,48 @@ impl Record {
         home: &HomeToken,
         f: impl FnOnce() -> T + 'static,
     ) -> (Arc<Record>, JoinHandle<T>) {
-        let record = Arc::new(Record::new(id, spec, home, Body::joinable(f), Finish::joinable()));
+        let record = Arc::new(Record::new(id, spec, counted(home.home()), Body::joinable(f), Finish::joinable()));
         let handle = JoinHandle::new(record.clone());
         (record, handle)
+    }
+
+    /// A tasklet that belongs to the scheduler behind `home`, made on another thread.
+    pub fn joinable_at<T: Send + 'static>(
+        id: TaskletId,
+        spec: Spec,
+        home: &Arc<Home>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Arc<Record>, JoinHandle<T>) {
+        let record = Arc::new(Record::new(id, spec, counted(home), Body::joinable(f), Finish::joinable()));
+        let handle = JoinHandle::new(record.clone());
+        (record, handle)
+    }
+
+    /// A tasklet that belongs to nobody until a scheduler starts it, whichever that is.
+    #[inline]
+    pub fn free<T: Send + 'static>(
+        id: TaskletId,
+        spec: Spec,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Unstarted, JoinHandle<T>) {
+        // SAFETY: `T` and `f` borrow nothing.
+        unsafe { Record::free_unchecked(id, spec, f) }
+    }
+
+    /// As [`free`](Self::free), for a closure that borrows.
+    ///
+    /// # Safety
+    ///
+    /// What `f` and its result borrow stays valid until the tasklet has [finished](Self::is_finished) and the handle is gone.
+    #[inline]
+    pub unsafe fn free_unchecked<T: Send>(
+        id: TaskletId,
+        spec: Spec,
+        f: impl FnOnce() -> T + Send,
+    ) -> (Unstarted, JoinHandle<T>) {
+        let record = Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free()));
+        let handle = JoinHandle::new(record.clone());
+        (Unstarted(record), handle)
     }
 
     /// Its identity.
@@ -251,15 +329,37 @@ impl Record {
         self.site
     }
 
-    /// The scheduler it belongs to.
-    pub fn home(&self) -> &Arc<Home> {
-        &self.home
+    /// The scheduler it belongs to; none if no scheduler has started it yet, or a free one has finished.
+    pub fn home(&self) -> Option<Arc<Home>> {
+        if self.finish.is_free() { self.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
+    }
+
+    fn share_home(&self) -> Option<Arc<Home>> {
+        // Relaxed: set when the record was made, or read inside `access`, which orders it.
+        let home = NonNull::new(self.home.load(Ordering::Relaxed))?;
+        // SAFETY: H1: the record has a count, or `access` keeps the end of the tasklet from letting go of its home's.
+        Some(unsafe {
+            Arc::increment_strong_count(home.as_ptr());
+            Arc::from_raw(home.as_ptr())
+        })
+    }
+
+    /// The home of a tasklet that has one and keeps it.
+    ///
+    /// # Safety
+    ///
+    /// The tasklet has started and cannot finish while the borrow lasts.
+    pub(crate) unsafe fn home_unchecked(&self) -> &Home {
+        // Relaxed: whoever knows that it has started has synchronised with that.
+        // SAFETY: H1.
+        unsafe { &*self.home.load(Ordering::Relaxed) }
     }
 
     /// Whether it belongs to the token's scheduler.
     #[inline]
     pub fn is_at(&self, token: &HomeToken) -> bool {
-        Arc::ptr_eq(&self.home, token.home())
+        // Relaxed: the address of the caller's own home is stored by the caller's own thread, or before the record got there.
+        ptr::eq(self.home.load(Ordering::Relaxed), Arc::as_ptr(token.home()))
     }
 
     /// What only its home may touch.
@@ -361,62 +461,131 @@ impl Record {
     }
 
     /// Marks it as finished and wakes, through its own scheduler, whoever waits for that. The result is the join handle's from now on.
+    #[inline]
     pub fn finish(&self, token: &HomeToken, scheduler: &dyn Scheduler) {
         self.local(token);
+        self.end(|joiner| scheduler.unpark(joiner));
+    }
+
+    #[inline]
+    fn end(&self, mut unpark: impl FnMut(Parked)) {
         let finished = self.finish.finish();
+        if self.finish.is_free() {
+            // H1: nobody uses it any more, and nobody will.
+            self.home.store(ptr::null_mut(), Ordering::Relaxed);
+        }
         if finished.detached {
             self.body.clear();
         }
-        for joiner in finished.joiners {
-            scheduler.unpark(joiner);
-        }
+        finished.wake_joiners(|joiner| joiner.wake(&mut unpark));
     }
 
-    /// Parks the caller until the tasklet has finished.
-    ///
-    /// # Errors
-    ///
-    /// See [`ParkError`].
-    pub(super) fn await_finish(&self) -> Result<(), ParkError> {
-        if self.is_finished() {
-            Ok(())
-        } else {
-            operation::perform::<AnyBackend, _>(Await { record: self, refused: None })
-        }
+    /// The closure has not run and never will: ends the tasklet as a kill does. The caller owns the body.
+    fn discard(&self, payload: Payload) {
+        unwind::drop_quietly(self.body.fail(payload));
+        self.end(current::unpark);
     }
-}
 
-/// Waits for a tasklet to finish.
-struct Await<'r> {
-    record: &'r Record,
-    refused: Option<ParkError>,
-}
-
-impl<'r> Operation<'r> for Await<'r> {
-    type Output = Result<(), ParkError>;
-
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'r> {
-        let record = self.record;
-        if scheduler.current_id() == record.id {
-            self.refused = Some(ParkError::SelfJoin);
-            return Step::Done;
-        }
-        scheduler.begin_operation();
-        self.refused = scheduler.may_park().err();
-        if self.refused.is_some() {
-            return Step::Done;
-        }
-        match record.finish.await_with(|| scheduler.begin_park()) {
-            Awaited::Finished => Step::Done,
-            Awaited::Registered => {
-                let foreign = scheduler.home().id() != record.home.id();
-                Step::Park { site: record, key: usize::from(foreign) }
+    /// Kills it, from any thread: see [`JoinHandle::kill`].
+    pub(super) fn kill(self: &Arc<Record>) {
+        match self.finish.request_kill() {
+            Kill::Nothing => {}
+            Kill::Claimed => self.discard(Box::new(TaskletExit)),
+            Kill::Ask => {
+                if let Some(home) = self.home() {
+                    // A home that is closed has killed it, or leaked it.
+                    let _ = home.submit(Remote::Throw(self.clone(), Box::new(TaskletExit)));
+                }
             }
         }
     }
 
-    fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output {
-        self.refused.map_or_else(|| outcome.map(|_| ()), Err)
+    /// The place where it waits for a permit: see [`Spot`].
+    pub fn spot(&self) -> &Spot {
+        &self.spot
+    }
+}
+
+/// A new count of a home, for a record to own.
+fn counted(home: &Arc<Home>) -> *const Home {
+    Arc::into_raw(home.clone())
+}
+
+/// The right to start a [free](Record::free) tasklet, or to end it before it began. One word, so that queues can hold it.
+///
+/// Dropping it ends the tasklet as a kill does: its closure is dropped, and whoever joins it is told.
+#[must_use = "dropping it kills the tasklet"]
+pub struct Unstarted(Arc<Record>);
+
+impl Unstarted {
+    /// The tasklet.
+    pub fn record(&self) -> &Record {
+        &self.0
+    }
+
+    /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.
+    ///
+    /// The scheduler keeps its home alive until the tasklet has finished (H1), for ever if it never does.
+    #[inline]
+    pub fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
+        let record = self.into_inner();
+        // Relaxed: `Finish::start` publishes it.
+        record.home.store(Arc::as_ptr(token.home()).cast_mut(), Ordering::Relaxed);
+        match record.finish.start() {
+            Start::Run => Some(record),
+            Start::Killed => {
+                // Whoever killed it ends it. Another who kills it now may have seen the home, and is waited for.
+                record.finish.exclude(|| record.home.store(ptr::null_mut(), Ordering::Relaxed));
+                None
+            }
+        }
+    }
+
+    /// Ends it with an error instead of starting it.
+    pub fn fail(self, payload: Payload) {
+        let record = self.into_inner();
+        if record.finish.start() == Start::Run {
+            record.discard(payload);
+        }
+    }
+
+    /// As one word, for a queue.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<Record> {
+        // The pointer comes from an `Arc`, so it is not null.
+        NonNull::new(Arc::into_raw(self.into_inner()).cast_mut()).expect("records have an address")
+    }
+
+    /// Out of a queue.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is from [`into_raw`](Self::into_raw), and is used once.
+    #[inline]
+    pub unsafe fn from_raw(raw: NonNull<Record>) -> Unstarted {
+        // SAFETY: the caller's promise.
+        Unstarted(unsafe { Arc::from_raw(raw.as_ptr()) })
+    }
+
+    #[inline]
+    fn into_inner(self) -> Arc<Record> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped, so the count moves.
+        unsafe { ptr::read(&raw const this.0) }
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        if self.0.finish.start() == Start::Run {
+            self.0.discard(Box::new(TaskletExit));
+        }
+    }
+}
+
+impl fmt::Debug for Unstarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unstarted").field(&self.0).finish()
     }
 }
 
@@ -427,7 +596,10 @@ unsafe impl WaitSite for Record {
     }
 
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
-        self.finish.unlink(|joiner| joiner.record().id() == who)
+        match self.finish.unlink(|joiner| matches!(joiner, Joiner::Parked(parked) if parked.record().id() == who))? {
+            Joiner::Parked(parked) => Some(parked),
+            Joiner::Waker(_) => None,
+        }
     }
 
     fn is_shared(&self, key: usize) -> bool {
@@ -438,11 +610,21 @@ unsafe impl WaitSite for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.finish.is_free() {
+            // What is in the body is `Send`, and the home is not counted.
+            return;
+        }
+        let home = *self.home.get_mut();
+        if home.is_null() {
+            return;
+        }
+        // SAFETY: H1: a record that is not free owns a count, from `counted`.
+        let home = unsafe { Arc::from_raw(home) };
         // Also when it counts as finished: what has an owner elsewhere, the result, was taken by it before the record goes.
-        if self.body.stage() != Stage::Empty && current::id() != Some(self.home.id()) {
-            let remains = Remains { body: ManuallyDrop::new(self.body.take()), home: self.home.id() };
+        if self.body.stage() != Stage::Empty && current::id() != Some(home.id()) {
+            let remains = Remains { body: ManuallyDrop::new(self.body.take()), home: home.id() };
             // If its home is gone, it is forgotten.
-            let _ = self.home.submit(Remote::Dispose(remains));
+            let _ = home.submit(Remote::Dispose(remains));
         }
     }
 }

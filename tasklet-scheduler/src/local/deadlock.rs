@@ -11,6 +11,8 @@ use tasklet_core::operation::SwitchToken;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::tasklet::Record;
 
+use crate::engine::Host as _;
+
 use super::inner::Inner;
 use super::switch::Kind;
 

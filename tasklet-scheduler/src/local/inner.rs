@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::channel::{ChannelEvent, HandOver};
@@ -15,13 +16,14 @@ use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
-use tasklet_core::scheduler::{Observed, Scheduler};
+use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
 use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
+use crate::engine::{Engine, FiberHead, Fibers, Host};
+
 use super::budget::Meter;
-use super::engine::{Engine, FiberHead, Fibers};
 use super::error::RunError;
 use super::hooks::{Hooks, QuietClock};
 use super::policy::ErrorPolicy;
@@ -52,7 +54,7 @@ pub(super) struct Inner {
     pub(super) token: HomeToken,
     driver: Box<dyn Driver>,
     clock: Box<dyn Clock>,
-    engine: Box<dyn Engine>,
+    engine: Box<dyn Engine<Inner>>,
     pub(super) ring: Ring,
     /// The tasklet whose code runs. Linked in the ring, or about to leave it.
     pub(super) running: Cell<NonNull<Record>>,
@@ -80,7 +82,7 @@ pub(super) struct Inner {
 
 impl Inner {
     #[track_caller]
-    pub(super) fn new<B: Backend>(engine: Fibers<B>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
+    pub(super) fn new<B: Backend>(engine: Fibers<B, Inner>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
         let token = Home::new(driver.notifier());
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };
@@ -126,10 +128,6 @@ impl Inner {
         guard.disarm();
     }
 
-    pub(super) fn engine(&self) -> &dyn Engine {
-        &*self.engine
-    }
-
     pub(super) fn shared(&self) -> Rc<Inner> {
         self.this.upgrade().expect("a scheduler in use is alive")
     }
@@ -143,17 +141,11 @@ impl Inner {
     }
 
     /// Calls `f` while this is the thread's active scheduler.
-    pub(super) fn as_active<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(super) fn active<R>(&self, f: impl FnOnce() -> R) -> R {
         // SAFETY: A1, `self` is borrowed for longer than the activation lives, and a scheduler that is active refuses to be shut
         // down; activations end in the reverse order of the calls that make them.
         let _active = unsafe { current::activate(self.pointer()) };
         f()
-    }
-
-    /// A fiber begins to run. Backends whose coroutines are OS threads need to be told on each of them.
-    pub(super) fn enter_fiber(&self) {
-        // SAFETY: A1 as in `as_active`: fibers run inside it. The state of the thread before is restored there, not here.
-        std::mem::forget(unsafe { current::activate(self.pointer()) });
     }
 
     /// The tasklet that runs.
@@ -259,7 +251,7 @@ impl Inner {
     /// Sends a claimed waiter home. Its driver's notifier is the user's code.
     fn deliver(&self, who: Parked) {
         let _quiet = self.hooks.quiet();
-        let home = who.record().home().clone();
+        let home = who.share_home();
         // A scheduler that is gone has no tasklet left to wake.
         let _ = home.submit(Remote::Unpark(who));
     }
@@ -272,6 +264,35 @@ impl Inner {
     }
 }
 
+impl Host for Inner {
+    fn engine(&self) -> &dyn Engine<Inner> {
+        &*self.engine
+    }
+
+    #[inline]
+    fn fiber_to_run(&self) -> Option<NonNull<FiberHead>> {
+        let running = self.running.get();
+        if self.is_main(running) {
+            return None;
+        }
+        let fiber = self.current_local().fiber.get();
+        Some(fiber.expect("a tasklet was given a fiber before the switch to it").cast())
+    }
+
+    fn enter_fiber(&self) {
+        // SAFETY: A1 as in `as_active`: fibers run inside it. The state of the thread before is restored there, not here.
+        std::mem::forget(unsafe { current::activate(self.pointer()) });
+    }
+
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
+        self.run_on(fiber);
+    }
+
+    fn as_active(&self, f: &mut dyn FnMut()) {
+        self.active(f);
+    }
+}
+
 // SAFETY: S1 by `new`; S2 in `prepare_switch` and `run_fibers`; S3, `prepare_park` aborts; S4, the running tasklet's record and its fiber
 // are alive; S5 in the engine; S6, the ring takes a record once, and only one that is in it, or never was, is run.
 unsafe impl Scheduler for Inner {
@@ -281,6 +302,10 @@ unsafe impl Scheduler for Inner {
 
     fn current_id(&self) -> TaskletId {
         self.current().id()
+    }
+
+    fn current_record(&self) -> Arc<Record> {
+        self.share(self.current())
     }
 
     fn running(&self) -> Option<RunningTasklet<'_>> {
@@ -371,6 +396,16 @@ unsafe impl Scheduler for Inner {
             }
         }
     }
+
+    fn now(&self) -> Duration {
+        self.clock().now()
+    }
+
+    fn start_timer(&self, _: Duration) -> Option<TimerKey> {
+        None
+    }
+
+    fn stop_timer(&self, _: TimerKey) {}
 
     fn finish_switch(&self) {
         Self::raise(self.current_local().take_interrupt());

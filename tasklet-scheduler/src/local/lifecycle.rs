@@ -11,7 +11,8 @@ use tasklet_core::id::TaskletId;
 use tasklet_core::tasklet::{Record, Stage};
 use tasklet_core::unwind::{self, Payload, TaskletExit, drop_quietly, is_tasklet_exit};
 
-use super::engine::FiberHead;
+use crate::engine::{FiberHead, Host as _};
+
 use super::error::{RunError, TaskletError, TaskletStateError};
 use super::inner::Inner;
 use super::policy::ErrorPolicy;
@@ -42,7 +43,7 @@ pub struct Shutdown {
 
 impl Inner {
     /// On a fiber: runs the tasklet that is to run, and the next ones for as long as they can start on this fiber.
-    pub(super) fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
+    pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) {
         loop {
             let running = self.running.get();
             let error = self.run_one(self.current());

@@ -13,7 +13,6 @@
 //! | `lifecycle` | from first step to last; throw, kill, errors, the scheduler's end |
 //! | `run` | `run`, nesting, budgets' effect |
 //! | `budget`, `interrupt` | counting switches, ticks and time; what happens when they are used up |
-//! | `engine` | fibers; the only file that knows the backend |
 //! | `inbox` | what other threads ask for |
 //! | `scheduler`, `tasklet`, `remote`, `suspend`, `guards`, `hooks`, `error`, `policy` | what a user holds |
 //!
@@ -22,7 +21,6 @@
 
 mod budget;
 mod deadlock;
-mod engine;
 mod error;
 mod guards;
 mod hooks;
@@ -59,6 +57,7 @@ pub use scheduler::{Builder, Scheduler, TaskletBuilder};
 pub use suspend::{Resumer, SuspendError};
 pub use tasklet::{State, Tasklet};
 
+use crate::engine::Host as _;
 use inner::Inner;
 
 impl Inner {

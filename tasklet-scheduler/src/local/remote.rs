@@ -44,8 +44,8 @@ pub struct RemoteTasklet {
 }
 
 impl RemoteTasklet {
-    pub(super) fn new(record: &Arc<Record>) -> RemoteTasklet {
-        RemoteTasklet { record: Arc::downgrade(record), id: record.id(), home: Presence::new(record.home()) }
+    pub(super) fn new(record: &Arc<Record>, home: &Arc<Home>) -> RemoteTasklet {
+        RemoteTasklet { record: Arc::downgrade(record), id: record.id(), home: Presence::new(home) }
     }
 
     /// Its identity.

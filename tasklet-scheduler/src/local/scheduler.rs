@@ -15,7 +15,8 @@ use tasklet_core::scheduler::Scheduler as _;
 use tasklet_core::stack::{StackPool, StackSize, StackStats};
 use tasklet_core::tasklet::{JoinHandle, Record, Spec};
 
-use super::engine::Fibers;
+use crate::engine::{Fibers, Host as _};
+
 use super::error::RunError;
 use super::hooks::{ChannelHook, ErrorHandler, ScheduleHook};
 use super::inner::Inner;
@@ -111,7 +112,7 @@ impl<B: Backend> Builder<B> {
     /// Makes the scheduler; the calling stack becomes its main tasklet.
     #[track_caller]
     pub fn build(self) -> Scheduler<B> {
-        let engine = Fibers::<B>::new(self.stacks, self.max_idle_fibers);
+        let engine = Fibers::<B, Inner>::new(self.stacks, self.max_idle_fibers);
         let inner = Inner::new(engine, self.driver, self.clock);
         inner.flat.set(self.flat);
         inner.policy.set(self.policy);

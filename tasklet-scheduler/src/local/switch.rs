@@ -11,7 +11,8 @@ use tasklet_core::park::ParkError;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::Payload;
 
-use super::engine::FiberHead;
+use crate::engine::{FiberHead, Host as _};
+
 use super::error::RunError;
 use super::hooks;
 use super::inner::Inner;
@@ -221,7 +222,7 @@ impl Inner {
     /// On the host's stack: returns when the main tasklet is to run.
     #[inline(never)]
     fn leave_main(&self) {
-        self.as_active(|| self.engine().run_fibers(self));
+        self.active(|| self.engine().run_fibers(self));
     }
 
     /// Makes `next` the running tasklet, for whoever resumes fibers to see.
@@ -242,17 +243,6 @@ impl Inner {
         self.hooks.schedule(&hooks::Switch { from: from.id(), to });
         // SAFETY: as above: in a quiet section nothing leaves the queue.
         debug_assert!(self.is_linked(unsafe { next.as_ref() }), "a hook changed the queue");
-    }
-
-    /// The fiber to resume; none if the main tasklet is to run.
-    #[inline]
-    pub(super) fn fiber_to_run(&self) -> Option<NonNull<FiberHead>> {
-        let running = self.running.get();
-        if self.is_main(running) {
-            return None;
-        }
-        let fiber = self.current_local().fiber.get();
-        Some(fiber.expect("a tasklet was given a fiber before the switch to it").cast())
     }
 
     /// Gives a tasklet that has not started a fiber: `own`, if its stack is large enough, else another. Returns who is to run: the

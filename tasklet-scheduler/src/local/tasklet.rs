@@ -438,7 +438,7 @@ impl Tasklet {
 
     /// A handle for other threads.
     pub fn remote(&self) -> RemoteTasklet {
-        RemoteTasklet::new(&self.record)
+        RemoteTasklet::new(&self.record, self.inner.home())
     }
 }
 

@@ -57,7 +57,7 @@ impl Tasklet {
         if finished.detached {
             assert_eq!(self.take(), Some(7), "the result is there for its second owner");
         }
-        finished.joiners.iter().for_each(|joiner| joiner.wake());
+        finished.wake_joiners(|joiner| joiner.wake());
     }
 
     /// What `JoinHandle::wait` does. Each way that says "finished" is the only one on its path: the result must be seen by it alone.
@@ -66,7 +66,7 @@ impl Tasklet {
         if self.finish.is_finished() {
             return (Awaited::Finished, waiter);
         }
-        let awaited = self.finish.await_with(|| waiter.clone());
+        let awaited = self.finish.await_with(|_| false, || waiter.clone());
         if awaited == Awaited::Registered {
             waiter.wait();
         }
@@ -149,7 +149,7 @@ fn killed_joiner_is_claimed_once() {
     loom::model(|| {
         let tasklet = Tasklet::new();
         let waiter = Arc::new(Waiter::default());
-        assert_eq!(tasklet.finish.await_with(|| waiter.clone()), Awaited::Registered);
+        assert_eq!(tasklet.finish.await_with(|_| false, || waiter.clone()), Awaited::Registered);
         let home = thread::spawn({
             let tasklet = tasklet.clone();
             move || tasklet.end()
@@ -160,5 +160,53 @@ fn killed_joiner_is_claimed_once() {
         waiter.wait();
         home.join().unwrap();
         assert_eq!(waiter.woken(), 1);
+    });
+}
+
+#[test]
+fn unstarted_tasklet_is_run_or_killed_never_both() {
+    loom::model(|| {
+        let tasklet = Arc::new(Tasklet { finish: Finish::free(), result: UnsafeCell::new(None) });
+        let worker = thread::spawn({
+            let tasklet = tasklet.clone();
+            move || {
+                let start = tasklet.finish.start();
+                if start == Start::Run {
+                    tasklet.end();
+                }
+                start
+            }
+        });
+        let kill = tasklet.finish.request_kill();
+        if kill == Kill::Claimed {
+            // The body is the killer's now: loom sees a race if the worker had it too.
+            tasklet.end();
+        }
+        let start = worker.join().unwrap();
+        assert_eq!(start == Start::Run, kill != Kill::Claimed);
+        assert!(tasklet.finish.is_finished());
+    });
+}
+
+#[test]
+fn home_is_not_used_after_the_end() {
+    loom::model(|| {
+        let tasklet = Arc::new(Tasklet { finish: Finish::free(), result: UnsafeCell::new(None) });
+        // The cell stands for what the home's pointer leads to: written when the tasklet starts and after it has finished.
+        let worker = thread::spawn({
+            let tasklet = tasklet.clone();
+            move || {
+                // SAFETY: loom checks it.
+                tasklet.result.with_mut(|home| unsafe { *home = Some(1) });
+                let started = tasklet.finish.start();
+                assert_eq!(started, Start::Run);
+                tasklet.finish.finish().wake_joiners(|_| {});
+                // SAFETY: loom checks it.
+                tasklet.result.with_mut(|home| unsafe { *home = None });
+            }
+        });
+        let seen = tasklet.finish.access(|| tasklet.peek());
+        assert!(seen.is_none_or(|home| home == Some(1)));
+        worker.join().unwrap();
     });
 }

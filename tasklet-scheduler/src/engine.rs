@@ -1,11 +1,11 @@
-//! Fibers: the stacks tasklets sit on, and the only code of the local scheduler that knows the backend.
+//! Fibers: the stacks tasklets sit on, and the only code of the schedulers that knows the backend.
 //!
 //! A fiber's entry function is a loop that runs tasklets one after another. A tasklet that ends while the next one has not started
 //! costs no switch and no stack: the loop goes on with it. Only a tasklet that gives way keeps its fiber. A fiber that has nothing
 //! to go on with is idle and is the first to be taken when a stack is needed.
 //!
-//! The host's stack is the root: it resumes fibers in a loop until its own tasklet, main, is to run. A switch from one tasklet
-//! to another is one suspend to the root and one resume from it.
+//! The stack of whoever drives a scheduler is the root: the host's, or a worker thread's. It resumes fibers in a loop until the
+//! scheduler has none to run. A switch from one tasklet to another is one suspend to the root and one resume from it.
 //!
 //! # Invariants
 //!
@@ -25,46 +25,63 @@ use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
 
-use super::inner::Inner;
 
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
 #[repr(C)]
-pub(super) struct FiberHead {
+pub(crate) struct FiberHead {
     /// The count of a started tasklet that is neither linked nor at a wait site.
-    pub(super) held: Cell<Option<Arc<Record>>>,
+    pub(crate) held: Cell<Option<Arc<Record>>>,
     /// The tasklet that sits on this fiber.
-    pub(super) tasklet: Cell<Option<NonNull<Record>>>,
+    pub(crate) tasklet: Cell<Option<NonNull<Record>>>,
     /// The lowest usable address of the stack; for stacks of the backend's own, an estimate from the first frame.
-    pub(super) limit: Cell<usize>,
+    pub(crate) limit: Cell<usize>,
     /// Usable bytes of the stack.
-    pub(super) size: StackSize,
+    pub(crate) size: StackSize,
     /// What suspends the fiber, a `B::Suspender`; set by the entry function before anything can be suspended.
-    pub(super) suspender: Cell<Option<NonNull<()>>>,
+    pub(crate) suspender: Cell<Option<NonNull<()>>>,
 }
 
 #[repr(C)]
-struct Fiber<B: Backend> {
+struct Fiber<B: Backend, H: Host> {
     head: FiberHead,
     coroutine: UnsafeCell<Option<B::Coroutine>>,
     /// The scheduler; it frees its fibers or leaks them before it goes, so none runs without it.
-    inner: NonNull<Inner>,
+    host: NonNull<H>,
     /// The entry function shall return.
     retire: Cell<bool>,
     /// Index in `fibers`.
     index: Cell<usize>,
 }
 
+/// A scheduler, as its fibers see it.
+pub(crate) trait Host: Sized + 'static {
+    /// Its engine.
+    fn engine(&self) -> &dyn Engine<Self>;
+
+    /// On the root: the fiber to resume, if any.
+    fn fiber_to_run(&self) -> Option<NonNull<FiberHead>>;
+
+    /// On a fiber that begins to run: makes the scheduler the current one, where the backend's coroutines are OS threads.
+    fn enter_fiber(&self);
+
+    /// On a fiber: runs the tasklet that was given it, and then those that can go on on it.
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>);
+
+    /// On the root: calls `f` while this is the thread's active scheduler.
+    fn as_active(&self, f: &mut dyn FnMut());
+}
+
 /// Makes, switches and retires fibers; one implementation, over all backends.
-pub(super) trait Engine {
+pub(crate) trait Engine<H: Host> {
     /// Takes an idle fiber with a stack of at least `size`, or makes one.
-    fn take_fiber(&self, inner: &Inner, size: StackSize) -> Result<NonNull<FiberHead>, StackError>;
+    fn take_fiber(&self, host: &H, size: StackSize) -> Result<NonNull<FiberHead>, StackError>;
 
     /// A fiber has nothing to run. `false` if it shall end instead of waiting, because enough wait already.
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool;
 
     /// On the root: resumes the fibers of whichever tasklets are to run, until main is.
-    fn run_fibers(&self, inner: &Inner);
+    fn run_fibers(&self, host: &H);
 
     /// On a fiber: suspends it.
     ///
@@ -80,7 +97,7 @@ pub(super) trait Engine {
     fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>>;
 
     /// On the root: ends all idle fibers and lets their stacks go back to the system.
-    fn retire_idle(&self, inner: &Inner);
+    fn retire_idle(&self, host: &H);
 
     /// Fibers alive, and how many of them are idle.
     fn counts(&self) -> (usize, usize);
@@ -92,37 +109,37 @@ pub(super) trait Engine {
     fn leak_occupied(&self) -> usize;
 }
 
-pub(super) struct Fibers<B: Backend> {
-    fibers: RefCell<Vec<NonNull<Fiber<B>>>>,
-    idle: RefCell<Vec<NonNull<Fiber<B>>>>,
+pub(crate) struct Fibers<B: Backend, H: Host> {
+    fibers: RefCell<Vec<NonNull<Fiber<B, H>>>>,
+    idle: RefCell<Vec<NonNull<Fiber<B, H>>>>,
     stacks: StackPool,
     max_idle: usize,
 }
 
-impl<B: Backend> Fibers<B> {
-    pub(super) fn new(stacks: StackPool, max_idle: usize) -> Fibers<B> {
+impl<B: Backend, H: Host> Fibers<B, H> {
+    pub(crate) fn new(stacks: StackPool, max_idle: usize) -> Fibers<B, H> {
         Fibers { fibers: RefCell::default(), idle: RefCell::default(), stacks, max_idle }
     }
 
     /// The fiber of a head.
-    fn fiber(head: NonNull<FiberHead>) -> NonNull<Fiber<B>> {
+    fn fiber(head: NonNull<FiberHead>) -> NonNull<Fiber<B, H>> {
         // `Fiber` is `repr(C)` and starts with its head, and all heads of this engine are made in `make`.
         head.cast()
     }
 
-    fn make(&self, inner: &Inner, size: StackSize) -> Result<NonNull<Fiber<B>>, StackError> {
+    fn make(&self, host: &H, size: StackSize) -> Result<NonNull<Fiber<B, H>>, StackError> {
         let (source, place, limit) = match B::STACKS {
             StackProvision::Ours => {
                 let mut stack = self.stacks.acquire(size)?;
-                let place = stack.set_aside(size_of::<Fiber<B>>()).cast::<Fiber<B>>();
+                let place = stack.set_aside(size_of::<Fiber<B, H>>()).cast::<Fiber<B, H>>();
                 let limit = stack.limit() as usize;
                 (StackSource::Ours(stack), place, limit)
             }
             StackProvision::Backend => {
-                (StackSource::Backend(size), Box::into_raw(Box::<Fiber<B>>::new_uninit()).cast(), 0)
+                (StackSource::Backend(size), Box::into_raw(Box::<Fiber<B, H>>::new_uninit()).cast(), 0)
             }
         };
-        const { assert!(align_of::<Fiber<B>>() <= 64, "a fiber is aligned as the top of a stack is") };
+        const { assert!(align_of::<Fiber<B, H>>() <= 64, "a fiber is aligned as the top of a stack is") };
         let head = FiberHead {
             held: Cell::new(None),
             tasklet: Cell::new(None),
@@ -130,13 +147,13 @@ impl<B: Backend> Fibers<B> {
             size,
             suspender: Cell::new(None),
         };
-        let (inner, coroutine) = (NonNull::from(inner), UnsafeCell::new(None));
-        // SAFETY: F4: `place` is memory for a `Fiber<B>` that nobody else uses: set aside on the stack, or a box.
-        unsafe { place.write(Fiber { head, coroutine, inner, retire: Cell::new(false), index: Cell::new(0) }) };
+        let (host, coroutine) = (NonNull::from(host), UnsafeCell::new(None));
+        // SAFETY: F4: `place` is memory for a `Fiber<B, H>` that nobody else uses: set aside on the stack, or a box.
+        unsafe { place.write(Fiber { head, coroutine, host, retire: Cell::new(false), index: Cell::new(0) }) };
         // A stack's memory is not at address zero, nor is a box.
         let fiber = NonNull::new(place).expect("memory has an address");
-        // SAFETY: `entry` takes a `Fiber<B>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
-        match unsafe { B::create(source, entry::<B>, fiber.as_ptr().cast()) } {
+        // SAFETY: `entry` takes a `Fiber<B, H>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
+        match unsafe { B::create(source, entry::<B, H>, fiber.as_ptr().cast()) } {
             Ok(coroutine) => {
                 let mut fibers = self.fibers.borrow_mut();
                 // SAFETY: made above, and nobody else knows it yet.
@@ -156,7 +173,7 @@ impl<B: Backend> Fibers<B> {
     }
 
     /// Frees a fiber's memory, if it is not on its stack.
-    fn free_box(fiber: NonNull<Fiber<B>>) {
+    fn free_box(fiber: NonNull<Fiber<B, H>>) {
         if B::STACKS == StackProvision::Backend {
             // SAFETY: F4, `make` has taken it from a box; callers have given up the fiber, and nothing points to it any more.
             drop(unsafe { Box::from_raw(fiber.as_ptr()) });
@@ -165,7 +182,7 @@ impl<B: Backend> Fibers<B> {
 
     /// Resumes one fiber and frees it if it finished. Inlined, because a return that is open at a switch is mispredicted.
     #[inline(always)]
-    fn resume(&self, fiber: NonNull<Fiber<B>>) {
+    fn resume(&self, fiber: NonNull<Fiber<B, H>>) {
         // SAFETY: F1, the fiber is alive.
         let coroutine = unsafe { fiber.as_ref() }.coroutine.get();
         // SAFETY: F3, only the root resumes and it is here, so nobody else touches the coroutine.
@@ -177,7 +194,7 @@ impl<B: Backend> Fibers<B> {
     }
 
     #[cold]
-    fn free(&self, fiber: NonNull<Fiber<B>>) {
+    fn free(&self, fiber: NonNull<Fiber<B, H>>) {
         let mut fibers = self.fibers.borrow_mut();
         // SAFETY: F1, alive until the end of this function.
         let index = unsafe { fiber.as_ref() }.index.get();
@@ -195,18 +212,18 @@ impl<B: Backend> Fibers<B> {
     }
 }
 
-impl<B: Backend> Engine for Fibers<B> {
+impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     #[inline]
-    fn take_fiber(&self, inner: &Inner, size: StackSize) -> Result<NonNull<FiberHead>, StackError> {
+    fn take_fiber(&self, host: &H, size: StackSize) -> Result<NonNull<FiberHead>, StackError> {
         let mut idle = self.idle.borrow_mut();
         // The last one is the warmest, and nearly always large enough.
         // SAFETY: F1, idle fibers are alive.
-        let fits = |fiber: &NonNull<Fiber<B>>| unsafe { fiber.as_ref() }.head.size >= size;
+        let fits = |fiber: &NonNull<Fiber<B, H>>| unsafe { fiber.as_ref() }.head.size >= size;
         if let Some(at) = idle.iter().rposition(fits) {
             return Ok(idle.swap_remove(at).cast());
         }
         drop(idle);
-        self.make(inner, size).map(NonNull::cast)
+        self.make(host, size).map(NonNull::cast)
     }
 
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool {
@@ -218,8 +235,8 @@ impl<B: Backend> Engine for Fibers<B> {
         true
     }
 
-    fn run_fibers(&self, inner: &Inner) {
-        while let Some(fiber) = inner.fiber_to_run() {
+    fn run_fibers(&self, host: &H) {
+        while let Some(fiber) = host.fiber_to_run() {
             self.resume(Self::fiber(fiber));
         }
     }
@@ -245,12 +262,12 @@ impl<B: Backend> Engine for Fibers<B> {
         self.fibers.borrow().get(index).map(|fiber| fiber.cast())
     }
 
-    fn retire_idle(&self, inner: &Inner) {
+    fn retire_idle(&self, host: &H) {
         loop {
             let Some(fiber) = self.idle.borrow_mut().pop() else { break };
             // SAFETY: F1.
             unsafe { fiber.as_ref() }.retire.set(true);
-            inner.as_active(|| self.resume(fiber));
+            host.as_active(&mut || self.resume(fiber));
         }
         self.stacks.trim();
     }
@@ -287,10 +304,10 @@ impl<B: Backend> Engine for Fibers<B> {
 ///
 /// # Safety
 ///
-/// `argument` is a `Fiber<B>` that lives until this returns.
-unsafe fn entry<B: Backend>(argument: *mut (), suspender: &B::Suspender) {
+/// `argument` is a `Fiber<B, H>` that lives until this returns.
+unsafe fn entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
-    let fiber = unsafe { &*argument.cast::<Fiber<B>>() };
+    let fiber = unsafe { &*argument.cast::<Fiber<B, H>>() };
     let guard = AbortOnUnwind::new("a fiber's run loop");
     fiber.head.suspender.set(Some(NonNull::from(suspender).cast()));
     if fiber.head.limit.get() == 0 {
@@ -299,11 +316,11 @@ unsafe fn entry<B: Backend>(argument: *mut (), suspender: &B::Suspender) {
         fiber.head.limit.set(top.saturating_sub(fiber.head.size.bytes()));
     }
     // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
-    let inner = unsafe { fiber.inner.as_ref() };
-    inner.enter_fiber();
+    let host = unsafe { fiber.host.as_ref() };
+    host.enter_fiber();
     while !fiber.retire.get() {
-        inner.run_tasklets(NonNull::from(&fiber.head));
-        if !inner.engine().set_idle(NonNull::from(&fiber.head)) {
+        host.run_tasklets(NonNull::from(&fiber.head));
+        if !host.engine().set_idle(NonNull::from(&fiber.head)) {
             break;
         }
         // SAFETY: this is the fiber's own stack, and the tasklet's panics were caught at its root.
