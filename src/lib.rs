@@ -29,6 +29,61 @@ pub mod local {
     }
 }
 
+/// The work-stealing scheduler: tasklets on every core. What most programs need of it is in the root of this crate too.
+pub mod stealing {
+    #[doc(inline)]
+    pub use tasklet_scheduler::stealing::*;
+    pub use tasklet_scheduler::stealing::{Builder as BuilderOn, Runtime as RuntimeOn};
+
+    /// A runtime on the [default backend](crate::backend::Default); [`RuntimeOn`] takes any.
+    pub type Runtime = RuntimeOn<crate::backend::Default>;
+
+    /// Makes a runtime on the [default backend](crate::backend::Default); [`BuilderOn`] takes any.
+    pub type Builder = BuilderOn<crate::backend::Default>;
+
+    /// Runs `f` as a tasklet of a new runtime with the default settings, and returns what it returns. Tasklets that are left then are
+    /// killed.
+    ///
+    /// # Panics
+    ///
+    /// With what `f` panics with; if the workers could not be started; and if called by a tasklet whose worker would wait for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let sum = tasklet::run(|| {
+    ///     let parts: Vec<_> = (1..=4).map(|n| tasklet::spawn(move || n * n)).collect();
+    ///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
+    /// });
+    /// assert_eq!(sum, 30);
+    /// ```
+    #[track_caller]
+    pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+        run_on::<crate::backend::Default, T>(f)
+    }
+
+    /// Lets every other tasklet of this worker that can go on run first. On a plain thread, as [`std::thread::yield_now`].
+    ///
+    /// # Scheduling
+    ///
+    /// The caller is appended to its worker's queue. It goes on at once if nobody else can.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with what is thrown at the caller meanwhile.
+    #[inline(always)]
+    pub fn yield_now() {
+        yield_by::<crate::backend::Switch>();
+    }
+}
+
+/// Futures in tasklets.
+#[cfg(feature = "futures")]
+pub mod futures {
+    #[doc(inline)]
+    pub use tasklet_bridge::futures::*;
+}
+
 /// Channels between tasklets, and between tasklets and threads.
 pub mod channel {
     #[doc(inline)]
@@ -58,6 +113,15 @@ pub mod time {
 pub mod unwind {
     pub use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
 }
+
+#[cfg(feature = "futures")]
+pub use futures::block_on;
+#[doc(inline)]
+pub use stealing::{
+    Builder, CancelToken, Runtime, blocking, checkpoint, join, mask, run, scope, sleep, spawn, spawn_async,
+    spawn_local, spawn_on, timeout, try_spawn, yield_now,
+};
+pub use tasklet_scheduler::tasklet_local;
 
 pub use channel::{Channel, Preference, RecvError, SendError, SharedChannel};
 pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};

@@ -109,6 +109,15 @@ pub fn record() -> Arc<Record> {
     get().scheduler().current_record()
 }
 
+/// Lets others run: see [`Scheduler::yield_now`].
+pub fn yield_now() {
+    get().scheduler().yield_now();
+}
+
+pub(crate) fn set_masked(masked: bool) {
+    get().scheduler().set_masked(masked);
+}
+
 /// The time of the current scheduler's clock; on a plain thread, of its own.
 pub fn now() -> Duration {
     get().scheduler().now()

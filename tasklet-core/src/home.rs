@@ -24,6 +24,8 @@ pub enum Remote {
     Run(Arc<Record>),
     /// Raise a payload in a tasklet: it becomes runnable, and nobody is preempted.
     Throw(Arc<Record>, Payload),
+    /// A cancel token of this tasklet was cancelled.
+    Cancel(Arc<Record>),
     /// Make and append a tasklet.
     Spawn(Box<dyn FnOnce() + Send>),
     /// Drop what a record's last holder must not drop on its own thread.
@@ -100,10 +102,15 @@ impl Home {
         Ok(())
     }
 
+    /// Ends the current wait of its driver, or the next one.
+    pub fn notify(&self) {
+        self.notify.notify();
+    }
+
     fn is_about(&self, request: &Remote) -> bool {
         match request {
             Remote::Unpark(who) => who.home().id == self.id,
-            Remote::Insert(record) | Remote::Run(record) | Remote::Throw(record, _) => {
+            Remote::Insert(record) | Remote::Run(record) | Remote::Throw(record, _) | Remote::Cancel(record) => {
                 // A free tasklet that has finished meanwhile is nobody's, and the request of no effect.
                 record.home().is_none_or(|home| home.id == self.id)
             }

@@ -134,6 +134,12 @@ pub unsafe trait Scheduler: Any {
     /// Ends [`start_timer`](Self::start_timer). Does nothing if the timer has gone off.
     fn stop_timer(&self, key: TimerKey);
 
+    /// From now on, or not any more, the running tasklet waits for something that it must not be disturbed in: what is thrown at it
+    /// waits too. Schedulers that do not care wake it all the same, and it waits again.
+    fn set_masked(&self, masked: bool) {
+        let _ = masked;
+    }
+
     /// Suspends the running fiber, for callers that do not know its backend.
     ///
     /// # Safety

@@ -25,6 +25,8 @@ use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
 
+use crate::stealing::Extras;
+
 
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
@@ -38,6 +40,8 @@ pub(crate) struct FiberHead {
     pub(crate) limit: Cell<usize>,
     /// Usable bytes of the stack.
     pub(crate) size: StackSize,
+    /// What few tasklets have: tasklet-local values, a cancel token. Taken when the tasklet ends.
+    pub(crate) extras: Cell<Option<Box<Extras>>>,
     /// What suspends the fiber, a `B::Suspender`; set by the entry function before anything can be suspended.
     pub(crate) suspender: Cell<Option<NonNull<()>>>,
 }
@@ -79,6 +83,9 @@ pub(crate) trait Engine<H: Host> {
 
     /// A fiber has nothing to run. `false` if it shall end instead of waiting, because enough wait already.
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool;
+
+    /// Takes back a fiber that was taken and not used.
+    fn give_back(&self, fiber: NonNull<FiberHead>);
 
     /// On the root: resumes the fibers of whichever tasklets are to run, until main is.
     fn run_fibers(&self, host: &H);
@@ -142,6 +149,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
         const { assert!(align_of::<Fiber<B, H>>() <= 64, "a fiber is aligned as the top of a stack is") };
         let head = FiberHead {
             held: Cell::new(None),
+            extras: Cell::new(None),
             tasklet: Cell::new(None),
             limit: Cell::new(limit),
             size,
@@ -233,6 +241,10 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
         }
         idle.push(Self::fiber(fiber));
         true
+    }
+
+    fn give_back(&self, fiber: NonNull<FiberHead>) {
+        self.idle.borrow_mut().push(Self::fiber(fiber));
     }
 
     fn run_fibers(&self, host: &H) {

@@ -1,6 +1,8 @@
 //! Schedulers of tasklets.
 //!
-//! [`local`] runs tasklets on one thread in Stackless's order, driven by its host.
+//! [`local`] runs tasklets on one thread in Stackless's order, driven by its host. [`stealing`] runs them on every core.
 
 mod engine;
 pub mod local;
+mod primitive;
+pub mod stealing;

@@ -67,6 +67,7 @@ pub(crate) const CRATES: &[Krate] = &[
         alone: Alone::Build,
     },
     Krate { name: "tasklet-scheduler", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
+    Krate { name: "tasklet-bridge", may_use: CORE, unsafe_code: UnsafeCode::Forbidden, alone: Alone::Build },
     Krate { name: "tasklet-channels", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
     Krate {
         name: "tasklet-testkit",

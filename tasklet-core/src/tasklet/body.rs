@@ -179,6 +179,18 @@ impl Body {
         unsafe { (self.vtable.get().fail)(self, payload) }
     }
 
+    /// Stores the result of a closure that will not run.
+    ///
+    /// # Safety
+    ///
+    /// The body was made by [`Body::joinable`] with a closure that returns `T`, and nobody else uses it.
+    pub(crate) unsafe fn set_result<T>(&self, result: Result<T, Payload>) {
+        self.clear();
+        // SAFETY: `clear` has emptied the storage.
+        unsafe { put(self, result) };
+        self.stage.set(Stage::Result);
+    }
+
     /// Drops what is stored; a panic of its destructor is swallowed.
     pub(crate) fn clear(&self) {
         let stage = self.stage.replace(Stage::Empty);

@@ -162,6 +162,11 @@ impl<W> Finish<W> {
         self.shared.store(HOMED, Ordering::Relaxed);
     }
 
+    /// Whether a free tasklet was started, by the caller or before it got the tasklet.
+    pub(super) fn has_started(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) & HOMED != 0
+    }
+
     /// A worker is about to run a free tasklet; it has stored its home.
     pub(super) fn start(&self) -> Start {
         // Release: publishes the home to `request_kill` and `access`. Acquire: pairs with the release in `request_kill`, whose caller
@@ -205,10 +210,7 @@ impl<W> Finish<W> {
             // Acquire: pairs with the release in `start`, so that the home is seen, and with the one below: one at a time has the bit,
             // for a few instructions.
             let won = seen & ACCESS == 0
-                && self
-                    .shared
-                    .compare_exchange_weak(seen, seen | ACCESS, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok();
+                && self.shared.compare_exchange_weak(seen, seen | ACCESS, Ordering::Acquire, Ordering::Relaxed).is_ok();
             if won {
                 break;
             }

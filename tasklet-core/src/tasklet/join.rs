@@ -5,11 +5,12 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::finish::Awaited;
 use super::record::{Joiner, Record};
+use super::spot;
 use crate::current;
 use crate::id::TaskletId;
 use crate::operation::{self, AnyBackend, Operation, Step};
@@ -74,6 +75,18 @@ impl<T> JoinHandle<T> {
             return Ok(());
         }
         operation::perform::<AnyBackend, _>(Await { record: &self.record, refused: None }).map(|_| ())
+    }
+
+    /// Waits until the tasklet has finished, whatever happens: what is thrown at the caller meanwhile is kept and given back.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`spot::wait_until`].
+    pub fn wait_through(&self) -> Option<Payload> {
+        if self.record.on_finish(Waker::from(current::record())).is_err() {
+            return None;
+        }
+        spot::wait_until(|| self.is_finished())
     }
 
     /// Parks the caller until the tasklet has finished, for `limit` at most. Returns whether it has.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Waker;
 
 use super::body::{Body, Stage};
-use super::finish::{Finish, Kill, Start};
+use super::finish::{Awaited, Finish, Kill, Start};
 use super::join::JoinHandle;
 use super::spot::Spot;
 use crate::current;
@@ -63,6 +64,8 @@ pub(super) enum Joiner {
     Parked(Parked),
     /// The tasklet's own join handle, as a future.
     Waker(Waker),
+    /// Something that goes on for as long as the tasklet does: a scope, a future that it stands for.
+    Other(Waker),
 }
 
 impl Joiner {
@@ -74,7 +77,7 @@ impl Joiner {
     fn wake(self, unpark: impl FnOnce(Parked)) {
         match self {
             Joiner::Parked(parked) => unpark(parked),
-            Joiner::Waker(waker) => unwind::drop_quietly(WakeOnDrop(Some(waker))),
+            Joiner::Waker(waker) | Joiner::Other(waker) => unwind::drop_quietly(WakeOnDrop(Some(waker))),
         }
     }
 }
@@ -111,6 +114,8 @@ pub struct Local {
     interrupt: Cell<Option<Payload>>,
     /// A budget ran out while it could not be interrupted.
     pub pending_interrupt: Cell<bool>,
+    /// The timer of the wait that it is about to begin has gone off.
+    pub timed_out: Cell<bool>,
     /// Blocking is an error.
     pub block_trap: Cell<bool>,
     /// How its last park ended.
@@ -119,7 +124,7 @@ pub struct Local {
     pub fault: Cell<Option<ParkError>>,
     /// What becomes of its panic, in its scheduler's own terms.
     pub policy: Cell<u8>,
-    /// Depth of guards against involuntary switches.
+    /// Depth of guards against involuntary switches, or against kills and cancellation, as its scheduler has it.
     pub atomic: Cell<u16>,
     wait: Cell<Option<RawWait>>,
     /// The stack it needs, in bytes.
@@ -242,6 +247,7 @@ impl Record {
                 block_trap: Cell::new(false),
                 atomic: Cell::new(0),
                 pending_interrupt: Cell::new(false),
+                timed_out: Cell::new(false),
                 policy: Cell::new(0),
             },
             body,
@@ -285,6 +291,13 @@ impl Record {
         let record = Arc::new(Record::new(id, spec, counted(home), Body::joinable(f), Finish::joinable()));
         let handle = JoinHandle::new(record.clone());
         (record, handle)
+    }
+
+    /// A tasklet that nobody runs: what `promise` [fulfils](Promise::fulfil) is its result. A kill ends it at once.
+    pub fn promise<T: Send + 'static>(id: TaskletId, spec: Spec) -> (Promise<T>, JoinHandle<T>) {
+        let unreachable = || -> T { unreachable!("the body of a promise is not run") };
+        let (unstarted, handle) = Record::free(id, spec, unreachable);
+        (Promise { record: unstarted.into_inner(), result: PhantomData }, handle)
     }
 
     /// A tasklet that belongs to nobody until a scheduler starts it, whichever that is.
@@ -487,7 +500,7 @@ impl Record {
     }
 
     /// Kills it, from any thread: see [`JoinHandle::kill`].
-    pub(super) fn kill(self: &Arc<Record>) {
+    pub fn kill(self: &Arc<Record>) {
         match self.finish.request_kill() {
             Kill::Nothing => {}
             Kill::Claimed => self.discard(Box::new(TaskletExit)),
@@ -500,15 +513,73 @@ impl Record {
         }
     }
 
+    /// Wakes `waker` when the tasklet has finished, and what it may have left without an owner has been dropped. `Err` gives the waker
+    /// back if it has finished already.
+    pub fn on_finish(&self, waker: Waker) -> Result<(), Waker> {
+        let mut waker = Some(waker);
+        let make = || Joiner::Other(waker.take().expect("called once"));
+        match self.finish.await_with(|_| false, make) {
+            Awaited::Registered => Ok(()),
+            Awaited::Finished => Err(waker.expect("it was not used")),
+        }
+    }
+
     /// The place where it waits for a permit: see [`Spot`].
     pub fn spot(&self) -> &Spot {
         &self.spot
     }
 }
 
+/// A permit for the tasklet's [spot](Record::spot): what async code wakes a tasklet with, without an allocation.
+impl std::task::Wake for Record {
+    fn wake(self: Arc<Record>) {
+        self.spot.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Record>) {
+        self.spot.unpark();
+    }
+}
+
 /// A new count of a home, for a record to own.
 fn counted(home: &Arc<Home>) -> *const Home {
     Arc::into_raw(home.clone())
+}
+
+/// The duty to bring the result of a [promised](Record::promise) tasklet. Dropping it ends the tasklet as a kill does.
+#[must_use = "dropping it kills the tasklet"]
+pub struct Promise<T> {
+    record: Arc<Record>,
+    result: PhantomData<fn(T)>,
+}
+
+impl<T: Send + 'static> Promise<T> {
+    /// The tasklet.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Ends the tasklet with this result. Gives it back if the tasklet was killed before.
+    pub fn fulfil(self, result: Result<T, Payload>) -> Result<(), Result<T, Payload>> {
+        match self.record.finish.start() {
+            Start::Killed => Err(result),
+            Start::Run => {
+                // SAFETY: made by `promise` for this `T`; the body is ours, as `Start::Run` says.
+                unsafe { self.record.body.set_result(result) };
+                self.record.end(current::unpark);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        // Whoever has started it has fulfilled it.
+        if !self.record.finish.has_started() && self.record.finish.start() == Start::Run {
+            self.record.discard(Box::new(TaskletExit));
+        }
+    }
 }
 
 /// The right to start a [free](Record::free) tasklet, or to end it before it began. One word, so that queues can hold it.
@@ -521,6 +592,12 @@ impl Unstarted {
     /// The tasklet.
     pub fn record(&self) -> &Record {
         &self.0
+    }
+
+    /// The stack it needs.
+    pub fn stack_size(&self) -> StackSize {
+        // Before it starts, its fields belong to whoever has the right to start it.
+        self.0.local.stack_size.get()
     }
 
     /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.
@@ -598,7 +675,7 @@ unsafe impl WaitSite for Record {
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
         match self.finish.unlink(|joiner| matches!(joiner, Joiner::Parked(parked) if parked.record().id() == who))? {
             Joiner::Parked(parked) => Some(parked),
-            Joiner::Waker(_) => None,
+            Joiner::Waker(_) | Joiner::Other(_) => None,
         }
     }
 

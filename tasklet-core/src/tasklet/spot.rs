@@ -168,6 +168,22 @@ pub fn park_until(at: Duration) -> Result<Permit, ParkError> {
     operation::perform_until::<AnyBackend, _>(Wait { record: &record, refused: None }, at)
 }
 
+/// Keeps what is thrown at the caller from ending its waits.
+struct Masked;
+
+impl Masked {
+    fn new() -> Masked {
+        current::set_masked(true);
+        Masked
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        current::set_masked(false);
+    }
+}
+
 /// Waits until `is_done`, whatever happens: what is thrown at the caller meanwhile is kept and given back. For waits whose early end
 /// would leave a borrow dangling. Whoever makes `is_done` true leaves a permit for the caller afterwards.
 ///
@@ -176,7 +192,11 @@ pub fn park_until(at: Duration) -> Result<Permit, ParkError> {
 /// Parks as often as it takes. Where the caller may not park, because its thread unwinds, its thread is blocked.
 #[must_use = "what was thrown at the caller is still to be raised"]
 pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
+    if is_done() {
+        return None;
+    }
     let record = current::record();
+    let masked = Masked::new();
     let (mut thrown, mut taken) = (None, false);
     while !is_done() {
         match unwind::catch(|| operation::perform::<AnyBackend, _>(Wait { record: &record, refused: None })) {
@@ -186,6 +206,7 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
             Err(payload) => thrown = Some(thrown.unwrap_or(payload)),
         }
     }
+    drop(masked);
     if taken {
         // It may have been somebody else's, meant for another wait: those look again.
         record.spot.unpark();

@@ -51,7 +51,8 @@ impl Inner {
                 self.ring.insert(record, &self.token);
             }
             Remote::Dispose(remains) => remains.dispose(&self.token),
-            Remote::Recheck => {}
+            // Its tasklets have no cancel tokens.
+            Remote::Cancel(_) | Remote::Recheck => {}
         }
     }
 

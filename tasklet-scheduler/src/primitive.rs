@@ -1,0 +1,8 @@
+//! The atomics and locks of the protocols between workers: std's, or loom's where `cfg(loom)` models them.
+//!
+//! Only what has a model takes them from here. Under `cfg(loom)` these types work inside of a model and nowhere else.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};

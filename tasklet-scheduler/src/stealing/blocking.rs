@@ -1,0 +1,223 @@
+//! Threads for code that blocks: the tasklet parks, its worker goes on with others.
+//!
+//! A thread is started when work comes and none is idle, up to a limit; what comes beyond queues. An idle one ends after a while.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tasklet_core::current;
+use tasklet_core::tasklet::{Record, spot};
+use tasklet_core::unwind::Payload;
+
+use super::runtime::Handle;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads for blocking calls, of one runtime.
+pub(super) struct Pool(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    /// There is work, or the pool is closed.
+    changed: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+    max_threads: usize,
+    keep_alive: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+    calls: u64,
+}
+
+/// Figures of the threads for blocking calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Threads alive.
+    pub threads: usize,
+    /// Those of them that wait for work.
+    pub idle: usize,
+    /// Calls that wait for a thread.
+    pub queued: usize,
+    /// Calls there have been.
+    pub calls: u64,
+}
+
+impl Pool {
+    pub(super) fn new(max_threads: usize, keep_alive: Duration) -> Pool {
+        Pool(Arc::new(Inner {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            ended: Condvar::new(),
+            max_threads,
+            keep_alive,
+        }))
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let state = self.0.lock();
+        PoolStats { threads: state.threads, idle: state.idle, queued: state.queue.len(), calls: state.calls }
+    }
+
+    /// Has a thread call `job`. Gives it back if none can: the pool is closed, or the first thread could not be started.
+    fn submit(&self, job: Job) -> Result<(), Job> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(job);
+        }
+        state.calls += 1;
+        state.queue.push_back(job);
+        if state.idle >= state.queue.len() {
+            self.0.changed.notify_one();
+            return Ok(());
+        }
+        if state.threads == self.0.max_threads {
+            return Ok(());
+        }
+        state.threads += 1;
+        let inner = self.0.clone();
+        let started = thread::Builder::new().name("tasklet-blocking".to_owned()).spawn(move || inner.work());
+        if started.is_err() {
+            state.threads -= 1;
+            if state.threads == 0 {
+                // Nobody would ever come for it. It is the last: we have not let go of the lock.
+                return state.queue.pop_back().map_or(Ok(()), Err);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more work, and waits for what there is, for `limit` at most. Returns how many threads have not come back.
+    pub(super) fn close(&self, limit: Option<Duration>) -> usize {
+        let mut state = self.0.lock();
+        state.closed = true;
+        self.0.changed.notify_all();
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        while state.threads != 0 {
+            let Some(deadline) = deadline else {
+                state = self.0.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.0.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.threads
+    }
+}
+
+impl Inner {
+    /// What a thread does.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                drop(state);
+                // It catches what the user's code panics with.
+                job();
+                state = self.lock();
+                continue;
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let (woken, waited) =
+                self.changed.wait_timeout(state, self.keep_alive).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        self.ended.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls `f` on a thread for blocking calls, while the tasklet parks: for files, for libraries that wait, for long computations. `f` may
+/// borrow: the tasklet does not go on, and is not unwound, before `f` has returned. A kill takes effect then, and the result is dropped.
+///
+/// On a plain thread, or while the thread is unwinding, `f` is called right there. So it is if no thread can be had.
+///
+/// # Scheduling
+///
+/// The caller parks, and is appended to its worker's queue when `f` has returned.
+///
+/// # Panics
+///
+/// With what `f` panics with. Unwinds with what is thrown at the caller, when `f` has returned.
+///
+/// # Examples
+///
+/// ```
+/// # use tasklet_backend_corosensei::Corosensei;
+/// # use tasklet_scheduler::stealing::{self, Runtime};
+/// # let runtime = Runtime::<Corosensei>::with_defaults()?;
+/// # runtime.run(|| {
+/// let path = String::from("Cargo.toml");
+/// let text = stealing::blocking(|| std::fs::read_to_string(&path)).unwrap();
+/// assert!(text.contains("[package]"));
+/// # });
+/// # Ok::<(), stealing::BuildError>(())
+/// ```
+pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    let runtime = match Handle::try_current() {
+        Ok(runtime) if runtime.is_current() && !thread::panicking() => runtime,
+        _ => return f(),
+    };
+    let call = Call { f: Mutex::new(Some(f)), result: Mutex::new(None), is_done: AtomicBool::new(false), caller: current::record() };
+    let job: Box<dyn FnOnce() + Send + '_> = Box::new(|| call.run());
+    // SAFETY: only the lifetime changes. `call` stays until `is_done`, which the job sets when it has used it for the last time, and which
+    // we wait for, whatever happens; a job that comes back is dropped here.
+    let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
+    if let Err(job) = runtime.shared().pool.submit(job) {
+        // The closure in it is a reference, and has nothing to drop.
+        job();
+    }
+    // Acquire: pairs with the release in `run`.
+    let thrown = spot::wait_until(|| call.is_done.load(Ordering::Acquire));
+    let result = call.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(payload) = thrown {
+        drop(result);
+        resume_unwind(payload);
+    }
+    result.expect("a call that is done has a result").unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// A call, on the caller's stack.
+struct Call<F, T> {
+    f: Mutex<Option<F>>,
+    result: Mutex<Option<Result<T, Payload>>>,
+    is_done: AtomicBool,
+    caller: Arc<Record>,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
+    fn run(&self) {
+        let f = self.f.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = f.map(|f| catch_unwind(AssertUnwindSafe(f)));
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
+        let caller = self.caller.clone();
+        // Release: pairs with the acquire in `blocking`. `self` may be gone from here on.
+        self.is_done.store(true, Ordering::Release);
+        caller.spot().unpark();
+    }
+}

@@ -1,0 +1,417 @@
+//! Making a runtime: how many workers, on which threads, with which stacks.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_deque::Worker as Deque;
+use tasklet_core::backend::Backend;
+use tasklet_core::clock::{Clock, RealClock};
+use tasklet_core::driver::{Driver, ThreadDriver};
+use tasklet_core::stack::{Depot, StackConfig, StackError, StackSize};
+use tasklet_core::unwind::drop_quietly;
+
+use super::blocking::Pool;
+use super::runtime::Runtime;
+use super::shared::{Config, Phase, Shared};
+use super::task::PackedTask;
+use super::worker::{Parts, Worker};
+use crate::engine::{Fibers, Host as _};
+
+/// The most workers of a runtime: what two bytes of the sleep protocol's counters hold, and more than any machine has cores.
+const MAX_WORKERS: usize = 1 << 12;
+
+/// Idle fibers that a worker keeps for reuse, as the local scheduler does.
+const MAX_IDLE_FIBERS: usize = 1024;
+
+/// What becomes of the panic of a tasklet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicPolicy {
+    /// It goes to the join handle, and is dropped with it. The panic hook has printed it. As for threads.
+    #[default]
+    Keep,
+    /// The process prints which tasklet it was and aborts.
+    Abort,
+}
+
+type Hook = Arc<dyn Fn(usize) + Send + Sync>;
+type MakeDriver = Arc<dyn Fn(usize) -> Box<dyn Driver> + Send + Sync>;
+type NameThread = Box<dyn FnMut(usize) -> String>;
+type SpawnHandler<B> = Box<dyn FnMut(WorkerThread<B>) -> io::Result<()>>;
+
+/// Makes a [`Runtime`].
+///
+/// ```
+/// use tasklet_backend_corosensei::Corosensei;
+/// use tasklet_scheduler::stealing::Builder;
+///
+/// let runtime = Builder::<Corosensei>::new().workers(2).build()?;
+/// assert_eq!(runtime.spawn(|| 6 * 7).join().unwrap(), 42);
+/// # Ok::<(), tasklet_scheduler::stealing::BuildError>(())
+/// ```
+#[must_use = "a builder makes nothing until `build` is called"]
+pub struct Builder<B: Backend> {
+    workers: Option<usize>,
+    stack_size: StackSize,
+    stacks: StackConfig,
+    depot: Option<Depot>,
+    max_idle_fibers: usize,
+    thread_name: NameThread,
+    spawn_handler: Option<SpawnHandler<B>>,
+    on_start: Option<Hook>,
+    on_stop: Option<Hook>,
+    panic_policy: PanicPolicy,
+    clock: Arc<dyn Clock + Send + Sync>,
+    driver: MakeDriver,
+    max_blocking: usize,
+    blocking_keep_alive: Duration,
+    backend: PhantomData<fn() -> B>,
+}
+
+impl<B: Backend> Builder<B> {
+    /// The defaults: a worker for each core that the process may use, threads of its own, real time.
+    pub fn new() -> Builder<B> {
+        Builder {
+            workers: None,
+            stack_size: StackSize::DEFAULT,
+            stacks: StackConfig::new(),
+            depot: None,
+            max_idle_fibers: MAX_IDLE_FIBERS,
+            thread_name: Box::new(|index| format!("tasklet-{index}")),
+            spawn_handler: None,
+            on_start: None,
+            on_stop: None,
+            panic_policy: PanicPolicy::Keep,
+            clock: Arc::new(RealClock::default()),
+            driver: Arc::new(|_| Box::new(ThreadDriver::default())),
+            max_blocking: 512,
+            blocking_keep_alive: Duration::from_secs(10),
+            backend: PhantomData,
+        }
+    }
+
+    /// How many workers there are. By default as many as [`std::thread::available_parallelism`] says, which knows about quotas.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The stack of a tasklet that does not ask for another.
+    pub fn stack_size(mut self, size: StackSize) -> Self {
+        self.stack_size = size;
+        self
+    }
+
+    /// The most bytes of address space for stacks, of all workers together. Tasklets for which there is none wait until others end.
+    /// Of no effect with [`depot`](Self::depot), or with a backend that brings its own stacks.
+    pub fn stack_ceiling(mut self, bytes: usize) -> Self {
+        self.stacks = self.stacks.ceiling(bytes);
+        self
+    }
+
+    /// Where stacks come from: share one between runtimes to limit them together.
+    pub fn depot(mut self, depot: Depot) -> Self {
+        self.depot = Some(depot);
+        self
+    }
+
+    /// How many fibers without a tasklet a worker keeps for reuse, with their stacks. At least one is kept.
+    pub fn max_idle_fibers(mut self, count: usize) -> Self {
+        self.max_idle_fibers = count.max(1);
+        self
+    }
+
+    /// Names the workers' threads, by index. `tasklet-0` and so on by default.
+    pub fn thread_name(mut self, name: impl FnMut(usize) -> String + 'static) -> Self {
+        self.thread_name = Box::new(name);
+        self
+    }
+
+    /// Supplies the workers' threads. It is called once for each worker, and starts a thread that calls [`WorkerThread::run`], which
+    /// returns when the runtime has ended.
+    pub fn spawn_handler(mut self, handler: impl FnMut(WorkerThread<B>) -> io::Result<()> + 'static) -> Self {
+        self.spawn_handler = Some(Box::new(handler));
+        self
+    }
+
+    /// Called on each worker's thread before its first tasklet, with the worker's index. What it panics with is printed by the panic
+    /// hook and disturbs nothing.
+    pub fn on_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called on each worker's thread after its last tasklet; otherwise as [`on_start`](Self::on_start).
+    pub fn on_stop(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_stop = Some(Arc::new(hook));
+        self
+    }
+
+    /// What becomes of the panic of a tasklet.
+    pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.panic_policy = policy;
+        self
+    }
+
+    /// The clock that sleeping tasklets and time limits follow.
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// What each worker sleeps on, by its index; called on the worker's thread.
+    pub fn driver(mut self, driver: impl Fn(usize) -> Box<dyn Driver> + Send + Sync + 'static) -> Self {
+        self.driver = Arc::new(driver);
+        self
+    }
+
+    /// The most threads for [`blocking`](super::blocking); 512 by default. What comes beyond waits its turn.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking = threads;
+        self
+    }
+
+    /// How long a thread for [`blocking`](super::blocking) waits for more work before it ends; 10 seconds by default.
+    pub fn blocking_keep_alive(mut self, time: Duration) -> Self {
+        self.blocking_keep_alive = time;
+        self
+    }
+
+    /// Makes the runtime and starts its workers. Returns when all of them are ready.
+    ///
+    /// # Errors
+    ///
+    /// A number that makes no sense, a thread that could not be started, or no memory for the first stacks. Nothing is left behind.
+    pub fn build(mut self) -> Result<Runtime<B>, BuildError> {
+        let available = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self.workers.unwrap_or_else(available);
+        if workers == 0 || workers > MAX_WORKERS {
+            return Err(Kind::Workers { asked: workers }.into());
+        }
+        if self.max_blocking == 0 {
+            return Err(Kind::BlockingThreads.into());
+        }
+        let deques: Vec<Deque<PackedTask>> = (0..workers).map(|_| Deque::new_lifo()).collect();
+        let stealers: Vec<_> = deques.iter().map(Deque::stealer).collect();
+        let config = Config {
+            clock: self.clock,
+            depot: self.depot.unwrap_or_else(|| Depot::new(self.stacks)),
+            stack_size: self.stack_size,
+            panic_policy: self.panic_policy,
+            pool: Pool::new(self.max_blocking, self.blocking_keep_alive),
+        };
+        let shared = Arc::new(Shared::new(stealers.into_iter(), config));
+        let (ready, started) = mpsc::channel();
+        let mut handler = self.spawn_handler.unwrap_or_else(|| Box::new(WorkerThread::spawn));
+        let mut failure = None;
+        let mut asked = 0;
+        for (index, deque) in deques.into_iter().enumerate() {
+            let worker = WorkerThread {
+                seat: Some(SeatGuard { shared: shared.clone(), index, ready: ready.clone() }),
+                deque,
+                name: (self.thread_name)(index),
+                driver: self.driver.clone(),
+                on_start: self.on_start.clone(),
+                on_stop: self.on_stop.clone(),
+                max_idle_fibers: self.max_idle_fibers,
+                backend: PhantomData,
+            };
+            if failure.is_some() {
+                // Its seat is given up.
+                drop(worker);
+                continue;
+            }
+            match handler(worker) {
+                Ok(()) => asked += 1,
+                Err(error) => failure = Some(Kind::Thread { index, error }),
+            }
+        }
+        drop(ready);
+        for _ in 0..asked {
+            // A worker whose thread ended without running it has dropped its sender.
+            if let Ok(Err(error)) = started.recv() {
+                failure = failure.or(Some(error));
+            }
+        }
+        let runtime = Runtime::new(shared);
+        match failure {
+            None => Ok(runtime),
+            // Dropping the runtime ends the workers that have started.
+            Some(kind) => Err(kind.into()),
+        }
+    }
+}
+
+impl<B: Backend> Default for Builder<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> fmt::Debug for Builder<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("backend", &B::NAME).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// A worker's place, until its thread ends: the runtime's end waits for that.
+struct SeatGuard {
+    shared: Arc<Shared>,
+    index: usize,
+    ready: mpsc::Sender<Result<(), Kind>>,
+}
+
+impl Drop for SeatGuard {
+    fn drop(&mut self) {
+        self.shared.worker_exited(self.index);
+    }
+}
+
+/// One worker, to be run on a thread of its own: see [`Builder::spawn_handler`].
+///
+/// Dropping it gives the worker up; [`Builder::build`] then fails.
+pub struct WorkerThread<B: Backend> {
+    seat: Option<SeatGuard>,
+    deque: Deque<PackedTask>,
+    name: String,
+    driver: MakeDriver,
+    on_start: Option<Hook>,
+    on_stop: Option<Hook>,
+    max_idle_fibers: usize,
+    backend: PhantomData<fn() -> B>,
+}
+
+impl<B: Backend> WorkerThread<B> {
+    /// Which worker it is, from zero.
+    pub fn index(&self) -> usize {
+        self.seat.as_ref().map_or(0, |seat| seat.index)
+    }
+
+    /// The name that its thread should have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn spawn(self) -> io::Result<()> {
+        thread::Builder::new().name(self.name.clone()).spawn(move || self.run()).map(drop)
+    }
+
+    /// Runs tasklets on this thread until the runtime has ended.
+    ///
+    /// # Panics
+    ///
+    /// A tasklet calls, or the host of a local scheduler that has left its main tasklet.
+    pub fn run(mut self) {
+        let Some(seat) = self.seat.take() else { return };
+        let (shared, index) = (seat.shared.clone(), seat.index);
+        let driver = (self.driver)(index);
+        let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
+        let worker = Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine);
+        // One stack for each worker, whatever others use up: it can always go on.
+        let first = match worker.engine().take_fiber(&worker, shared.stack_size) {
+            Ok(fiber) => {
+                worker.engine().give_back(fiber);
+                Ok(())
+            }
+            Err(error) => Err(Kind::Stack(error)),
+        };
+        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&worker));
+        let failed = first.is_err();
+        let _ = seat.ready.send(first);
+        worker.as_active(&mut || {
+            if failed {
+                return;
+            }
+            let call = |hook: &Option<Hook>| {
+                if let Some(hook) = hook {
+                    let _quiet = worker.quiet();
+                    // What it returns is nothing, and what it panics with is printed.
+                    drop_quietly(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(index))));
+                }
+            };
+            call(&self.on_start);
+            worker.engine().run_fibers(&worker);
+            worker.finish_up();
+            call(&self.on_stop);
+        });
+        drop(worker);
+        debug_assert!(failed || shared.phase() != Phase::Open, "a worker exits when its runtime ends");
+        drop(seat);
+    }
+}
+
+impl<B: Backend> fmt::Debug for WorkerThread<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerThread").field("index", &self.index()).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A runtime could not be made.
+pub struct BuildError {
+    kind: Kind,
+}
+
+enum Kind {
+    Workers { asked: usize },
+    BlockingThreads,
+    Thread { index: usize, error: io::Error },
+    Stack(StackError),
+}
+
+impl From<Kind> for BuildError {
+    fn from(kind: Kind) -> BuildError {
+        BuildError { kind }
+    }
+}
+
+impl BuildError {
+    /// A number that was asked for makes no sense.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.kind, Kind::Workers { .. } | Kind::BlockingThreads)
+    }
+
+    /// The system refused a thread.
+    pub fn is_thread(&self) -> bool {
+        matches!(self.kind, Kind::Thread { .. })
+    }
+
+    /// There is no memory for a stack for each worker, or the ceiling is too low for it.
+    pub fn is_stack(&self) -> bool {
+        matches!(self.kind, Kind::Stack(_))
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Workers { asked: 0 } => f.write_str("a runtime needs at least one worker"),
+            Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
+            Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
+            Kind::Thread { index, error } => {
+                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+            }
+            Kind::Stack(error) => write!(f, "a worker has no stack to run tasklets on: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildError({self})")
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Thread { error, .. } => Some(error),
+            Kind::Stack(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Who goes on next on a worker, and what keeps that fair.
+//!
+//! In this order: the tasklet that a value was just handed to; those that can go on, oldest first; new ones from the worker's own
+//! deque, youngest first, so that a tree of tasklets is walked in depth and few stacks are in use at a time. Then, on the root, what
+//! others have (`idle`).
+//!
+//! # The bound
+//!
+//! A tasklet that can go on, of *s* such on its worker, goes on after at most `(s + 1) * (1 + SLOT_STREAK) * 8 / 7` others. A new
+//! tasklet with *d* older ones in its deque starts after at most `16 * (d + 1)` others on that worker, however many new ones are
+//! spawned meanwhile and however hot a pair talks beside it. What is in the inbox, the timers that are due and one task of the injector
+//! are looked at after at most [`LOOK_EVERY`] choices. All of this counts in turns of tasklets: one that computes for long without a
+//! `checkpoint` delays everybody on its worker, and whatever has not started is stolen from there.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crossbeam_deque::Steal;
+use tasklet_core::stack::{StackError, StackSize};
+use tasklet_core::tasklet::{Record, Spec, Unstarted};
+
+use super::task::{PackedTask, Task};
+use super::worker::Worker;
+use crate::engine::{FiberHead, Host as _};
+
+/// Choices between two looks at the injector, and at the timers' clock, which is dear. A guess.
+pub(super) const LOOK_EVERY: u32 = 32;
+
+/// One choice in so many begins with a new tasklet.
+const NEW_EVERY: u32 = 8;
+
+/// One new tasklet in so many is the oldest one and not the youngest.
+const OLDEST_EVERY: u32 = 2;
+
+/// Places in the queue that a tasklet is ahead when its stack is fetched into the cache.
+const FETCH_AHEAD: usize = 6;
+
+impl Worker {
+    /// The next tasklet that can go on or start here; it has a fiber. `own` is the fiber that the caller has no more use for.
+    #[inline]
+    pub(super) fn choose(&self, own: Option<NonNull<FiberHead>>) -> Option<Arc<Record>> {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        if self.token.has_requests() || tick % LOOK_EVERY == 0 {
+            self.look(tick);
+        }
+        if tick % NEW_EVERY == 0
+            && let Some(record) = self.begin_new(own, tick)
+        {
+            return Some(record);
+        }
+        while let Some(record) = self.queue.pop() {
+            if self.fiber_of(&record).is_some() {
+                self.fetch_ahead();
+                return Some(record);
+            }
+            if let Some(record) = self.begin_own(record, own) {
+                return Some(record);
+            }
+        }
+        self.begin_new(own, tick)
+    }
+
+    /// Fetches the hot end of a stack that comes up soon: with many of them, each switch would wait for memory.
+    #[inline(always)]
+    fn fetch_ahead(&self) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if let Some(record) = self.queue.ahead(FETCH_AHEAD)
+            && let Some(fiber) = self.fiber_of(record)
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a prefetch has no effect but on the cache, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(fiber.as_ptr().cast()) };
+        }
+    }
+
+    /// Looks at what is not looked at for every choice.
+    #[cold]
+    fn look(&self, tick: u32) {
+        if self.token.has_requests() {
+            self.take_requests();
+        }
+        if tick % LOOK_EVERY != 0 {
+            return;
+        }
+        self.fire_timers();
+        // One at a time: more would take them from workers that have nothing to do.
+        if let Steal::Success(task) = self.shared.injector.steal() {
+            self.deque.push(task);
+        }
+    }
+
+    /// Begins something from the worker's own deque.
+    fn begin_new(&self, own: Option<NonNull<FiberHead>>, tick: u32) -> Option<Arc<Record>> {
+        if self.starved.get() && own.is_none() {
+            return None;
+        }
+        let oldest = tick % (NEW_EVERY * OLDEST_EVERY) == 0;
+        loop {
+            let next = if oldest { self.steal_own() } else { self.deque.pop() };
+            match self.begin(next?, own) {
+                Ok(Some(record)) => return Some(record),
+                // It was killed before it began.
+                Ok(None) => {}
+                Err(task) => {
+                    self.deque.push(task);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Takes the oldest of the worker's own deque.
+    fn steal_own(&self) -> Option<PackedTask> {
+        loop {
+            match self.shared.seats[self.index].stealer.steal() {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Begins a task, on `own` or on another fiber. Gives it back if there is no stack for it now; `None` if nothing is left of it.
+    pub(super) fn begin(
+        &self,
+        task: PackedTask,
+        own: Option<NonNull<FiberHead>>,
+    ) -> Result<Option<Arc<Record>>, PackedTask> {
+        match task.unpack() {
+            Task::Start(unstarted) => self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack()),
+            Task::Fork(fork) => match self.take_fiber(self.shared.stack_size, own) {
+                Err(_) => Err(Task::Fork(fork).pack()),
+                Ok(fiber) => {
+                    let spec = Spec { stack_size: self.shared.stack_size, ..Spec::here() };
+                    let record = Record::detached(self.next_id(), spec, &self.token, move || fork.run());
+                    Ok(Some(self.settle(record, fiber)))
+                }
+            },
+            Task::Poll(soft) => match self.take_fiber(self.shared.stack_size, own) {
+                Err(_) => Err(Task::Poll(soft).pack()),
+                Ok(fiber) => {
+                    self.counters().polled.add(1);
+                    let record = self.runner(move || soft.run());
+                    Ok(Some(self.settle(record, fiber)))
+                }
+            },
+        }
+    }
+
+    fn begin_tasklet(
+        &self,
+        unstarted: Unstarted,
+        own: Option<NonNull<FiberHead>>,
+    ) -> Result<Option<Arc<Record>>, Unstarted> {
+        let fiber = match self.take_fiber(unstarted.stack_size(), own) {
+            Ok(fiber) => fiber,
+            Err(Some(error)) => {
+                // It would never fit.
+                unstarted.fail(Box::new(error));
+                return Ok(None);
+            }
+            Err(None) => return Err(unstarted),
+        };
+        match unstarted.start(&self.token) {
+            Some(record) => Ok(Some(self.settle(record, fiber))),
+            None => {
+                if own != Some(fiber) {
+                    self.engine().give_back(fiber);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Begins a tasklet that was spawned onto this worker. `None` if it cannot start now; it stays queued, or was failed.
+    fn begin_own(&self, record: Arc<Record>, own: Option<NonNull<FiberHead>>) -> Option<Arc<Record>> {
+        if record.is_finished() {
+            return None;
+        }
+        match self.take_fiber(self.local(&record).stack_size.get(), own) {
+            Ok(fiber) => Some(self.settle(record, fiber)),
+            Err(Some(error)) => {
+                self.fail_own(&record, Box::new(error));
+                None
+            }
+            Err(None) => {
+                self.waiting_for_stack.borrow_mut().push_back(record);
+                None
+            }
+        }
+    }
+
+    /// Sits a tasklet down on its fiber.
+    #[inline]
+    fn settle(&self, record: Arc<Record>, fiber: NonNull<FiberHead>) -> Arc<Record> {
+        self.counters().started.add(1);
+        self.local(&record).fiber.set(Some(fiber.cast()));
+        // SAFETY: F1, just taken or the caller's own.
+        unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));
+        record
+    }
+
+    /// A fiber with a stack of at least this size. `Err(None)`: not now, but when a tasklet of this worker ends.
+    fn take_fiber(
+        &self,
+        size: StackSize,
+        own: Option<NonNull<FiberHead>>,
+    ) -> Result<NonNull<FiberHead>, Option<StackError>> {
+        // SAFETY: F1, the caller runs on its own fiber.
+        if let Some(own) = own.filter(|own| unsafe { own.as_ref() }.size >= size) {
+            return Ok(own);
+        }
+        match self.engine().take_fiber(self, size) {
+            Ok(fiber) => Ok(fiber),
+            Err(_) => self.no_fiber(size),
+        }
+    }
+
+    /// Stacks have run out. As long as tasklets of this worker sit on some, one that ends leaves its own behind.
+    #[cold]
+    fn no_fiber(&self, size: StackSize) -> Result<NonNull<FiberHead>, Option<StackError>> {
+        let (fibers, idle) = self.engine().counts();
+        if fibers != idle || !self.is_on_root() {
+            self.starved.set(true);
+            return Err(None);
+        }
+        // Idle ones of other sizes may be in the way.
+        self.engine().retire_idle(self);
+        self.engine().take_fiber(self, size).map_err(Some)
+    }
+}

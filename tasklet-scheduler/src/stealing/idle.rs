@@ -1,0 +1,269 @@
+//! The root of a worker: what it does when none of its tasklets can go on.
+//!
+//! It looks at the injector, steals, searches for a while, and sleeps; see `sleep` for the protocol. All of this runs on the thread's own
+//! stack, never on a tasklet's.
+//!
+//! # What is stolen
+//!
+//! A started tasklet stays on its worker, so two that talk and were started on two workers talk across cores for ever. So a thief takes
+//! surplus and leaves its owner what it is about to run: from a deque with more than [`SURPLUS`] tasks it takes the oldest, or from a
+//! long one a batch. From a shorter one it takes a task only if the owner has not gone on with anything for [`PATIENCE`]: then the owner
+//! computes, or its thread does not run, and the task has waited for longer than a pair needs to start.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Steal;
+
+use super::shared::Phase;
+use super::sleep::{Roused, Searchers};
+use super::task::PackedTask;
+use super::lifecycle::KILL_ATTEMPTS;
+use super::worker::Worker;
+use crate::engine::Host as _;
+
+/// Tasks that a busy worker keeps: a pair that was spawned to talk to each other.
+const SURPLUS: usize = 2;
+
+/// From this many tasks on, a thief takes up to half of them: a recursion is less deep, and its oldest task is worth the most.
+const LONG: usize = 64;
+
+/// The most that a thief takes at a time.
+const BATCH: usize = 32;
+
+/// For how long the owner of a short deque must not have got on before a task is taken from it: a few times what a thief needs to wake.
+const PATIENCE: Duration = Duration::from_micros(20);
+
+/// Rounds of a search before the worker sleeps, some 20 microseconds: less than it takes to sleep and to be woken.
+const ROUNDS: u32 = 40;
+
+/// How long a worker sleeps before it looks once more and sleeps for good: a spawn on another worker, which does without a fence, may be
+/// missed for as long as a store takes to arrive.
+const SETTLE: Duration = Duration::from_millis(1);
+
+/// How long a sleeper that left something behind in a deque waits before it looks again, at first and at most.
+const WATCH: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
+
+/// What a worker remembers of another's deque.
+#[derive(Clone, Copy)]
+pub(super) struct Sight {
+    ticks: u32,
+    since: Instant,
+}
+
+/// What a look at the others gave.
+enum Look {
+    Found(PackedTask),
+    /// There is something that is left to its owner.
+    Left,
+    Nothing,
+}
+
+/// What a search is made of.
+struct Search<'w> {
+    worker: &'w Worker,
+    sights: Vec<Option<Sight>>,
+    is_searching: Cell<bool>,
+    random: u32,
+}
+
+impl Worker {
+    /// On the root: finds a tasklet to run and makes it the running one. Sleeps as long as there is none. `false` if the worker is to
+    /// exit.
+    #[cold]
+    pub(super) fn find_work(&self) -> bool {
+        let mut search = Search {
+            worker: self,
+            sights: Vec::new(),
+            is_searching: Cell::new(false),
+            random: self.tick.get().wrapping_mul(2654435761) | 1,
+        };
+        let (mut rounds, mut attempts, mut watch, mut settled) = (0, 0, WATCH[0], false);
+        loop {
+            if self.token.has_requests() {
+                self.take_requests();
+            }
+            self.fire_timers();
+            if let Some(next) = self.choose(None) {
+                search.stop();
+                self.set_running(next);
+                return true;
+            }
+            if self.closing.get() {
+                if self.is_done(&mut attempts) {
+                    search.stop();
+                    return false;
+                }
+                continue;
+            }
+            let look = if self.starved.get() { Look::Nothing } else { search.look() };
+            let left = match look {
+                Look::Found(task) => {
+                    search.stop();
+                    match self.begin(task, None) {
+                        Ok(Some(next)) => {
+                            self.set_running(next);
+                            return true;
+                        }
+                        Ok(None) => {}
+                        Err(task) => self.deque.push(task),
+                    }
+                    continue;
+                }
+                Look::Left => true,
+                Look::Nothing => false,
+            };
+            if rounds < ROUNDS && search.may_search() {
+                rounds += 1;
+                if rounds % 8 == 0 {
+                    std::thread::yield_now();
+                } else {
+                    (0..1 << rounds.min(6)).for_each(|_| std::hint::spin_loop());
+                }
+                continue;
+            }
+            let limit = if left { Some(watch) } else { (!settled).then_some(SETTLE) };
+            if search.sleep(left, limit) {
+                // Somebody called: it is worth a search.
+                rounds = 0;
+            }
+            settled = !left;
+            watch = (watch * 2).min(WATCH[1]);
+        }
+    }
+
+    /// Whether a worker whose runtime ends, and that has nothing to run, is done: all its tasklets have ended, or will not.
+    fn is_done(&self, attempts: &mut u32) -> bool {
+        if self.engine().occupied().is_empty() || self.shared.phase() == Phase::Leaking {
+            return true;
+        }
+        if !self.has_masked() {
+            if *attempts == KILL_ATTEMPTS {
+                return true;
+            }
+            *attempts += 1;
+            self.kill_started();
+            if !self.queue.is_empty() {
+                return false;
+            }
+        }
+        // Another thread has claimed one, or what must not be cut short goes on elsewhere: a wake is on the way.
+        self.wait(self.timers.earliest());
+        false
+    }
+
+    /// Waits on the driver, until the clock shows `until` at the latest.
+    fn wait(&self, until: Option<Duration>) {
+        let limit = until.map(|at| at.saturating_sub(self.now()));
+        self.wait_for(limit);
+    }
+
+    fn wait_for(&self, limit: Option<Duration>) {
+        let _quiet = self.quiet();
+        let guard = tasklet_core::unwind::AbortOnUnwind::new("a worker's driver");
+        self.counters().slept.add(1);
+        self.driver.wait(limit);
+        guard.disarm();
+    }
+}
+
+impl Search<'_> {
+    fn may_search(&self) -> bool {
+        if !self.is_searching.get() {
+            self.is_searching.set(self.worker.shared.sleep.start_searching());
+        }
+        self.is_searching.get()
+    }
+
+    /// There is something to run. The last searcher calls another, if there may be something for that one too.
+    fn stop(&self) {
+        if !self.is_searching.replace(false) {
+            return;
+        }
+        let shared = &self.worker.shared;
+        if shared.sleep.stop_searching() == Searchers::None && self.has_more() {
+            shared.notify(shared.sleep.call());
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        let shared = &self.worker.shared;
+        !shared.injector.is_empty() || shared.seats.iter().any(|seat| seat.stealer.len() > SURPLUS)
+    }
+
+    /// Looks at the injector and at all deques once.
+    fn look(&mut self) -> Look {
+        let shared = &self.worker.shared;
+        loop {
+            match shared.injector.steal_batch_with_limit_and_pop(&self.worker.deque, BATCH / shared.seats.len().max(1) + 1) {
+                Steal::Success(task) => return Look::Found(task),
+                Steal::Empty => break,
+                Steal::Retry => {}
+            }
+        }
+        let seats = shared.seats.len();
+        self.sights.resize(seats, None);
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let start = self.random as usize % seats;
+        let mut left = false;
+        for victim in (0..seats).map(|at| (start + at) % seats).filter(|victim| *victim != self.worker.index) {
+            match self.look_at(victim) {
+                Look::Nothing => {}
+                Look::Left => left = true,
+                found => return found,
+            }
+        }
+        if left { Look::Left } else { Look::Nothing }
+    }
+
+    fn look_at(&mut self, victim: usize) -> Look {
+        let seat = &self.worker.shared.seats[victim];
+        let len = seat.stealer.len();
+        if len == 0 {
+            self.sights[victim] = None;
+            return Look::Nothing;
+        }
+        let ticks = seat.ticks.load(std::sync::atomic::Ordering::Relaxed);
+        let now = Instant::now();
+        let sight = match self.sights[victim] {
+            Some(sight) if sight.ticks == ticks => sight,
+            _ => *self.sights[victim].insert(Sight { ticks, since: now }),
+        };
+        if len <= SURPLUS && now.duration_since(sight.since) < PATIENCE {
+            return Look::Left;
+        }
+        let stolen = if len < LONG {
+            seat.stealer.steal()
+        } else {
+            seat.stealer.steal_batch_with_limit_and_pop(&self.worker.deque, BATCH)
+        };
+        match stolen {
+            Steal::Success(task) => {
+                self.worker.counters().stolen.add(1 + self.worker.deque.len() as u64);
+                Look::Found(task)
+            }
+            // Somebody else was there too.
+            Steal::Retry => Look::Left,
+            Steal::Empty => Look::Nothing,
+        }
+    }
+
+    /// Sleeps until there may be something to do. Returns whether the worker was called to search.
+    fn sleep(&mut self, left: bool, limit: Option<Duration>) -> bool {
+        let (worker, shared) = (self.worker, &self.worker.shared);
+        shared.sleep.enter(worker.index, self.is_searching.replace(false));
+        // F3 of the protocol.
+        let is_late = !shared.injector.is_empty()
+            || worker.token.has_requests()
+            || (!left && !worker.starved.get() && shared.seats.iter().any(|seat| !seat.stealer.is_empty()));
+        if !is_late {
+            let timer = worker.timers.earliest().map(|at| at.saturating_sub(worker.now()));
+            worker.wait_for(limit.into_iter().chain(timer).min());
+        }
+        let called = shared.sleep.leave(worker.index) == Roused::Called;
+        self.is_searching.set(called);
+        called
+    }
+}

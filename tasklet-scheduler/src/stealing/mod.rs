@@ -1,0 +1,259 @@
+//! The work-stealing scheduler: tasklets on every core.
+//!
+//! Each worker, a thread, has a queue of the tasklets that have started on it and a deque of those that have not. A worker that has nothing
+//! to do steals from the others' deques: a tasklet that has started stays where it is, so `Rc`, guards and thread-locals are safe in it.
+//! A new tasklet runs on the stack that the worker is on; only one that waits keeps a stack.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `builder`, `runtime` | making, using and ending a runtime |
+//! | `spawn` | making tasklets |
+//! | `worker` | one worker, and what channels and joins ask of it |
+//! | `choose` | who goes on next; the promise of fairness |
+//! | `lifecycle` | beginnings, ends, kills; requests of other threads; the worker's end |
+//! | `idle`, `sleep` | stealing, and the protocol of sleeping |
+//! | `queue`, `task`, `timers` | what a worker's tasklets lie in |
+//! | `scope`, `fork` | structured and fork-join parallelism |
+//! | `time`, `cancel`, `extras` | sleeping and time limits, tokens and masks, tasklet-local values |
+//! | `soft`, `blocking` | futures; threads for code that blocks |
+//! | `shared`, `metrics` | what workers share; figures |
+//!
+//! # What is promised about order
+//!
+//! Channels serve first in, first out. Every tasklet that can go on does so within a bound (written in `choose.rs`). Nothing else: who
+//! runs next, and where, may change.
+//!
+//! The functions here act on the runtime of the tasklet that calls them, or the one that its thread has [entered](Handle::enter).
+
+mod blocking;
+mod builder;
+mod cancel;
+mod choose;
+mod extras;
+mod fork;
+mod idle;
+mod lifecycle;
+mod metrics;
+mod queue;
+mod runtime;
+mod scope;
+mod shared;
+mod sleep;
+mod soft;
+mod spawn;
+mod task;
+mod time;
+mod timers;
+mod worker;
+
+use std::panic::Location;
+
+use tasklet_core::current;
+use tasklet_core::operation::{AnyBackend, Switch};
+use tasklet_core::park::ParkError;
+use tasklet_core::scheduler::Scheduler as _;
+use tasklet_core::tasklet::spot::{self, Permit};
+use tasklet_core::tasklet::{JoinHandle, Record};
+
+pub use blocking::{PoolStats, blocking};
+pub use builder::{BuildError, Builder, PanicPolicy, WorkerThread};
+pub use cancel::{CancelToken, Mask, is_cancelled, mask};
+pub(crate) use extras::Extras;
+pub use extras::TaskletLocal;
+pub use fork::join;
+pub use metrics::Metrics;
+pub use runtime::{Enter, Handle, Runtime, Shutdown, Unfinished, run_on};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use spawn::{SpawnError, TaskletBuilder};
+pub use time::{
+    Elapsed, Interval, SleepAsync, interval, now, sleep, sleep_async, sleep_until, timeout, try_sleep_until,
+};
+
+use worker::Worker;
+
+/// Makes a tasklet that any worker may start. Never switches.
+///
+/// If the runtime is ending, the tasklet counts as killed.
+///
+/// # Panics
+///
+/// The calling code belongs to no runtime and has entered none.
+///
+/// # Examples
+///
+/// ```
+/// use tasklet_backend_corosensei::Corosensei;
+/// use tasklet_scheduler::stealing::{self, Runtime};
+///
+/// let runtime = Runtime::<Corosensei>::with_defaults()?;
+/// let answer = runtime.run(|| {
+///     let half = stealing::spawn(|| 21);
+///     2 * half.join().unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// # Ok::<(), stealing::BuildError>(())
+/// ```
+#[track_caller]
+pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    TaskletBuilder::at(Location::caller()).spawn(f)
+}
+
+/// As [`spawn`], but says why it could not.
+///
+/// # Errors
+///
+/// There is no runtime here, or it is ending.
+#[track_caller]
+pub fn try_spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, SpawnError> {
+    TaskletBuilder::at(Location::caller()).try_spawn(f)
+}
+
+/// Makes a tasklet that stays on the calling worker, so that it may hold what cannot be sent. Never switches.
+///
+/// # Panics
+///
+/// No tasklet of a runtime calls.
+#[track_caller]
+pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    TaskletBuilder::at(Location::caller()).spawn_local(f)
+}
+
+/// Makes a tasklet that runs on one certain worker. Never switches.
+///
+/// # Errors
+///
+/// There is no such worker, no runtime here, or it is ending.
+#[track_caller]
+pub fn spawn_on<T: Send + 'static>(
+    worker: usize,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, SpawnError> {
+    TaskletBuilder::at(Location::caller()).spawn_on(worker, f)
+}
+
+/// Makes a soft tasklet: a future that the workers poll, wherever one is free. Never switches.
+///
+/// If the runtime is ending, the tasklet counts as killed.
+///
+/// # Panics
+///
+/// The calling code belongs to no runtime and has entered none.
+#[track_caller]
+pub fn spawn_async<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    TaskletBuilder::at(Location::caller()).spawn_async(future)
+}
+
+/// Lets every other tasklet of this worker that can go on run first. On a plain thread, as [`std::thread::yield_now`].
+///
+/// # Scheduling
+///
+/// The caller is appended to its worker's queue. It goes on at once if nobody else can.
+///
+/// # Panics
+///
+/// Unwinds with what is thrown at the caller meanwhile.
+pub fn yield_now() {
+    yield_by::<AnyBackend>();
+}
+
+/// As [`yield_now`], with the switch compiled into the caller: `S` is [`On`](tasklet_core::operation::On) a backend. Under another backend
+/// it is the same, slower.
+///
+/// # Scheduling
+///
+/// As [`yield_now`].
+///
+/// # Panics
+///
+/// As [`yield_now`].
+#[inline(always)]
+pub fn yield_by<S: Switch>() {
+    // SAFETY: a worker ends after its tasklets.
+    if unsafe { current::with_scheduler(Worker::yield_by::<S>) }.is_none() {
+        yield_elsewhere();
+    }
+}
+
+#[cold]
+fn yield_elsewhere() {
+    current::yield_now();
+}
+
+/// A point where code that computes lets others run, now and then, and where kills and time limits reach it.
+///
+/// # Scheduling
+///
+/// As an operation on a channel that need not wait: after 128 of them the caller [gives way](yield_now).
+///
+/// # Panics
+///
+/// Unwinds with what is thrown at the caller.
+#[inline]
+pub fn checkpoint() {
+    // SAFETY: a worker ends after its tasklets.
+    unsafe { current::with_scheduler(|worker: &Worker| worker.begin_operation()) };
+}
+
+/// Parks the calling tasklet, or thread, until somebody [unparks](Unparker::unpark) it. As [`std::thread::park`]: a permit that is there is
+/// taken at once, and the wait may end although nobody has left one.
+///
+/// # Scheduling
+///
+/// If there is a permit, the caller goes on. Else it parks.
+///
+/// # Errors
+///
+/// See [`ParkError`].
+///
+/// # Panics
+///
+/// Unwinds with what is thrown at the caller.
+pub fn park() -> Result<(), ParkError> {
+    spot::park().map(drop)
+}
+
+/// As [`park`], for `time` at most. Returns whether there was a permit.
+///
+/// # Scheduling
+///
+/// As [`park`].
+///
+/// # Errors
+///
+/// As [`park`].
+///
+/// # Panics
+///
+/// As [`park`].
+pub fn park_timeout(time: std::time::Duration) -> Result<bool, ParkError> {
+    Ok(spot::park_until(current::now().saturating_add(time))? == Permit::Taken)
+}
+
+/// The right to unpark a tasklet, from anywhere: [`unparker`] makes one for the caller, and [`JoinHandle::record`] leads to another's.
+#[derive(Clone, Debug)]
+pub struct Unparker(std::sync::Arc<Record>);
+
+/// What unparks the calling tasklet, or thread.
+pub fn unparker() -> Unparker {
+    Unparker(current::record())
+}
+
+impl Unparker {
+    /// Lets the tasklet go on that is [parked](park), or the next `park` of it return at once. On one that has ended, nothing happens.
+    ///
+    /// # Scheduling
+    ///
+    /// The tasklet is appended to its worker's queue. The caller goes on.
+    pub fn unpark(&self) {
+        self.0.spot().unpark();
+    }
+}
+
+/// Which worker runs the calling tasklet; none on other threads.
+pub fn worker_index() -> Option<usize> {
+    // SAFETY: the worker is used for a number.
+    unsafe { current::with_scheduler(|worker: &Worker| worker.index) }
+}

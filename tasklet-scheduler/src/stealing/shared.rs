@@ -1,0 +1,283 @@
+//! What the workers of one runtime and its handles share.
+
+use std::collections::HashMap;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crossbeam_deque::{Injector, Stealer};
+use crossbeam_utils::CachePadded;
+use tasklet_core::clock::Clock;
+use tasklet_core::home::{Home, Remote};
+use tasklet_core::id::{TaskletId, TaskletIds};
+use tasklet_core::stack::{Depot, StackSize};
+
+use super::blocking::Pool;
+use super::builder::PanicPolicy;
+use super::runtime::Unfinished;
+use super::sleep::Sleep;
+use super::task::{PackedTask, Task};
+
+/// One runtime, whatever its backend.
+pub(super) struct Shared {
+    pub(super) injector: Injector<PackedTask>,
+    pub(super) sleep: Sleep,
+    pub(super) seats: Box<[CachePadded<Seat>]>,
+    pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) depot: Depot,
+    pub(super) stack_size: StackSize,
+    pub(super) panic_policy: PanicPolicy,
+    pub(super) pool: Pool,
+    /// Names of the tasklets that have one, for reports.
+    names: Mutex<HashMap<u64, String>>,
+    /// Those that were leaked.
+    unfinished: Mutex<Vec<Unfinished>>,
+    phase: AtomicU8,
+    /// Tasklets leaked because they would not end.
+    pub(super) leaked: AtomicU64,
+    /// Workers that have not exited.
+    working: Mutex<usize>,
+    exited: Condvar,
+    /// Identities for tasklets that are spawned from outside.
+    ids: Mutex<TaskletIds>,
+    /// Spawned from outside.
+    pub(super) spawned_outside: AtomicU64,
+}
+
+/// What others may see of one worker.
+pub(super) struct Seat {
+    pub(super) stealer: Stealer<PackedTask>,
+    home: OnceLock<Arc<Home>>,
+    /// Moves whenever the worker goes on with another tasklet: whether it gets on.
+    pub(super) ticks: AtomicU32,
+    /// The tasklet that runs; zero if none does.
+    running: AtomicU64,
+    running_site: AtomicPtr<Location<'static>>,
+    pub(super) alive: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+/// Counts of one worker: it alone writes, so each is a load and a store.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) spawned: Count,
+    pub(super) started: Count,
+    pub(super) finished: Count,
+    pub(super) stolen: Count,
+    pub(super) polled: Count,
+    pub(super) slept: Count,
+}
+
+#[derive(Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    /// One more. On the thread that owns it.
+    #[inline]
+    pub(super) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How far the end of a runtime has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// It runs.
+    Open,
+    /// What is left is killed.
+    Closing,
+    /// The time is up: what has not ended is leaked.
+    Leaking,
+}
+
+impl Seat {
+    pub(super) fn new(stealer: Stealer<PackedTask>) -> Seat {
+        Seat {
+            stealer,
+            home: OnceLock::new(),
+            ticks: AtomicU32::new(0),
+            running: AtomicU64::new(0),
+            running_site: AtomicPtr::new(ptr::null_mut()),
+            alive: AtomicBool::new(true),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The worker's address, once it has started.
+    pub(super) fn home(&self) -> Option<&Arc<Home>> {
+        self.home.get()
+    }
+
+    pub(super) fn set_home(&self, home: &Arc<Home>) {
+        let _ = self.home.set(home.clone());
+    }
+
+    /// The worker goes on with this tasklet, or with none.
+    #[inline]
+    pub(super) fn set_running(&self, id: u64, site: Option<&'static Location<'static>>) {
+        self.running.store(id, Ordering::Relaxed);
+        self.running_site.store(site.map_or(ptr::null_mut(), |site| ptr::from_ref(site).cast_mut()), Ordering::Relaxed);
+        self.ticks.store(self.ticks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Which tasklet runs there and where it was spawned; the two may be of different ones for a moment.
+    pub(super) fn running(&self) -> Option<(u64, Option<&'static Location<'static>>)> {
+        let id = self.running.load(Ordering::Relaxed);
+        let site = self.running_site.load(Ordering::Relaxed);
+        // SAFETY: only references that live for ever are stored.
+        (id != 0).then(|| (id, unsafe { site.as_ref() }))
+    }
+}
+
+pub(super) struct Config {
+    pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) depot: Depot,
+    pub(super) stack_size: StackSize,
+    pub(super) panic_policy: PanicPolicy,
+    pub(super) pool: Pool,
+}
+
+impl Shared {
+    pub(super) fn new(stealers: impl ExactSizeIterator<Item = Stealer<PackedTask>>, config: Config) -> Shared {
+        let workers = stealers.len();
+        Shared {
+            injector: Injector::new(),
+            sleep: Sleep::new(workers),
+            seats: stealers.map(|stealer| CachePadded::new(Seat::new(stealer))).collect(),
+            clock: config.clock,
+            depot: config.depot,
+            stack_size: config.stack_size,
+            panic_policy: config.panic_policy,
+            pool: config.pool,
+            names: Mutex::default(),
+            unfinished: Mutex::default(),
+            phase: AtomicU8::new(Phase::Open as u8),
+            leaked: AtomicU64::new(0),
+            working: Mutex::new(workers),
+            exited: Condvar::new(),
+            ids: Mutex::default(),
+            spawned_outside: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        // Acquire: pairs with the AcqRel in `advance`.
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Closing,
+            _ => Phase::Leaking,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        // Relaxed: a spawn that misses the end is found by the last look into the queues, which the end takes after it.
+        self.phase.load(Ordering::Relaxed) == Phase::Open as u8
+    }
+
+    /// Moves the end on, and tells every worker.
+    pub(super) fn advance(&self, to: Phase) {
+        // AcqRel: pairs with the acquire in `phase`.
+        self.phase.fetch_max(to as u8, Ordering::AcqRel);
+        for seat in &self.seats {
+            if let Some(home) = seat.home() {
+                let _ = home.submit(Remote::Recheck);
+            }
+        }
+    }
+
+    /// Puts work into the injector, and calls a worker for it.
+    pub(super) fn inject(&self, task: Task) {
+        self.injector.push(task.pack());
+        self.notify(self.sleep.call_for_injected());
+        // Whoever closes the runtime empties the injector after it has closed it: if that was before the push, we do.
+        if !self.is_open() {
+            self.discard_injected();
+        }
+    }
+
+    /// Drops what is in the injector: its tasklets end as killed.
+    pub(super) fn discard_injected(&self) {
+        loop {
+            match self.injector.steal() {
+                crossbeam_deque::Steal::Success(task) => drop(task),
+                crossbeam_deque::Steal::Retry => {}
+                crossbeam_deque::Steal::Empty => return,
+            }
+        }
+    }
+
+    /// Ends a worker's wait.
+    pub(super) fn notify(&self, worker: Option<usize>) {
+        if let Some(home) = worker.and_then(|worker| self.seats[worker].home()) {
+            home.notify();
+        }
+    }
+
+    /// An identity for a tasklet that is spawned from outside.
+    pub(super) fn next_id(&self) -> TaskletId {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).next_id()
+    }
+
+    /// A tasklet with a name begins to exist, for reports.
+    pub(super) fn add_name(&self, id: TaskletId, name: &str) {
+        self.names().insert(id.get(), name.to_owned());
+    }
+
+    pub(super) fn remove_name(&self, id: TaskletId) {
+        self.names().remove(&id.get());
+    }
+
+    pub(super) fn name(&self, id: u64) -> Option<String> {
+        self.names().get(&id).cloned()
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<u64, String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker has leaked a tasklet that would not end.
+    pub(super) fn add_leaked(&self, tasklet: Unfinished) {
+        self.leaked.fetch_add(1, Ordering::Relaxed);
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(tasklet);
+    }
+
+    pub(super) fn take_leaked(&self) -> Vec<Unfinished> {
+        std::mem::take(&mut self.unfinished.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A worker has exited, or never started.
+    pub(super) fn worker_exited(&self, index: usize) {
+        self.seats[index].alive.store(false, Ordering::Relaxed);
+        let mut working = self.working();
+        *working -= 1;
+        if *working == 0 {
+            // What was spawned from outside in the meantime.
+            self.discard_injected();
+        }
+        self.exited.notify_all();
+    }
+
+    /// Waits until all workers have exited, or for `limit`. Returns whether they have.
+    pub(super) fn wait_for_exit(&self, limit: Option<std::time::Duration>) -> bool {
+        let working = self.working();
+        let busy = |working: &mut usize| *working != 0;
+        match limit {
+            None => *self.exited.wait_while(working, busy).unwrap_or_else(PoisonError::into_inner) == 0,
+            Some(limit) => {
+                let waited = self.exited.wait_timeout_while(working, limit, busy);
+                *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+            }
+        }
+    }
+
+    fn working(&self) -> MutexGuard<'_, usize> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,184 @@
+//! Soft tasklets: futures on the same workers, in the same deques, behind the same join handles.
+//!
+//! A soft tasklet is polled by a helper tasklet, so what it calls may block: then the helper parks, with the future on its stack, and the
+//! worker makes another helper. It may be polled by another worker each time, which is why it is `Send`.
+//!
+//! # States
+//!
+//! One word says where a soft tasklet is: in no queue, in one, being polled, or being polled and woken meanwhile. A wake makes the first the
+//! second and the third the fourth, and nothing of the others; so it is in one queue at most, once. No wake allocates: the waker is a
+//! count of the soft tasklet itself.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tasklet_core::current;
+use tasklet_core::id::TaskletId;
+use tasklet_core::tasklet::{JoinHandle, Promise, Record, Spec};
+use tasklet_core::unwind::{Payload, drop_quietly};
+
+use super::shared::Shared;
+use super::task::Task;
+use super::worker::Worker;
+
+/// In no queue; somebody has to wake it.
+const WAITING: u8 = 0;
+/// In a queue.
+const QUEUED: u8 = 1;
+/// Being polled.
+const POLLED: u8 = 2;
+/// Being polled, and to be polled again.
+const WOKEN: u8 = 3;
+/// It has ended.
+const ENDED: u8 = 4;
+
+/// A soft tasklet.
+// Aligned so that its address has two bits left for the kind of a task.
+#[repr(align(8))]
+pub(super) struct Soft {
+    state: AtomicU8,
+    shared: Arc<Shared>,
+    /// Taken while it is polled, which one at a time does: the lock is never waited for.
+    stage: Mutex<Option<Box<dyn Stage + Send>>>,
+}
+
+/// The future and the promise of its result, whatever their types.
+trait Stage {
+    /// Whether it has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> bool;
+
+    /// Whether somebody has killed it.
+    fn is_over(&self) -> bool;
+}
+
+struct Running<F: Future> {
+    future: Pin<Box<F>>,
+    promise: Option<Promise<F::Output>>,
+    /// What ended it, for the names.
+    shared: Arc<Shared>,
+}
+
+impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.future.as_mut().poll(context)));
+        let result: Result<F::Output, Payload> = match polled {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(payload) => Err(payload),
+        };
+        if let Some(promise) = self.promise.take() {
+            if promise.record().name().is_some() {
+                self.shared.remove_name(promise.record().id());
+            }
+            drop_quietly(promise.fulfil(result));
+        }
+        true
+    }
+
+    fn is_over(&self) -> bool {
+        self.promise.as_ref().is_none_or(|promise| promise.record().is_finished())
+    }
+}
+
+/// A soft tasklet that is in no queue yet.
+pub(super) fn make<F>(
+    shared: &Arc<Shared>,
+    id: TaskletId,
+    spec: Spec,
+    future: F,
+) -> (Arc<Soft>, JoinHandle<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    if let Some(name) = &spec.name {
+        shared.add_name(id, name);
+    }
+    let (promise, handle) = Record::promise(id, spec);
+    let record = promise.record().clone();
+    let stage = Running { future: Box::pin(future), promise: Some(promise), shared: shared.clone() };
+    let soft = Arc::new(Soft {
+        state: AtomicU8::new(QUEUED),
+        shared: shared.clone(),
+        stage: Mutex::new(Some(Box::new(stage))),
+    });
+    // A kill ends the promise at once; this is what has the future dropped then.
+    if let Err(waker) = record.on_finish(Waker::from(soft.clone())) {
+        drop(waker);
+    }
+    (soft, handle)
+}
+
+impl Soft {
+    /// Puts it into a queue: of the worker that calls, if it is of the same runtime.
+    pub(super) fn schedule(this: Arc<Soft>) {
+        let here = |worker: &Worker| Arc::ptr_eq(&worker.shared, &this.shared);
+        // SAFETY: the worker is looked at and let go.
+        if unsafe { current::with_scheduler(here) } == Some(true) {
+            let mut task = Some(Task::Poll(this));
+            // SAFETY: pushing a task runs no code that could end the worker whose code runs.
+            unsafe {
+                current::with_scheduler(|worker: &Worker| {
+                    if let Some(task) = task.take() {
+                        worker.push(task);
+                    }
+                })
+            };
+        } else {
+            let shared = this.shared.clone();
+            shared.inject(Task::Poll(this));
+        }
+    }
+
+    /// Polls it once, on a helper tasklet.
+    pub(super) fn run(self: Arc<Soft>) {
+        // Relaxed: whoever queued it has synchronised with whoever took it out of the queue.
+        self.state.store(POLLED, Ordering::Relaxed);
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut stage) = stage else { return };
+        let waker = Waker::from(self.clone());
+        if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
+            self.state.store(ENDED, Ordering::Relaxed);
+            drop_quietly(stage);
+            return;
+        }
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+        // Release: pairs with the acquire in `wake_by_ref`; acquire: with its release, so that what was done before a wake is seen by
+        // the poll after it.
+        if self.state.compare_exchange(POLLED, WAITING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            self.state.store(QUEUED, Ordering::Relaxed);
+            Soft::schedule(self);
+        }
+    }
+}
+
+impl Wake for Soft {
+    fn wake(self: Arc<Soft>) {
+        if self.wakes() {
+            Soft::schedule(self);
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Soft>) {
+        if self.wakes() {
+            Soft::schedule(self.clone());
+        }
+    }
+}
+
+impl Soft {
+    /// Whether this wake is the one that puts it into a queue.
+    fn wakes(&self) -> bool {
+        let next = |state| match state {
+            WAITING => Some(QUEUED),
+            POLLED => Some(WOKEN),
+            // Written again, so that what was done before this wake is seen by the poll that is to come.
+            state => Some(state),
+        };
+        // AcqRel: pairs with `run`, see there.
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) == Ok(WAITING)
+    }
+}

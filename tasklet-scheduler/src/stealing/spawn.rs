@@ -1,0 +1,359 @@
+//! Making tasklets: name, stack size, and where they may run.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tasklet_core::current;
+use tasklet_core::home::Remote;
+use tasklet_core::id::TaskletId;
+use tasklet_core::stack::StackSize;
+use tasklet_core::tasklet::{JoinHandle, Record, Spec, Unstarted};
+
+use super::builder::PanicPolicy;
+use super::runtime::Handle;
+use super::shared::Shared;
+use super::soft::{self, Soft};
+use super::task::Task;
+use super::worker::Worker;
+
+/// A tasklet to be made: [`tasklet_builder`](super::tasklet_builder) makes one, or [`TaskletBuilder::new`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes nothing until it spawns"]
+pub struct TaskletBuilder {
+    runtime: Option<Handle>,
+    name: Option<String>,
+    stack_size: Option<StackSize>,
+    site: &'static Location<'static>,
+}
+
+impl TaskletBuilder {
+    /// A tasklet of the runtime that the calling code belongs to or has entered.
+    #[track_caller]
+    #[expect(clippy::new_without_default, reason = "the caller's place is part of it")]
+    pub fn new() -> TaskletBuilder {
+        TaskletBuilder::at(Location::caller())
+    }
+
+    pub(super) fn at(site: &'static Location<'static>) -> TaskletBuilder {
+        TaskletBuilder { runtime: None, name: None, stack_size: None, site }
+    }
+
+    /// A tasklet of this runtime.
+    pub fn on(mut self, runtime: &Handle) -> Self {
+        self.runtime = Some(runtime.clone());
+        self
+    }
+
+    /// Its name in reports and in the message at a stack overflow.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The stack it needs, if not the runtime's default. If no such stack can be had when it starts, its handle
+    /// [says so](tasklet_core::tasklet::JoinError::stack_error).
+    pub fn stack_size(mut self, size: StackSize) -> Self {
+        self.stack_size = Some(size);
+        self
+    }
+
+    fn spec(&mut self, shared: &Shared) -> Spec {
+        Spec { name: self.name.take(), site: self.site, stack_size: self.stack_size.unwrap_or(shared.stack_size) }
+    }
+
+    /// Makes the tasklet; any worker may start it. Never switches.
+    ///
+    /// If the runtime is ending, the tasklet counts as killed.
+    ///
+    /// # Panics
+    ///
+    /// The calling code belongs to no runtime and has entered none.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        // SAFETY: nothing is borrowed.
+        unsafe { self.spawn_unchecked(f) }.unwrap_or_else(|error| error.panic())
+    }
+
+    /// As [`spawn`](Self::spawn), but says why it could not.
+    ///
+    /// # Errors
+    ///
+    /// There is no runtime here, or it is ending.
+    pub fn try_spawn<T: Send + 'static>(
+        self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        if self.runtime_is_closed()? {
+            return Err(SpawnError { kind: Kind::Closed });
+        }
+        // SAFETY: nothing is borrowed.
+        unsafe { self.spawn_unchecked(f) }
+    }
+
+    fn runtime_is_closed(&self) -> Result<bool, SpawnError> {
+        match &self.runtime {
+            Some(runtime) => Ok(!runtime.is_open()),
+            None => Handle::try_current().map(|runtime| !runtime.is_open()),
+        }
+    }
+
+    /// As [`spawn`](Self::spawn), for a closure that borrows.
+    ///
+    /// # Safety
+    ///
+    /// What `f` and its result borrow stays valid until the tasklet has finished and the handle is gone.
+    pub(super) unsafe fn spawn_unchecked<T: Send>(
+        mut self,
+        f: impl FnOnce() -> T + Send,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        let runtime = self.runtime.take();
+        let wanted = runtime.as_ref().map(Handle::shared);
+        // SAFETY: what of the user's code runs below moves a closure, and cannot end the worker it runs on.
+        let here = unsafe {
+            current::with_scheduler(|worker: &Worker| {
+                // As a pointer, since `f` is used in one of two places.
+                wanted.is_none_or(|wanted| Arc::ptr_eq(wanted, &worker.shared)).then_some(std::ptr::from_ref(worker))
+            })
+        };
+        if let Some(worker) = here.flatten() {
+            // SAFETY: the worker whose code runs lives, and this code does not give way.
+            let worker = unsafe { &*worker };
+            let spec = self.spec(&worker.shared);
+            // SAFETY: the caller's promise.
+            let (unstarted, handle) = unsafe { free(&worker.shared, worker.next_id(), spec, f) };
+            worker.counters().spawned.add(1);
+            worker.push(Task::Start(unstarted));
+            return Ok(handle);
+        }
+        let entered = if runtime.is_none() { current::entered::<Shared>() } else { None };
+        let Some(shared) = wanted.or(entered.as_ref()) else { return Err(SpawnError { kind: Kind::NoRuntime }) };
+        let spec = self.spec(shared);
+        // SAFETY: the caller's promise.
+        let (unstarted, handle) = unsafe { free(shared, shared.next_id(), spec, f) };
+        shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        shared.inject(Task::Start(unstarted));
+        Ok(handle)
+    }
+
+    /// Makes a tasklet that stays on the calling worker, so that it may hold what cannot be sent. Never switches.
+    ///
+    /// # Panics
+    ///
+    /// No tasklet of the stealing scheduler calls, or the builder is [for](Self::on) another runtime than its own.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(mut self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        let wanted = self.runtime.take();
+        // SAFETY: as in `spawn_unchecked`.
+        let spawned = unsafe {
+            current::with_scheduler(|worker: &Worker| {
+                if wanted.is_some_and(|wanted| !Arc::ptr_eq(wanted.shared(), &worker.shared)) {
+                    return Err(SpawnError { kind: Kind::NotAWorker });
+                }
+                let spec = self.spec(&worker.shared);
+                let id = worker.next_id();
+                register(&worker.shared, id, &spec);
+                let (record, handle) = match worker.shared.panic_policy {
+                    PanicPolicy::Keep => Record::joinable(id, spec, &worker.token, f),
+                    PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
+                };
+                worker.counters().spawned.add(1);
+                worker.queue.push(record);
+                Ok(handle)
+            })
+        };
+        spawned.unwrap_or(Err(SpawnError { kind: Kind::NotAWorker })).unwrap_or_else(|error| error.panic())
+    }
+
+    /// Makes a tasklet that runs on one certain worker. Never switches.
+    ///
+    /// # Errors
+    ///
+    /// There is no such worker, no runtime here, or it is ending.
+    pub fn spawn_on<T: Send + 'static>(
+        mut self,
+        worker: usize,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
+        let shared = runtime.shared();
+        let of = shared.seats.len();
+        let home = shared.seats.get(worker).and_then(|seat| seat.home());
+        let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
+        let spec = self.spec(shared);
+        let id = shared.next_id();
+        register(shared, id, &spec);
+        let (record, handle) = match shared.panic_policy {
+            PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
+            PanicPolicy::Abort => Record::joinable_at(id, spec, home, || watched(f)),
+        };
+        shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        match home.submit(Remote::Insert(record)) {
+            Ok(()) => Ok(handle),
+            Err(_) => Err(SpawnError { kind: Kind::Closed }),
+        }
+    }
+
+    /// Makes a soft tasklet: a future that the workers poll, wherever one is free. Never switches.
+    ///
+    /// If the runtime is ending, the tasklet counts as killed.
+    ///
+    /// # Panics
+    ///
+    /// The calling code belongs to no runtime and has entered none.
+    #[track_caller]
+    pub fn spawn_async<F>(mut self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok);
+        let runtime = runtime.unwrap_or_else(|error| error.panic());
+        let shared = runtime.shared();
+        let spec = self.spec(shared);
+        // SAFETY: the worker is used for one number.
+        let id = unsafe { current::with_scheduler(Worker::next_id) }.unwrap_or_else(|| shared.next_id());
+        let (soft, handle) = soft::make(shared, id, spec, future);
+        shared.count_spawn();
+        Soft::schedule(soft);
+        handle
+    }
+}
+
+impl Shared {
+    /// Counts a tasklet that the calling code spawns.
+    fn count_spawn(self: &Arc<Shared>) {
+        let count = |worker: &Worker| {
+            let is_ours = Arc::ptr_eq(&worker.shared, self);
+            if is_ours {
+                worker.counters().spawned.add(1);
+            }
+            is_ours
+        };
+        // SAFETY: the worker is used for a count.
+        if unsafe { current::with_scheduler(count) } != Some(true) {
+            self.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Handle {
+    /// The runtime that the calling code belongs to or has entered.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn try_current() -> Result<Handle, SpawnError> {
+        // SAFETY: the worker is used for a clone.
+        let of_worker = unsafe { current::with_scheduler(|worker: &Worker| worker.shared.clone()) };
+        let shared = of_worker.or_else(current::entered::<Shared>);
+        shared.map(Handle::from_shared).ok_or(SpawnError { kind: Kind::NoRuntime })
+    }
+}
+
+impl Worker {
+    /// Puts work into the worker's own deque, and calls another worker for it.
+    #[inline]
+    pub(super) fn push(&self, task: Task) {
+        if self.closing.get() {
+            drop(task);
+            return;
+        }
+        self.deque.push(task.pack());
+        self.call_others();
+    }
+
+    /// Calls another worker for what is in the deque.
+    #[inline]
+    pub(super) fn call_others(&self) {
+        if let Some(other) = self.shared.sleep.call() {
+            self.shared.notify(Some(other));
+        }
+    }
+}
+
+fn register(shared: &Shared, id: TaskletId, spec: &Spec) {
+    if let Some(name) = &spec.name {
+        shared.add_name(id, name);
+    }
+}
+
+/// # Safety
+///
+/// As [`Record::free_unchecked`].
+unsafe fn free<T: Send>(
+    shared: &Shared,
+    id: TaskletId,
+    spec: Spec,
+    f: impl FnOnce() -> T + Send,
+) -> (Unstarted, JoinHandle<T>) {
+    register(shared, id, &spec);
+    match shared.panic_policy {
+        // SAFETY: the caller's promise.
+        PanicPolicy::Keep => unsafe { Record::free_unchecked(id, spec, f) },
+        // SAFETY: as above.
+        PanicPolicy::Abort => unsafe { Record::free_unchecked(id, spec, || watched(f)) },
+    }
+}
+
+/// Calls `f` where a panic is looked at before it goes to the handle.
+fn watched<T>(f: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => value,
+        Err(payload) => {
+            // SAFETY: the worker prints a message.
+            unsafe { current::with_scheduler(|worker: &Worker| worker.on_panic(&payload)) };
+            resume_unwind(payload)
+        }
+    }
+}
+
+/// A tasklet could not be made.
+#[derive(Clone, Debug)]
+pub struct SpawnError {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    NoRuntime,
+    NotAWorker,
+    Closed,
+    NoSuchWorker { worker: usize, of: usize },
+}
+
+impl SpawnError {
+    /// The calling code belongs to no runtime.
+    pub fn is_no_runtime(&self) -> bool {
+        matches!(self.kind, Kind::NoRuntime | Kind::NotAWorker)
+    }
+
+    /// The runtime is ending.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Closed)
+    }
+
+    #[track_caller]
+    fn panic(&self) -> ! {
+        panic!("could not spawn a tasklet: {self}")
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::NoRuntime => f.write_str(
+                "there is no runtime here: spawn from a tasklet of one, or make one and use Runtime::spawn, Runtime::run or Runtime::enter",
+            ),
+            Kind::NotAWorker => f.write_str(
+                "no tasklet of a runtime calls, so there is no worker to stay on: use spawn, or spawn_on with a worker's number",
+            ),
+            Kind::Closed => f.write_str("the runtime is ending and takes no more tasklets"),
+            Kind::NoSuchWorker { worker, of } => {
+                write!(f, "there is no worker {worker}: the runtime has {of}, numbered from 0")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {}
