@@ -41,10 +41,10 @@ impl Worker {
     pub(super) fn choose(&self, own: Option<NonNull<FiberHead>>) -> Option<Arc<Record>> {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
-        if self.token.has_requests() || tick % LOOK_EVERY == 0 {
+        if self.token.has_requests() || tick.is_multiple_of(LOOK_EVERY) {
             self.look(tick);
         }
-        if tick % NEW_EVERY == 0
+        if tick.is_multiple_of(NEW_EVERY)
             && let Some(record) = self.begin_new(own, tick)
         {
             return Some(record);
@@ -80,7 +80,7 @@ impl Worker {
         if self.token.has_requests() {
             self.take_requests();
         }
-        if tick % LOOK_EVERY != 0 {
+        if !tick.is_multiple_of(LOOK_EVERY) {
             return;
         }
         self.fire_timers();
@@ -95,7 +95,7 @@ impl Worker {
         if self.starved.get() && own.is_none() {
             return None;
         }
-        let oldest = tick % (NEW_EVERY * OLDEST_EVERY) == 0;
+        let oldest = tick.is_multiple_of(NEW_EVERY * OLDEST_EVERY);
         loop {
             let next = if oldest { self.steal_own() } else { self.deque.pop() };
             match self.begin(next?, own) {
