@@ -322,9 +322,48 @@ impl Record {
         spec: Spec,
         f: impl FnOnce() -> T + Send,
     ) -> (Unstarted, JoinHandle<T>) {
-        let record = Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free()));
+        let record = match current::take_record() {
+            Some(mut record) => {
+                let unused = Arc::get_mut(&mut record).expect("nobody refers to a record that was kept");
+                unused.reuse(id, spec, f);
+                record
+            }
+            None => Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free())),
+        };
         let handle = JoinHandle::new(record.clone());
         (Unstarted(record), handle)
+    }
+
+    /// Makes a new tasklet of the record of a free one that has ended. What that has left behind is what a new one begins with, but for
+    /// what is set here.
+    #[inline]
+    fn reuse<T>(&mut self, id: TaskletId, spec: Spec, f: impl FnOnce() -> T) {
+        self.id = id;
+        self.site = spec.site;
+        self.name = spec.name.map(|name| Box::new(name.into_boxed_str()));
+        self.finish = Finish::free();
+        self.spot = Spot::new();
+        self.local.wake.set(Wake::Served);
+        self.local.timed_out.set(false);
+        self.local.stack_size.set(spec.stack_size);
+        debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
+        self.local.fault.set(None);
+        self.local.atomic.set(0);
+        self.body.bind_joinable(f);
+    }
+
+    /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
+    #[inline]
+    pub fn release(mut record: Arc<Record>) {
+        // The count is looked at first, because `get_mut` costs as much as dropping it.
+        if Arc::strong_count(&record) == 1
+            && record.is_finished()
+            && record.finish.is_free()
+            && record.body.stage() == Stage::Empty
+            && Arc::get_mut(&mut record).is_some()
+        {
+            current::keep_record(record);
+        }
     }
 
     /// Its identity.

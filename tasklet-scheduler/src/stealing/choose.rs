@@ -30,7 +30,7 @@ pub(super) const LOOK_EVERY: u32 = 32;
 const NEW_EVERY: u32 = 8;
 
 /// One new tasklet in so many is the oldest one and not the youngest.
-const OLDEST_EVERY: u32 = 2;
+const OLDEST_EVERY: u32 = 32;
 
 /// Places in the queue that a tasklet is ahead when its stack is fetched into the cache.
 const FETCH_AHEAD: usize = 6;
