@@ -210,7 +210,7 @@ impl Worker {
 
     /// The running tasklet has given up its right to run, or has passed it on. Chooses who is next, and what suspends the fiber if it is
     /// another.
-    #[inline]
+    #[inline(always)]
     fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         match self.choose(None) {
             Some(next) if std::ptr::eq(&raw const *next, record) => {
