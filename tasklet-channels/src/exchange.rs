@@ -96,7 +96,7 @@ impl<'c, T, R: Reach> Exchange<'c, T, R> {
             tell(scheduler, id, direction, true);
             return false;
         }
-        if !state.queue.first().is_some_and(|first| first.home().id() != scheduler.home().id()) {
+        if state.queue.first().is_none_or(|first| first.home().id() == scheduler.home().id()) {
             drop(state);
             tell(scheduler, id, direction, false);
             return false;

@@ -35,6 +35,8 @@ thread_local! {
     /// Freed when it becomes empty, not when the thread ends: a scheduler in a thread-local may go later than that.
     static ADOPTED: Cell<ManuallyDrop<Vec<Entry>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
     static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
+    /// Records of free tasklets that have ended, for the next ones that this thread makes.
+    static RECORDS: Cell<Vec<Arc<Record>>> = const { Cell::new(Vec::new()) };
     /// Runtimes that the thread's code has entered, outermost first.
     static ENTERED: RefCell<Vec<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
 }
@@ -102,6 +104,35 @@ pub unsafe fn with_scheduler<S: Scheduler, R>(f: impl FnOnce(&S) -> R) -> Option
     let scheduler = current_of(const { &TypeId::of::<S>() })?;
     // SAFETY: A1, as in `Current::scheduler`, and the caller's promise; `Entry::new` took the type from the pointer.
     Some(f(unsafe { scheduler.cast::<S>().as_ref() }))
+}
+
+/// The most records that a thread keeps for reuse: 4 MiB of them. A guess, enough for the bursts of a program that spawns tasklets and
+/// joins them. A new one would cost several times what a tasklet does otherwise, and more where an allocator gives memory back eagerly.
+const MAX_RECORDS: usize = 1 << 14;
+
+/// Keeps a record for reuse, which nobody else refers to.
+#[inline(never)]
+pub(crate) fn keep_record(record: Arc<Record>) {
+    let mut record = Some(record);
+    let _ = RECORDS.try_with(|kept| {
+        let mut list = kept.take();
+        if list.len() < MAX_RECORDS {
+            list.extend(record.take());
+        }
+        kept.set(list);
+    });
+}
+
+/// A record that was kept.
+#[inline(never)]
+pub(crate) fn take_record() -> Option<Arc<Record>> {
+    let take = |kept: &Cell<Vec<Arc<Record>>>| {
+        let mut list = kept.take();
+        let record = list.pop();
+        kept.set(list);
+        record
+    };
+    RECORDS.try_with(take).ok()?
 }
 
 /// The tasklet of the code that runs; on a plain thread, the one that stands for the thread.

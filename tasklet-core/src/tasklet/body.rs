@@ -150,6 +150,16 @@ impl Body {
         body
     }
 
+    /// Stores a joinable closure in an empty body that nobody else refers to.
+    #[inline]
+    pub(crate) fn bind_joinable<T, F: FnOnce() -> T>(&mut self, f: F) {
+        assert_eq!(self.stage.get(), Stage::Empty, "a body is bound once at a time");
+        self.vtable.set(Joinable::<F>::VTABLE);
+        // SAFETY: T1, the stage is empty.
+        unsafe { put(self, Joinable(f)) };
+        self.stage.set(Stage::Closure);
+    }
+
     /// Stores a detached closure in an empty body.
     pub(crate) fn bind<F: FnOnce()>(&self, f: F) {
         assert_eq!(self.stage.get(), Stage::Empty, "a body is bound once at a time");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -31,14 +32,15 @@ use crate::unwind::{self, Payload};
 /// - It is a [`Future`], for async code.
 /// - Any number of callers may [`wait`](Self::wait) on it; one takes the result.
 pub struct JoinHandle<T> {
-    record: Arc<Record>,
+    /// Dropped by our `Drop`, which gives it back for reuse.
+    record: ManuallyDrop<Arc<Record>>,
     /// The result moves to whoever joins: the handle may travel only if it may.
     result: PhantomData<T>,
 }
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(record: Arc<Record>) -> JoinHandle<T> {
-        JoinHandle { record, result: PhantomData }
+        JoinHandle { record: ManuallyDrop::new(record), result: PhantomData }
     }
 
     /// The tasklet's identity.
@@ -240,6 +242,8 @@ impl<T> Drop for JoinHandle<T> {
         } else if self.record.finish.has_joiners() {
             drop(self.record.finish.unlink(Joiner::is_waker));
         }
+        // SAFETY: it is not used after this.
+        Record::release(unsafe { ManuallyDrop::take(&mut self.record) });
     }
 }
 

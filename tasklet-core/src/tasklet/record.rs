@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering, fence};
 use std::task::Waker;
 
 use super::body::{Body, Stage};
@@ -322,9 +322,43 @@ impl Record {
         spec: Spec,
         f: impl FnOnce() -> T + Send,
     ) -> (Unstarted, JoinHandle<T>) {
-        let record = Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free()));
+        let record = match current::take_record() {
+            Some(record) => {
+                // SAFETY: nobody else refers to a record that was kept (`is_unique`), and whoever kept it was the last to use it.
+                unsafe { &mut *Arc::as_ptr(&record).cast_mut() }.reuse(id, spec, f);
+                record
+            }
+            None => Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free())),
+        };
         let handle = JoinHandle::new(record.clone());
         (Unstarted(record), handle)
+    }
+
+    /// Makes a new tasklet of the record of a free one that has ended. What that has left behind is what a new one begins with, but for
+    /// what is set here.
+    #[inline]
+    fn reuse<T>(&mut self, id: TaskletId, spec: Spec, f: impl FnOnce() -> T) {
+        self.id = id;
+        self.site = spec.site;
+        self.name = spec.name.map(|name| Box::new(name.into_boxed_str()));
+        self.finish = Finish::free();
+        self.spot = Spot::new();
+        self.local.wake.set(Wake::Served);
+        self.local.timed_out.set(false);
+        self.local.stack_size.set(spec.stack_size);
+        debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
+        self.local.fault.set(None);
+        self.local.atomic.set(0);
+        self.body.bind_joinable(f);
+    }
+
+    /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
+    #[inline]
+    pub fn release(record: Arc<Record>) {
+        let has_ended = record.finish.is_free() && record.is_finished();
+        if has_ended && is_unique(&record) && record.body.stage() == Stage::Empty {
+            current::keep_record(record);
+        }
     }
 
     /// Its identity.
@@ -539,6 +573,23 @@ impl std::task::Wake for Record {
     fn wake_by_ref(self: &Arc<Record>) {
         self.spot.unpark();
     }
+}
+
+/// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
+#[inline]
+fn is_unique(record: &Arc<Record>) -> bool {
+    // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
+    if Arc::weak_count(record) != 0 {
+        return false;
+    }
+    // Acquire: pairs with the release of a weak reference that was dropped.
+    fence(Ordering::Acquire);
+    if Arc::strong_count(record) != 1 {
+        return false;
+    }
+    // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
+    fence(Ordering::Acquire);
+    true
 }
 
 /// A new count of a home, for a record to own.

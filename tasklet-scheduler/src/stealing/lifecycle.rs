@@ -99,7 +99,9 @@ impl Worker {
     /// The worker has no more use for a record: it is dropped, unless it is the helper that polls soft tasklets.
     #[inline]
     fn let_go(&self, record: Arc<Record>) {
-        if !record.is_joinable() && self.is_runner(&record) {
+        if record.is_joinable() {
+            Record::release(record);
+        } else if self.is_runner(&record) {
             self.spare_runner.set(Some(record));
         }
     }

@@ -131,7 +131,7 @@ impl Seat {
         let id = self.running.load(Ordering::Relaxed);
         let site = self.running_site.load(Ordering::Relaxed);
         // SAFETY: only references that live for ever are stored.
-        (id != 0).then(|| (id, unsafe { site.as_ref() }))
+        (id != 0).then_some((id, unsafe { site.as_ref() }))
     }
 }
 
