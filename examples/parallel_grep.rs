@@ -1,10 +1,10 @@
 //! `grep -rnF` on every core: one tasklet walks the directories, one more searches each file, and one prints.
 //!
 //! ```text
-//!            +-> file -+                       +- lines of that file, batch by batch -+
-//!  walker ---+-> file -+-> found (a channel) --+- the name of one that is binary      +-> printer -> stdout, stderr
-//!     ^      +-> file -+                       +- an error                            |
-//!     +---------- done (a channel) --------------------------------------------------+
+//!  walker -+-> file -+
+//!    ^     +-> file -+-> found: a channel of channels, one for the lines of each file -> printer
+//!    |     +-> file -+
+//!    +---- done -----+
 //! ```
 //!
 //! Prints the lines that `grep -rnF PATTERN PATH...` prints, those of one file together and in order, the files in any order; and exits as
@@ -15,8 +15,9 @@
 //! - of a binary file, one with a NUL in it, no line is printed but that it matches; in a UTF-8 locale, lines that are not UTF-8 are left
 //!   out likewise.
 //!
-//! Memory is bounded whatever there is to search: [`IN_FLIGHT`] files, each with a piece of its text (or one line, if that is longer) and a
-//! batch of lines to print. Whoever has more to print waits for the printer, and the walker waits for whoever is done.
+//! Memory is bounded whatever there is to search: [`IN_FLIGHT`] files, each with a piece of its text, or a line if that is longer, and a
+//! batch of lines to print. A rendezvous has no buffer: who has found more waits for the printer, which turns to one file after the other,
+//! and when there are enough files, the walker waits for one that is done.
 //!
 //! Ctrl-C kills the tasklets and exits 130. When nobody reads the output any more, it ends quietly.
 //!
@@ -58,7 +59,8 @@ const INTERRUPTED: u8 = 130;
 /// Files that are searched at once.
 const IN_FLIGHT: usize = 64;
 
-/// Bytes read at once. As many as `grep` reads: it looks for NULs in each piece when it comes to it, and has printed those before.
+/// Bytes read at once. As many as `grep` reads while lines are shorter: of a file that has no NUL before its second piece, it prints the
+/// first.
 const PIECE: usize = 96 << 10;
 
 /// Bytes of output that are handed on at once.
@@ -136,19 +138,12 @@ fn run(search: Search, paths: Vec<PathBuf>) -> Result<u8, Box<dyn std::error::Er
 struct Search {
     pattern: Finder<'static>,
     found: SharedChannel<Found>,
-    /// Whether lines begin with the name of their file.
-    names: Names,
+    /// Whether the lines of files on the command line begin with the name of their file, as those in directories do.
+    has_names: bool,
     /// Whether text is UTF-8, as the user's locale says.
     is_utf8: bool,
     /// The file that is being printed to: it must not be searched, or it might grow for ever.
     output: Option<(u64, u64)>,
-}
-
-#[derive(PartialEq)]
-enum Names {
-    All,
-    /// Those of files in directories.
-    InDirectories,
 }
 
 /// What comes to the printer.
@@ -192,10 +187,10 @@ fn find_and_print(search: Search, paths: Vec<PathBuf>) -> u8 {
 }
 
 /// Prints one file after the other, as they come.
-fn print(found: &SharedChannel<Found>) -> io::Result<u8> {
+fn print(all: &SharedChannel<Found>) -> io::Result<u8> {
     let (mut matched, mut trouble) = (false, false);
     let mut page = Page(Vec::new());
-    for found in found {
+    for found in all {
         match found {
             Found::Lines(lines) => {
                 matched = true;
@@ -216,6 +211,10 @@ fn print(found: &SharedChannel<Found>) -> io::Result<u8> {
                 page.write()?;
                 eprintln!("parallel_grep: {}: {error}", path.display());
             }
+        }
+        // Nobody waits with more: what is there need not wait either.
+        if all.balance() <= 0 {
+            page.write()?;
         }
     }
     page.write()?;
@@ -250,7 +249,7 @@ impl Search {
         Search {
             pattern: Finder::new(pattern).into_owned(),
             found: Channel::new().share(),
-            names: if paths == 1 { Names::InDirectories } else { Names::All },
+            has_names: paths > 1,
             is_utf8: locale.ends_with("utf-8") || locale.ends_with("utf8"),
             output: output.ok().filter(fs::Metadata::is_file).map(|output| (output.dev(), output.ino())),
         }
@@ -279,7 +278,7 @@ impl Search {
                 // Unlike those in directories, a link on the command line is followed.
                 match blocking(|| fs::metadata(&path)) {
                     Ok(data) if data.is_dir() => self.walk(path, &mut |path| start(path, true)),
-                    Ok(_) => start(path, self.names == Names::All),
+                    Ok(_) => start(path, self.has_names),
                     Err(error) => drop(self.report(Found::Error(path, error))),
                 }
             }
