@@ -272,22 +272,70 @@ fn the_lines_of_a_file_are_together_and_in_order() {
 }
 
 #[test]
-fn more_files_than_may_be_open_and_deeper_folders_than_a_stack_holds() {
+fn more_files_than_may_be_open_and_more_folders_than_a_stack_holds() {
     if !has_grep() {
         return;
     }
     let folder = Folder::new("parallel_grep-many");
-    for number in 0..3000 {
+    for number in 0..1000 {
         folder.file(&number.to_string(), format!("{number}\nfn\n").as_bytes());
     }
     let mut deep = folder.0.clone();
-    for _ in 0..1500 {
+    for _ in 0..500 {
         deep.push("d");
     }
     fs::create_dir_all(&deep).unwrap();
-    fs::write(deep.join("f"), b"fn\n").unwrap();
-    finds_the_same(&folder.0, "fn", &["."]);
-    finds_the_same(&folder.0, "7", &["."]);
+    fs::write(deep.join("f"), b"fn 7\n").unwrap();
+    let ours = |pattern: &str| {
+        let limited = r#"ulimit -n 100 && exec "$0" "$1" ."#;
+        let mut command = Command::new("sh");
+        command.args(["-c", limited]).arg(program::path("parallel_grep")).arg(pattern).current_dir(&folder.0);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+        output.stdout
+    };
+    for pattern in ["fn", "7"] {
+        let theirs = Command::new("grep").args(["-rnF", pattern, "."]).current_dir(&folder.0).output().unwrap();
+        assert_same_lines(&theirs.stdout, &ours(pattern), pattern);
+    }
+}
+
+/// Which of a folder's files a program has open.
+fn open_files(child: &Child, folder: &Path) -> HashSet<PathBuf> {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+    let open = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    open.filter(|path| path.starts_with(folder)).collect()
+}
+
+#[test]
+fn so_many_files_are_searched_at_once_and_no_more() {
+    if !Path::new("/proc/self/fd").exists() {
+        return;
+    }
+    let folder = Folder::new("parallel_grep-flight");
+    let path = folder.0.canonicalize().unwrap();
+    let pipes: Vec<_> = (0..200).map(|number| path.join(number.to_string())).collect();
+    pipes.iter().for_each(|pipe| make_fifo(pipe));
+    // Both ends: whoever opens one of them can read, and waits.
+    let open = |pipe: &PathBuf| File::options().read(true).write(true).open(pipe).unwrap();
+    let writers: Vec<_> = pipes.iter().map(open).collect();
+    let child = start(&pipes.iter().fold(vec!["fn".as_ref()], |mut arguments: Vec<&OsStr>, pipe| {
+        arguments.push(pipe.as_ref());
+        arguments
+    }));
+    for (pipe, mut writer) in pipes.iter().zip(writers) {
+        let start = Instant::now();
+        let mut open = HashSet::new();
+        while !open.contains(pipe) {
+            assert!(start.elapsed() < PROMPT, "{} is not searched", pipe.display());
+            open = open_files(&child, &path);
+            assert!(open.len() <= 64, "{} files are searched at once", open.len());
+        }
+        writer.write_all(b"fn\n").unwrap();
+    }
+    let output = wait_promptly(child);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).lines().count(), pipes.len());
 }
 
 #[test]
