@@ -116,6 +116,8 @@ pub struct Local {
     pub pending_interrupt: Cell<bool>,
     /// The timer of the wait that it is about to begin has gone off.
     pub timed_out: Cell<bool>,
+    /// It has been in its scheduler's queue, or has started: nobody puts it there as a new one again.
+    pub admitted: Cell<bool>,
     /// Blocking is an error.
     pub block_trap: Cell<bool>,
     /// How its last park ended.
@@ -248,6 +250,7 @@ impl Record {
                 atomic: Cell::new(0),
                 pending_interrupt: Cell::new(false),
                 timed_out: Cell::new(false),
+                admitted: Cell::new(false),
                 policy: Cell::new(0),
             },
             body,
@@ -345,6 +348,7 @@ impl Record {
         self.spot = Spot::new();
         self.local.wake.set(Wake::Served);
         self.local.timed_out.set(false);
+        self.local.admitted.set(false);
         self.local.stack_size.set(spec.stack_size);
         debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
         self.local.fault.set(None);
@@ -653,9 +657,11 @@ impl Unstarted {
 
     /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.
     ///
-    /// The scheduler keeps its home alive until the tasklet has finished (H1), for ever if it never does.
+    /// # Safety
+    ///
+    /// **H1** The caller keeps a count of its home until the tasklet has finished, for ever if it never does.
     #[inline]
-    pub fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
+    pub unsafe fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
         let record = self.into_inner();
         // Relaxed: `Finish::start` publishes it.
         record.home.store(Arc::as_ptr(token.home()).cast_mut(), Ordering::Relaxed);

@@ -209,7 +209,8 @@ impl Worker {
             }
             Err(None) => return Err(unstarted),
         };
-        match unstarted.start(&self.token) {
+        // SAFETY: H1: the worker's token has a count, and lives until its last tasklet has ended, or `finish_up` leaks one.
+        match unsafe { unstarted.start(&self.token) } {
             Some(record) => Ok(Some(self.settle(record, fiber))),
             None => {
                 if own != Some(fiber) {
@@ -242,7 +243,9 @@ impl Worker {
     #[inline]
     fn settle(&self, record: Arc<Record>, fiber: NonNull<FiberHead>) -> Arc<Record> {
         self.counters().started.add(1);
-        self.local(&record).fiber.set(Some(fiber.cast()));
+        let fields = self.local(&record);
+        fields.admitted.set(true);
+        fields.fiber.set(Some(fiber.cast()));
         // SAFETY: F1, just taken or the caller's own.
         unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));
         record

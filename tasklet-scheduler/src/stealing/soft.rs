@@ -10,9 +10,7 @@
 //! count of the soft tasklet itself.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -105,11 +103,21 @@ where
         shared: shared.clone(),
         stage: Mutex::new(Some(Box::new(stage))),
     });
-    // A kill ends the promise at once; this is what has the future dropped then.
-    if let Err(waker) = record.on_finish(Waker::from(soft.clone())) {
-        drop(waker);
-    }
+    shared.add_soft(&soft);
+    // A kill ends the promise at once; this is what has the future dropped then. Weak: when nobody can wake it any more, it goes.
+    drop(record.on_finish(Waker::from(Arc::new(End(Arc::downgrade(&soft))))));
     (soft, handle)
+}
+
+/// The promise of a soft tasklet has ended: if that was a kill, its future is to be dropped.
+struct End(Weak<Soft>);
+
+impl Wake for End {
+    fn wake(self: Arc<End>) {
+        if let Some(soft) = self.0.upgrade() {
+            soft.wake();
+        }
+    }
 }
 
 impl Soft {
@@ -133,6 +141,12 @@ impl Soft {
         }
     }
 
+    /// Its runtime ends, or nobody will poll it: drops the future, and tells whoever joins it, unless it is being polled.
+    pub(super) fn discard(&self) {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop_quietly(stage);
+    }
+
     /// Polls it once, on a helper tasklet.
     pub(super) fn run(self: Arc<Soft>) {
         // Relaxed: whoever queued it has synchronised with whoever took it out of the queue.
@@ -142,6 +156,11 @@ impl Soft {
         let waker = Waker::from(self.clone());
         if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
             self.state.store(ENDED, Ordering::Relaxed);
+            drop_quietly(stage);
+            return;
+        }
+        if !self.shared.is_open() {
+            // Nobody will poll it again.
             drop_quietly(stage);
             return;
         }

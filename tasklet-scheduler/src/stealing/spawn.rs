@@ -159,6 +159,7 @@ impl TaskletBuilder {
                     PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
                 };
                 worker.counters().spawned.add(1);
+                worker.local(&record).admitted.set(true);
                 worker.queue.push(record);
                 Ok(handle)
             })
@@ -272,11 +273,12 @@ impl Worker {
     /// Puts work into the worker's own deque, and calls another worker for it.
     #[inline]
     pub(super) fn push(&self, task: Task) {
+        let task = task.pack();
         if self.closing.get() {
             drop(task);
             return;
         }
-        self.deque.push(task.pack());
+        self.deque.push(task);
         self.call_others();
     }
 
