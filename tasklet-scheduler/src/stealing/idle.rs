@@ -174,7 +174,7 @@ impl Worker {
         let _quiet = self.quiet();
         let guard = tasklet_core::unwind::AbortOnUnwind::new("a worker's driver");
         self.counters().slept.add(1);
-        self.driver.wait(limit);
+        self.wait_on_driver(limit);
         guard.disarm();
     }
 }
@@ -243,7 +243,8 @@ impl Search<'_> {
             Some(sight) if sight.ticks == ticks => sight,
             _ => *self.sights[victim].insert(Sight { ticks, since: now }),
         };
-        if len <= SURPLUS && now.duration_since(sight.since) < PATIENCE {
+        let is_offered = seat.offered.load(std::sync::atomic::Ordering::Relaxed) != 0;
+        if len <= SURPLUS && !is_offered && now.duration_since(sight.since) < PATIENCE {
             return Look::Left;
         }
         let stolen = if len < LONG {
