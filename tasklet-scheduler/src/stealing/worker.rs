@@ -77,8 +77,9 @@ pub(crate) struct Worker {
     pub(super) closing: Cell<bool>,
     /// A tasklet has left for another worker.
     pub(super) has_given_up: Cell<bool>,
-    /// A tasklet that may move, and has just been suspended: the root offers it to all workers.
-    pub(super) departing: Cell<Option<Arc<Record>>>,
+    /// A tasklet that may move, and has just been suspended: the root offers it to all workers. A count of it, as a pointer, since it is
+    /// looked at for every switch.
+    pub(super) departing: Cell<Option<NonNull<Record>>>,
     /// Rounds of the next search for work before the worker sleeps: see `idle`.
     pub(super) patience: Cell<u32>,
     ids: RefCell<TaskletIds>,
@@ -262,7 +263,7 @@ impl Worker {
         let own = self.own.take()?;
         let record = Arc::as_ptr(&own);
         if may_move == MayMove::Yes && self.is_departing(&own) {
-            self.departing.set(Some(own));
+            self.departing.set(NonNull::new(Arc::into_raw(own).cast_mut()));
         } else {
             self.queue.push(own);
         }
@@ -378,9 +379,10 @@ impl Host for Worker {
 
     #[inline]
     fn fiber_to_run(&self) -> Option<NonNull<FiberHead>> {
-        let departing = self.departing.take();
-        if let Some(record) = departing {
-            self.depart(record);
+        if let Some(record) = self.departing.get() {
+            self.departing.set(None);
+            // SAFETY: a count, from `prepare_yield`.
+            self.depart(unsafe { Arc::from_raw(record.as_ptr()) });
         }
         if self.is_on_root() && !self.find_work() {
             return None;
