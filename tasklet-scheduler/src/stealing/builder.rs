@@ -393,7 +393,10 @@ impl fmt::Display for BuildError {
             Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
             Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
             Kind::Thread { index, error } => {
-                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+                write!(
+                    f,
+                    "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit"
+                )
             }
             Kind::Stack(error) => write!(f, "a worker has no stack to run tasklets on: {error}"),
         }
