@@ -90,25 +90,39 @@ fn permits_of_several_wake_for_each_event() {
     });
 }
 
+/// Somebody waits; `unparks` permits come while a kill claims the waiter. Returns whether the kill has, and whether a permit is left.
+fn unpark_against_kill(unparks: usize) -> (bool, bool) {
+    let place = Place::new(Slot::new());
+    let waiter = Arc::new(Waiter::default());
+    assert!(!place.take_or_wait(|| waiter.clone()));
+    let other = thread::spawn({
+        let place = place.clone();
+        move || (0..unparks).for_each(|_| unpark(&place))
+    });
+    let claimed = place.unlink(|other| Arc::ptr_eq(other, &waiter));
+    let by_kill = claimed.is_some();
+    if let Some(claimed) = claimed {
+        claimed.wake();
+    }
+    waiter.wait();
+    other.join().unwrap();
+    assert_eq!(waiter.woken(), 1, "it is claimed once");
+    (by_kill, place.take())
+}
+
 #[test]
-fn waiter_is_claimed_once_and_the_permit_of_a_killed_one_is_kept() {
+fn permit_of_a_killed_waiter_is_kept_for_its_next_wait() {
     loom::model(|| {
-        let place = Place::new(Slot::new());
-        let waiter = Arc::new(Waiter::default());
-        assert!(!place.take_or_wait(|| waiter.clone()));
-        let other = thread::spawn({
-            let place = place.clone();
-            move || unpark(&place)
-        });
-        let claimed = place.unlink(|other| Arc::ptr_eq(other, &waiter));
-        let by_kill = claimed.is_some();
-        if let Some(claimed) = claimed {
-            claimed.wake();
-        }
-        waiter.wait();
-        other.join().unwrap();
-        assert_eq!(waiter.woken(), 1);
-        assert_eq!(place.take(), by_kill, "the permit is there for the next wait, or has ended this one");
+        let (by_kill, left) = unpark_against_kill(1);
+        assert_eq!(left, by_kill);
+    });
+}
+
+#[test]
+fn kill_that_comes_late_takes_no_permit() {
+    loom::model(|| {
+        let (_, left) = unpark_against_kill(2);
+        assert!(left);
     });
 }
 
