@@ -212,7 +212,7 @@ impl<B: Backend> Builder<B> {
         let mut asked = 0;
         for (index, deque) in deques.into_iter().enumerate() {
             let worker = WorkerThread {
-                seat: Some(SeatGuard { shared: shared.clone(), index, ready: ready.clone() }),
+                seat: Some(SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) }),
                 deque,
                 name: (self.thread_name)(index),
                 driver: self.driver.clone(),
@@ -233,7 +233,6 @@ impl<B: Backend> Builder<B> {
         }
         drop(ready);
         for _ in 0..asked {
-            // A worker whose thread ended without running it has dropped its sender.
             if let Ok(Err(error)) = started.recv() {
                 failure = failure.or(Some(error));
             }
@@ -263,11 +262,21 @@ impl<B: Backend> fmt::Debug for Builder<B> {
 struct SeatGuard {
     shared: Arc<Shared>,
     index: usize,
-    ready: mpsc::Sender<Result<(), Kind>>,
+    /// Until it has said whether the worker has started.
+    ready: Option<mpsc::Sender<Result<(), Kind>>>,
+}
+
+impl SeatGuard {
+    fn say(&mut self, started: Result<(), Kind>) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(started);
+        }
+    }
 }
 
 impl Drop for SeatGuard {
     fn drop(&mut self) {
+        self.say(Err(Kind::Gone { index: self.index }));
         self.shared.worker_exited(self.index);
     }
 }
@@ -307,7 +316,7 @@ impl<B: Backend> WorkerThread<B> {
     ///
     /// A tasklet calls, or the host of a local scheduler that has left its main tasklet.
     pub fn run(mut self) {
-        let Some(seat) = self.seat.take() else { return };
+        let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
         let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
@@ -322,7 +331,7 @@ impl<B: Backend> WorkerThread<B> {
         };
         shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&worker));
         let failed = first.is_err();
-        let _ = seat.ready.send(first);
+        seat.say(first);
         worker.as_active(&mut || {
             if failed {
                 return;
@@ -361,6 +370,7 @@ enum Kind {
     BlockingThreads,
     Thread { index: usize, error: io::Error },
     Stack(StackError),
+    Gone { index: usize },
 }
 
 impl From<Kind> for BuildError {
@@ -375,9 +385,9 @@ impl BuildError {
         matches!(self.kind, Kind::Workers { .. } | Kind::BlockingThreads)
     }
 
-    /// The system refused a thread.
+    /// The system refused a thread, or a worker's thread ended before it had started.
     pub fn is_thread(&self) -> bool {
-        matches!(self.kind, Kind::Thread { .. })
+        matches!(self.kind, Kind::Thread { .. } | Kind::Gone { .. })
     }
 
     /// There is no memory for a stack for each worker, or the ceiling is too low for it.
@@ -393,10 +403,10 @@ impl fmt::Display for BuildError {
             Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
             Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
             Kind::Thread { index, error } => {
-                write!(
-                    f,
-                    "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit"
-                )
+                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+            }
+            Kind::Gone { index } => {
+                write!(f, "worker {index} was dropped, or panicked, before it had started; see Builder::spawn_handler")
             }
             Kind::Stack(error) => write!(f, "a worker has no stack to run tasklets on: {error}"),
         }

@@ -65,7 +65,6 @@ impl Worker {
     /// A tasklet has come to its end.
     #[inline]
     fn end(&self, fiber: NonNull<FiberHead>) {
-        // A tasklet that gave its right to run away and did not park, which takes wrong code, ends all the same, and is leaked.
         let own = self.own.take();
         let _quiet = self.quiet();
         let record = self.current();
@@ -84,6 +83,12 @@ impl Worker {
         self.counters().finished.add(1);
         if record.name().is_some() {
             self.shared.remove_name(record.id());
+        }
+        if own.is_none() {
+            // It has given its right to run away and did not park, which takes wrong code: whoever has that right may still use it, so
+            // it does not count as finished, and its home stays (H1).
+            std::mem::forget(self.token.home().clone());
+            return;
         }
         record.finish(&self.token, self);
         if !self.waiting_for_stack.borrow().is_empty()
@@ -159,7 +164,9 @@ impl Worker {
             Remote::Unpark(who) => self.make_runnable(who.into_record(&self.token)),
             // Only what was spawned onto this worker, and has not started, comes this way.
             Remote::Insert(record) => {
-                if self.closing.get() {
+                if !record.is_at(&self.token) || self.local(&record).admitted.replace(true) {
+                    // Somebody asks for what is not theirs to ask.
+                } else if self.closing.get() {
                     self.discard(&record);
                 } else {
                     self.queue.push(record);
@@ -229,8 +236,7 @@ impl Worker {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Wait(record) => {
-                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut))
-                        && self.local(&record).wait().is_none()
+                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut)) && self.local(&record).wait().is_none()
                     {
                         // It has not come to its wait yet.
                         self.local(&record).timed_out.set(true);
@@ -322,7 +328,9 @@ impl Worker {
         for request in self.token.close() {
             match request {
                 Remote::Dispose(remains) => remains.dispose(&self.token),
-                Remote::Insert(record) => self.discard(&record),
+                Remote::Insert(record) if record.is_at(&self.token) && !self.local(&record).admitted.get() => {
+                    self.discard(&record);
+                }
                 request => drop_quietly(request),
             }
         }

@@ -275,3 +275,4 @@ impl Future for SleepAsync {
         }
     }
 }
+
