@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering, fence};
 use std::task::Waker;
 
 use super::body::{Body, Stage};
@@ -116,6 +116,8 @@ pub struct Local {
     pub pending_interrupt: Cell<bool>,
     /// The timer of the wait that it is about to begin has gone off.
     pub timed_out: Cell<bool>,
+    /// It has been in its scheduler's queue, or has started: nobody puts it there as a new one again.
+    pub admitted: Cell<bool>,
     /// Blocking is an error.
     pub block_trap: Cell<bool>,
     /// How its last park ended.
@@ -248,6 +250,7 @@ impl Record {
                 atomic: Cell::new(0),
                 pending_interrupt: Cell::new(false),
                 timed_out: Cell::new(false),
+                admitted: Cell::new(false),
                 policy: Cell::new(0),
             },
             body,
@@ -323,9 +326,9 @@ impl Record {
         f: impl FnOnce() -> T + Send,
     ) -> (Unstarted, JoinHandle<T>) {
         let record = match current::take_record() {
-            Some(mut record) => {
-                let unused = Arc::get_mut(&mut record).expect("nobody refers to a record that was kept");
-                unused.reuse(id, spec, f);
+            Some(record) => {
+                // SAFETY: nobody else refers to a record that was kept (`is_unique`), and whoever kept it was the last to use it.
+                unsafe { &mut *Arc::as_ptr(&record).cast_mut() }.reuse(id, spec, f);
                 record
             }
             None => Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free())),
@@ -345,6 +348,7 @@ impl Record {
         self.spot = Spot::new();
         self.local.wake.set(Wake::Served);
         self.local.timed_out.set(false);
+        self.local.admitted.set(false);
         self.local.stack_size.set(spec.stack_size);
         debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
         self.local.fault.set(None);
@@ -354,14 +358,9 @@ impl Record {
 
     /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
     #[inline]
-    pub fn release(mut record: Arc<Record>) {
-        // The count is looked at first, because `get_mut` costs as much as dropping it.
-        if Arc::strong_count(&record) == 1
-            && record.is_finished()
-            && record.finish.is_free()
-            && record.body.stage() == Stage::Empty
-            && Arc::get_mut(&mut record).is_some()
-        {
+    pub fn release(record: Arc<Record>) {
+        let has_ended = record.finish.is_free() && record.is_finished();
+        if has_ended && is_unique(&record) && record.body.stage() == Stage::Empty {
             current::keep_record(record);
         }
     }
@@ -580,6 +579,23 @@ impl std::task::Wake for Record {
     }
 }
 
+/// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
+#[inline]
+fn is_unique(record: &Arc<Record>) -> bool {
+    // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
+    if Arc::weak_count(record) != 0 {
+        return false;
+    }
+    // Acquire: pairs with the release of a weak reference that was dropped.
+    fence(Ordering::Acquire);
+    if Arc::strong_count(record) != 1 {
+        return false;
+    }
+    // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
+    fence(Ordering::Acquire);
+    true
+}
+
 /// A new count of a home, for a record to own.
 fn counted(home: &Arc<Home>) -> *const Home {
     Arc::into_raw(home.clone())
@@ -641,9 +657,11 @@ impl Unstarted {
 
     /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.
     ///
-    /// The scheduler keeps its home alive until the tasklet has finished (H1), for ever if it never does.
+    /// # Safety
+    ///
+    /// **H1** The caller keeps a count of its home until the tasklet has finished, for ever if it never does.
     #[inline]
-    pub fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
+    pub unsafe fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
         let record = self.into_inner();
         // Relaxed: `Finish::start` publishes it.
         record.home.store(Arc::as_ptr(token.home()).cast_mut(), Ordering::Relaxed);

@@ -34,7 +34,8 @@ const BATCH: usize = 32;
 /// For how long the owner of a short deque must not have got on before a task is taken from it: a few times what a thief needs to wake.
 const PATIENCE: Duration = Duration::from_micros(20);
 
-/// Rounds of a search before the worker sleeps, some 20 microseconds: less than it takes to sleep and to be woken.
+/// Rounds of a search before the worker sleeps, some 20 microseconds: less than it takes to sleep and to be woken. A search in vain halves
+/// them, one that finds something brings them all back: a worker that wakes for timers only does not search at all.
 const ROUNDS: u32 = 40;
 
 /// How long a worker sleeps before it looks once more and sleeps for good: a spawn on another worker, which does without a fence, may be
@@ -43,6 +44,11 @@ const SETTLE: Duration = Duration::from_millis(1);
 
 /// How long a sleeper that left something behind in a deque waits before it looks again, at first and at most.
 const WATCH: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
+
+/// How many rounds a worker searches at first: alone it has nobody to steal from.
+pub(super) fn first_patience(workers: usize) -> u32 {
+    if workers == 1 { 0 } else { ROUNDS }
+}
 
 /// What a worker remembers of another's deque.
 #[derive(Clone, Copy)]
@@ -85,6 +91,9 @@ impl Worker {
             }
             self.fire_timers();
             if let Some(next) = self.choose(None) {
+                if rounds != 0 {
+                    self.patience.set(first_patience(self.shared.seats.len()));
+                }
                 search.stop();
                 self.set_running(next);
                 return true;
@@ -99,6 +108,7 @@ impl Worker {
             let look = if self.starved.get() { Look::Nothing } else { search.look() };
             let left = match look {
                 Look::Found(task) => {
+                    self.patience.set(first_patience(self.shared.seats.len()));
                     search.stop();
                     match self.begin(task, None) {
                         Ok(Some(next)) => {
@@ -113,7 +123,7 @@ impl Worker {
                 Look::Left => true,
                 Look::Nothing => false,
             };
-            if rounds < ROUNDS && search.may_search() {
+            if rounds < self.patience.get() && search.may_search() {
                 rounds += 1;
                 if rounds % 8 == 0 {
                     std::thread::yield_now();
@@ -122,11 +132,13 @@ impl Worker {
                 }
                 continue;
             }
+            self.patience.set(self.patience.get() / 2);
             let limit = if left { Some(watch) } else { (!settled).then_some(SETTLE) };
             if search.sleep(left, limit) {
                 // Somebody called: it is worth a search.
-                rounds = 0;
+                self.patience.set(first_patience(self.shared.seats.len()));
             }
+            rounds = 0;
             settled = !left;
             watch = (watch * 2).min(WATCH[1]);
         }

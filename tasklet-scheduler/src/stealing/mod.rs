@@ -95,7 +95,16 @@ use worker::Worker;
 /// ```
 #[track_caller]
 pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    TaskletBuilder::at(Location::caller()).spawn(f)
+    let site = Location::caller();
+    let mut f = Some(f);
+    // The way of most tasklets, without what a builder looks at.
+    // SAFETY: a closure is moved, which runs no code.
+    let spawned = unsafe { current::with_scheduler(|worker: &Worker| worker.spawn_plain(site, &mut f)) };
+    match (spawned.flatten(), f) {
+        (Some(handle), _) => handle,
+        (None, Some(f)) => TaskletBuilder::at(site).spawn(f),
+        (None, None) => unreachable!("the closure is here or was spawned"),
+    }
 }
 
 /// As [`spawn`], but says why it could not.

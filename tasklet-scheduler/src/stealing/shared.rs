@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
@@ -17,6 +17,7 @@ use super::blocking::Pool;
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
 use super::sleep::Sleep;
+use super::soft::Soft;
 use super::task::{PackedTask, Task};
 
 /// One runtime, whatever its backend.
@@ -31,11 +32,15 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     /// Names of the tasklets that have one, for reports.
     names: Mutex<HashMap<u64, String>>,
+    /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
+    softs: Mutex<Vec<Weak<Soft>>>,
     /// Those that were leaked.
     unfinished: Mutex<Vec<Unfinished>>,
     phase: AtomicU8,
     /// Tasklets leaked because they would not end.
     pub(super) leaked: AtomicU64,
+    /// Workers that are about to exit, or have.
+    leaving: AtomicUsize,
     /// Workers that have not exited.
     working: Mutex<usize>,
     exited: Condvar,
@@ -156,9 +161,11 @@ impl Shared {
             panic_policy: config.panic_policy,
             pool: config.pool,
             names: Mutex::default(),
+            softs: Mutex::default(),
             unfinished: Mutex::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             leaked: AtomicU64::new(0),
+            leaving: AtomicUsize::new(0),
             working: Mutex::new(workers),
             exited: Condvar::new(),
             ids: Mutex::default(),
@@ -242,6 +249,20 @@ impl Shared {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn add_soft(&self, soft: &Arc<Soft>) {
+        let mut softs = self.softs.lock().unwrap_or_else(PoisonError::into_inner);
+        if softs.len() == softs.capacity() {
+            softs.retain(|soft| soft.strong_count() != 0);
+        }
+        softs.push(Arc::downgrade(soft));
+    }
+
+    /// Drops the futures of all soft tasklets that are not being polled.
+    fn discard_softs(&self) {
+        let softs = std::mem::take(&mut *self.softs.lock().unwrap_or_else(PoisonError::into_inner));
+        softs.iter().filter_map(Weak::upgrade).for_each(|soft| soft.discard());
+    }
+
     /// A worker has leaked a tasklet that would not end.
     pub(super) fn add_leaked(&self, tasklet: Unfinished) {
         self.leaked.fetch_add(1, Ordering::Relaxed);
@@ -255,12 +276,13 @@ impl Shared {
     /// A worker has exited, or never started.
     pub(super) fn worker_exited(&self, index: usize) {
         self.seats[index].alive.store(false, Ordering::Relaxed);
-        let mut working = self.working();
-        *working -= 1;
-        if *working == 0 {
-            // What was spawned from outside in the meantime.
+        // AcqRel: the last one sees what all others have left behind.
+        if self.leaving.fetch_add(1, Ordering::AcqRel) + 1 == self.seats.len() {
+            // Nobody comes for these any more. The user's code, so with no lock held.
             self.discard_injected();
+            self.discard_softs();
         }
+        *self.working() -= 1;
         self.exited.notify_all();
     }
 

@@ -12,7 +12,7 @@
 mod state;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tasklet_core::current;
@@ -85,13 +85,26 @@ where
     let (promise, handle) = Record::promise(id, spec);
     let record = promise.record().clone();
     let stage = Running { future: Box::pin(future), promise: Some(promise), shared: shared.clone() };
-    let soft =
-        Arc::new(Soft { state: State::queued(), shared: shared.clone(), stage: Mutex::new(Some(Box::new(stage))) });
-    // A kill ends the promise at once; this is what has the future dropped then.
-    if let Err(waker) = record.on_finish(Waker::from(soft.clone())) {
-        drop(waker);
-    }
+    let soft = Arc::new(Soft {
+        state: State::queued(),
+        shared: shared.clone(),
+        stage: Mutex::new(Some(Box::new(stage))),
+    });
+    shared.add_soft(&soft);
+    // A kill ends the promise at once; this is what has the future dropped then. Weak: when nobody can wake it any more, it goes.
+    drop(record.on_finish(Waker::from(Arc::new(End(Arc::downgrade(&soft))))));
     (soft, handle)
+}
+
+/// The promise of a soft tasklet has ended: if that was a kill, its future is to be dropped.
+struct End(Weak<Soft>);
+
+impl Wake for End {
+    fn wake(self: Arc<End>) {
+        if let Some(soft) = self.0.upgrade() {
+            soft.wake();
+        }
+    }
 }
 
 impl Soft {
@@ -115,6 +128,12 @@ impl Soft {
         }
     }
 
+    /// Its runtime ends, or nobody will poll it: drops the future, and tells whoever joins it, unless it is being polled.
+    pub(super) fn discard(&self) {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop_quietly(stage);
+    }
+
     /// Polls it once, on a helper tasklet.
     pub(super) fn run(self: Arc<Soft>) {
         self.state.begin_poll();
@@ -123,6 +142,11 @@ impl Soft {
         let waker = Waker::from(self.clone());
         if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
             self.state.end();
+            drop_quietly(stage);
+            return;
+        }
+        if !self.shared.is_open() {
+            // Nobody will poll it again.
             drop_quietly(stage);
             return;
         }

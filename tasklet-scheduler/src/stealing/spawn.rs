@@ -159,6 +159,7 @@ impl TaskletBuilder {
                     PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
                 };
                 worker.counters().spawned.add(1);
+                worker.local(&record).admitted.set(true);
                 worker.queue.push(record);
                 Ok(handle)
             })
@@ -252,14 +253,32 @@ impl Handle {
 }
 
 impl Worker {
+    /// Makes a tasklet without anything special. `None` if the runtime's panic policy is.
+    #[inline]
+    pub(super) fn spawn_plain<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        site: &'static Location<'static>,
+        f: &mut Option<F>,
+    ) -> Option<JoinHandle<T>> {
+        if self.shared.panic_policy != PanicPolicy::Keep {
+            return None;
+        }
+        let spec = Spec { name: None, site, stack_size: self.shared.stack_size };
+        let (unstarted, handle) = Record::free(self.next_id(), spec, f.take()?);
+        self.counters().spawned.add(1);
+        self.push(Task::Start(unstarted));
+        Some(handle)
+    }
+
     /// Puts work into the worker's own deque, and calls another worker for it.
     #[inline]
     pub(super) fn push(&self, task: Task) {
+        let task = task.pack();
         if self.closing.get() {
             drop(task);
             return;
         }
-        self.deque.push(task.pack());
+        self.deque.push(task);
         self.call_others();
     }
 

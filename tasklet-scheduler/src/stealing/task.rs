@@ -9,7 +9,7 @@ use tasklet_core::tasklet::{Record, Unstarted};
 use super::fork::ForkRef;
 use super::soft::Soft;
 
-/// Work that any worker may begin. Dropping it says that nobody will.
+/// Work that any worker may begin. Dropping it packed says that nobody will.
 pub(super) enum Task {
     /// A tasklet that has not started.
     Start(Unstarted),
@@ -80,6 +80,9 @@ impl PackedTask {
 
 impl Drop for PackedTask {
     fn drop(&mut self) {
-        drop(PackedTask(self.0).unpack());
+        match PackedTask(self.0).unpack() {
+            Task::Poll(soft) => soft.discard(),
+            task => drop(task),
+        }
     }
 }

@@ -36,6 +36,7 @@ use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind};
 
+use super::idle::first_patience;
 use super::queue::Queue;
 use super::shared::{Counters, Shared};
 use super::task::PackedTask;
@@ -74,6 +75,8 @@ pub(crate) struct Worker {
     /// The tasklet that waits with its thread blocked, and whether its wait is over.
     pub(super) blocked: Cell<Option<NonNull<Record>>>,
     pub(super) closing: Cell<bool>,
+    /// Rounds of the next search for work before the worker sleeps: see `idle`.
+    pub(super) patience: Cell<u32>,
     ids: RefCell<TaskletIds>,
     _not_send: PhantomData<*mut ()>,
 }
@@ -100,6 +103,7 @@ impl Worker {
         let token = Home::new(parts.driver.notifier());
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some(format!("worker {}", parts.index)), ..Spec::here() };
+        let workers = parts.shared.seats.len();
         let idle = Record::main(ids.next_id(), spec, &token);
         Worker {
             token,
@@ -123,6 +127,7 @@ impl Worker {
             spare_runner: Cell::new(None),
             blocked: Cell::new(None),
             closing: Cell::new(false),
+            patience: Cell::new(first_patience(workers)),
             ids: RefCell::new(ids),
             _not_send: PhantomData,
         }
@@ -210,7 +215,7 @@ impl Worker {
 
     /// The running tasklet has given up its right to run, or has passed it on. Chooses who is next, and what suspends the fiber if it is
     /// another.
-    #[inline]
+    #[inline(always)]
     fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         match self.choose(None) {
             Some(next) if std::ptr::eq(&raw const *next, record) => {
