@@ -9,10 +9,11 @@
 //! second and the third the fourth, and nothing of the others; so it is in one queue at most, once. No wake allocates: the waker is a
 //! count of the soft tasklet itself.
 
+mod state;
+
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use tasklet_core::current;
@@ -20,26 +21,17 @@ use tasklet_core::id::TaskletId;
 use tasklet_core::tasklet::{JoinHandle, Promise, Record, Spec};
 use tasklet_core::unwind::{Payload, drop_quietly};
 
+use state::{Polled, State};
+
 use super::shared::Shared;
 use super::task::Task;
 use super::worker::Worker;
-
-/// In no queue; somebody has to wake it.
-const WAITING: u8 = 0;
-/// In a queue.
-const QUEUED: u8 = 1;
-/// Being polled.
-const POLLED: u8 = 2;
-/// Being polled, and to be polled again.
-const WOKEN: u8 = 3;
-/// It has ended.
-const ENDED: u8 = 4;
 
 /// A soft tasklet.
 // Aligned so that its address has two bits left for the kind of a task.
 #[repr(align(8))]
 pub(super) struct Soft {
-    state: AtomicU8,
+    state: State,
     shared: Arc<Shared>,
     /// Taken while it is polled, which one at a time does: the lock is never waited for.
     stage: Mutex<Option<Box<dyn Stage + Send>>>,
@@ -85,12 +77,7 @@ impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
 }
 
 /// A soft tasklet that is in no queue yet.
-pub(super) fn make<F>(
-    shared: &Arc<Shared>,
-    id: TaskletId,
-    spec: Spec,
-    future: F,
-) -> (Arc<Soft>, JoinHandle<F::Output>)
+pub(super) fn make<F>(shared: &Arc<Shared>, id: TaskletId, spec: Spec, future: F) -> (Arc<Soft>, JoinHandle<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
@@ -101,7 +88,7 @@ where
     let record = promise.record().clone();
     let stage = Running { future, promise: Some(promise) };
     let soft = Arc::new(Soft {
-        state: AtomicU8::new(QUEUED),
+        state: State::queued(),
         shared: shared.clone(),
         stage: Mutex::new(Some(Box::new(stage))),
     });
@@ -166,13 +153,12 @@ impl Soft {
 
     /// Polls it once, on a helper tasklet.
     pub(super) fn run(self: Arc<Soft>) {
-        // Relaxed: whoever queued it has synchronised with whoever took it out of the queue.
-        self.state.store(POLLED, Ordering::Relaxed);
+        self.state.begin_poll();
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut stage) = stage else { return };
         let waker = Waker::from(self.clone());
         if stage.is_over() || stage.poll(&self.shared, &mut Context::from_waker(&waker)) {
-            self.state.store(ENDED, Ordering::Relaxed);
+            self.state.end();
             drop_quietly(stage);
             return;
         }
@@ -182,10 +168,7 @@ impl Soft {
             return;
         }
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
-        // Release: pairs with the acquire in `wake_by_ref`; acquire: with its release, so that what was done before a wake is seen by
-        // the poll after it.
-        if self.state.compare_exchange(POLLED, WAITING, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            self.state.store(QUEUED, Ordering::Relaxed);
+        if self.state.end_poll() == Polled::Again {
             Soft::schedule(self);
         }
     }
@@ -193,28 +176,14 @@ impl Soft {
 
 impl Wake for Soft {
     fn wake(self: Arc<Soft>) {
-        if self.wakes() {
+        if self.state.wake() {
             Soft::schedule(self);
         }
     }
 
     fn wake_by_ref(self: &Arc<Soft>) {
-        if self.wakes() {
+        if self.state.wake() {
             Soft::schedule(self.clone());
         }
-    }
-}
-
-impl Soft {
-    /// Whether this wake is the one that puts it into a queue.
-    fn wakes(&self) -> bool {
-        let next = |state| match state {
-            WAITING => Some(QUEUED),
-            POLLED => Some(WOKEN),
-            // Written again, so that what was done before this wake is seen by the poll that is to come.
-            state => Some(state),
-        };
-        // AcqRel: pairs with `run`, see there.
-        self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) == Ok(WAITING)
     }
 }
