@@ -76,7 +76,7 @@ pub(crate) struct Countdown {
 }
 
 impl Countdown {
-    /// `tell` is called by the last of `count`; it wakes whoever looks at [`is_over`](Self::is_over).
+    /// `tell` is called by the last of `count`; it wakes whoever looks at [`left`](Self::left).
     pub(crate) fn new(count: u64, tell: impl Fn() + Send + Sync + 'static) -> Arc<Countdown> {
         Arc::new(Countdown { left: AtomicU64::new(count), tell: Box::new(tell) })
     }
@@ -88,8 +88,9 @@ impl Countdown {
         }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.left.load(Ordering::Acquire) == 0
+    /// How many have not come yet.
+    pub(crate) fn left(&self) -> u64 {
+        self.left.load(Ordering::Acquire)
     }
 }
 

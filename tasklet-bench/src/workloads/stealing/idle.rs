@@ -109,7 +109,7 @@ pub(super) fn idle_cpu<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let (time, cpu) = (start.elapsed(), cpu_time()? - cpu);
     expect("waiting tasklets", channel.balance(), -isize::try_from(tasklets)?)?;
     channel.close();
-    while !ended.is_over() {
+    while ended.left() != 0 {
         std::thread::yield_now();
     }
     super::end(runtime)?;

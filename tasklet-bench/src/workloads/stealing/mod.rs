@@ -29,6 +29,9 @@ use crate::subject::{Run, Tasklets};
 /// A channel with the switch of `B` compiled in, as the facade's is for its default backend.
 type Channel<T, B> = ChannelBy<T, Shared<On<B>>>;
 
+/// After how long without any progress a run is given up.
+const STALL: Duration = Duration::from_secs(10);
+
 /// What does one run, if there is one for this kind of tasklets.
 pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
     let run: Run = match (kind, tasklets) {
@@ -85,9 +88,16 @@ fn countdown(count: u64) -> Arc<Countdown> {
     Countdown::new(count, move || caller.unpark())
 }
 
+/// Waits until the countdown is over. If nobody has come any further for a while, nobody will: there is no figure, rather than a hang.
+/// A backend that runs out of stacks comes to that, as tasklets wait for those of others then.
 fn wait_for(countdown: &Countdown) -> Result<()> {
-    while !countdown.is_over() {
-        stealing::park()?;
+    let mut left = countdown.left();
+    while left != 0 {
+        let woken = stealing::park_timeout(STALL)?;
+        let before = std::mem::replace(&mut left, countdown.left());
+        if !woken && left == before {
+            return Err(format!("{left} tasklets have not come any further for {STALL:?}; no figure").into());
+        }
     }
     Ok(())
 }
