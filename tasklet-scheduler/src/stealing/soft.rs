@@ -87,11 +87,8 @@ where
     let (promise, handle) = Record::promise(id, spec);
     let record = promise.record().clone();
     let stage = Running { future, promise: Some(promise) };
-    let soft = Arc::new(Soft {
-        state: State::queued(),
-        shared: shared.clone(),
-        stage: Mutex::new(Some(Box::new(stage))),
-    });
+    let soft =
+        Arc::new(Soft { state: State::queued(), shared: shared.clone(), stage: Mutex::new(Some(Box::new(stage))) });
     shared.add_soft(&soft);
     // A kill ends the promise at once; this is what has the future dropped then. Weak: when nobody can wake it any more, it goes.
     drop(record.on_finish(end_waker(Arc::downgrade(&soft))));
