@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::clock::VirtualClock;
-use crate::primitive::{Condvar, Mutex};
+use crate::primitive::atomic::{AtomicU8, Ordering};
+use crate::primitive::{Condvar, Mutex, MutexGuard};
 
 /// Ends a driver's wait, from any thread.
 ///
@@ -37,38 +38,75 @@ pub struct ThreadDriver {
     signal: Arc<Signal>,
 }
 
+/// A notification costs a system call only if somebody waits. As std's parker for threads.
 #[derive(Debug, Default)]
 struct Signal {
-    notified: Mutex<bool>,
+    /// `EMPTY`, `WAITING` or `NOTIFIED`.
+    state: AtomicU8,
+    /// Held by the waiter from before it says so until it waits.
+    lock: Mutex<()>,
     changed: Condvar,
 }
 
+/// Nobody waits, and there is no notification.
+const EMPTY: u8 = 0;
+/// Somebody waits.
+const WAITING: u8 = 1;
+/// There is a notification.
+const NOTIFIED: u8 = 2;
+
 impl Signal {
-    /// Takes a notification that is there.
+    /// Takes a notification that is there. Only the waiter does.
     fn take(&self) -> bool {
-        std::mem::take(&mut *self.notified.lock().unwrap_or_else(PoisonError::into_inner))
+        // Acquire: pairs with the release in `notify`.
+        self.state.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // Nothing panics while the lock is held.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Notify for Signal {
     fn notify(&self) {
-        *self.notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_one();
+        // Release: pairs with the acquire in `take`, also when the state does not change.
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == WAITING {
+            // The waiter holds the lock until it waits, so the notification cannot come in between.
+            drop(self.lock());
+            self.changed.notify_one();
+        }
     }
 }
 
 impl Driver for ThreadDriver {
     fn wait(&self, timeout: Option<Duration>) {
-        let mut notified = self.signal.notified.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*notified {
-            notified = match timeout {
-                None => self.signal.changed.wait(notified).unwrap_or_else(PoisonError::into_inner),
-                Some(timeout) => {
-                    self.signal.changed.wait_timeout(notified, timeout).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+        let signal = &*self.signal;
+        if signal.take() {
+            return;
         }
-        *notified = false;
+        let lock = signal.lock();
+        if signal.state.compare_exchange(EMPTY, WAITING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            drop(lock);
+            signal.take();
+            return;
+        }
+        match timeout {
+            None => {
+                let mut lock = lock;
+                loop {
+                    lock = signal.changed.wait(lock).unwrap_or_else(PoisonError::into_inner);
+                    if signal.take() {
+                        return;
+                    }
+                }
+            }
+            Some(timeout) => {
+                drop(signal.changed.wait_timeout(lock, timeout).unwrap_or_else(PoisonError::into_inner));
+                // Acquire: as in `take`. Early or late, the wait is over.
+                signal.state.swap(EMPTY, Ordering::Acquire);
+            }
+        }
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

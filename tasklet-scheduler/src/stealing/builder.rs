@@ -204,6 +204,7 @@ impl<B: Backend> Builder<B> {
             stack_size: self.stack_size,
             panic_policy: self.panic_policy,
             pool: Pool::new(self.max_blocking, self.blocking_keep_alive),
+            moves: B::MOVES,
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));
         let (ready, started) = mpsc::channel();
@@ -212,7 +213,7 @@ impl<B: Backend> Builder<B> {
         let mut asked = 0;
         for (index, deque) in deques.into_iter().enumerate() {
             let worker = WorkerThread {
-                seat: Some(SeatGuard { shared: shared.clone(), index, ready: ready.clone() }),
+                seat: Some(SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) }),
                 deque,
                 name: (self.thread_name)(index),
                 driver: self.driver.clone(),
@@ -233,7 +234,6 @@ impl<B: Backend> Builder<B> {
         }
         drop(ready);
         for _ in 0..asked {
-            // A worker whose thread ended without running it has dropped its sender.
             if let Ok(Err(error)) = started.recv() {
                 failure = failure.or(Some(error));
             }
@@ -263,11 +263,21 @@ impl<B: Backend> fmt::Debug for Builder<B> {
 struct SeatGuard {
     shared: Arc<Shared>,
     index: usize,
-    ready: mpsc::Sender<Result<(), Kind>>,
+    /// Until it has said whether the worker has started.
+    ready: Option<mpsc::Sender<Result<(), Kind>>>,
+}
+
+impl SeatGuard {
+    fn say(&mut self, started: Result<(), Kind>) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(started);
+        }
+    }
 }
 
 impl Drop for SeatGuard {
     fn drop(&mut self) {
+        self.say(Err(Kind::Gone { index: self.index }));
         self.shared.worker_exited(self.index);
     }
 }
@@ -307,22 +317,23 @@ impl<B: Backend> WorkerThread<B> {
     ///
     /// A tasklet calls, or the host of a local scheduler that has left its main tasklet.
     pub fn run(mut self) {
-        let Some(seat) = self.seat.take() else { return };
+        let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
         let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
-        let worker = Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine);
+        let worker =
+            Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
         // One stack for each worker, whatever others use up: it can always go on.
-        let first = match worker.engine().take_fiber(&worker, shared.stack_size) {
+        let first = match worker.engine().take_fiber(&*worker, shared.stack_size) {
             Ok(fiber) => {
                 worker.engine().give_back(fiber);
                 Ok(())
             }
             Err(error) => Err(Kind::Stack(error)),
         };
-        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&worker));
+        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&*worker));
         let failed = first.is_err();
-        let _ = seat.ready.send(first);
+        seat.say(first);
         worker.as_active(&mut || {
             if failed {
                 return;
@@ -335,11 +346,11 @@ impl<B: Backend> WorkerThread<B> {
                 }
             };
             call(&self.on_start);
-            worker.engine().run_fibers(&worker);
+            worker.engine().run_fibers(&*worker);
             worker.finish_up();
             call(&self.on_stop);
         });
-        drop(worker);
+        worker.finish();
         debug_assert!(failed || shared.phase() != Phase::Open, "a worker exits when its runtime ends");
         drop(seat);
     }
@@ -361,6 +372,7 @@ enum Kind {
     BlockingThreads,
     Thread { index: usize, error: io::Error },
     Stack(StackError),
+    Gone { index: usize },
 }
 
 impl From<Kind> for BuildError {
@@ -375,9 +387,9 @@ impl BuildError {
         matches!(self.kind, Kind::Workers { .. } | Kind::BlockingThreads)
     }
 
-    /// The system refused a thread.
+    /// The system refused a thread, or a worker's thread ended before it had started.
     pub fn is_thread(&self) -> bool {
-        matches!(self.kind, Kind::Thread { .. })
+        matches!(self.kind, Kind::Thread { .. } | Kind::Gone { .. })
     }
 
     /// There is no memory for a stack for each worker, or the ceiling is too low for it.
@@ -393,7 +405,13 @@ impl fmt::Display for BuildError {
             Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
             Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
             Kind::Thread { index, error } => {
-                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+                write!(
+                    f,
+                    "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit"
+                )
+            }
+            Kind::Gone { index } => {
+                write!(f, "worker {index} was dropped, or panicked, before it had started; see Builder::spawn_handler")
             }
             Kind::Stack(error) => write!(f, "a worker has no stack to run tasklets on: {error}"),
         }

@@ -140,7 +140,7 @@ impl Worker {
     /// Begins something from the worker's own deque.
     fn begin_new(&self, own: Option<NonNull<FiberHead>>, tick: u32) -> Option<Arc<Record>> {
         if self.starved.get() && own.is_none() {
-            return None;
+            return self.begin_without_stack();
         }
         let oldest = tick.is_multiple_of(NEW_EVERY * OLDEST_EVERY);
         loop {
@@ -153,6 +153,18 @@ impl Worker {
                     self.deque.push(task);
                     return None;
                 }
+            }
+        }
+    }
+
+    /// There is no stack for new tasklets. One that may move and comes next has its own.
+    #[cold]
+    fn begin_without_stack(&self) -> Option<Arc<Record>> {
+        match self.deque.pop()?.unpack() {
+            Task::Resume(record) => Some(self.take_in(record)),
+            other => {
+                self.deque.push(other.pack());
+                None
             }
         }
     }
@@ -175,7 +187,10 @@ impl Worker {
         own: Option<NonNull<FiberHead>>,
     ) -> Result<Option<Arc<Record>>, PackedTask> {
         match task.unpack() {
-            Task::Start(unstarted) => self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack()),
+            Task::Start(unstarted) => {
+                self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack())
+            }
+            Task::Resume(record) => Ok(Some(self.take_in(record))),
             Task::Fork(fork) => match self.take_fiber(self.shared.stack_size, own) {
                 Err(_) => Err(Task::Fork(fork).pack()),
                 Ok(fiber) => {
@@ -209,7 +224,8 @@ impl Worker {
             }
             Err(None) => return Err(unstarted),
         };
-        match unstarted.start(&self.token) {
+        // SAFETY: H1: the worker's token has a count, and lives until its last tasklet has ended, or `finish_up` leaks one.
+        match unsafe { unstarted.start(&self.token) } {
             Some(record) => Ok(Some(self.settle(record, fiber))),
             None => {
                 if own != Some(fiber) {
@@ -242,7 +258,9 @@ impl Worker {
     #[inline]
     fn settle(&self, record: Arc<Record>, fiber: NonNull<FiberHead>) -> Arc<Record> {
         self.counters().started.add(1);
-        self.local(&record).fiber.set(Some(fiber.cast()));
+        let fields = self.local(&record);
+        fields.admitted.set(true);
+        fields.fiber.set(Some(fiber.cast()));
         // SAFETY: F1, just taken or the caller's own.
         unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));
         record

@@ -1,7 +1,7 @@
 //! What few tasklets have, and therefore lies beside their fiber and not in their record: tasklet-local values, cancel tokens.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 
 use tasklet_core::current;
@@ -113,16 +113,14 @@ impl<T: 'static> TaskletLocal<T> {
     }
 
     fn lend<R>(&self, at: usize, value: Box<dyn Any>, f: impl FnOnce(&T) -> R) -> R {
-        let lent = Lent { at, value: Cell::new(None) };
         let value: Box<T> = match value.downcast() {
             Ok(value) => value,
             Err(_) => panic!("a tasklet-local value was used while it was in use"),
         };
         // Put back however `f` ends.
-        let pointer: *const T = &raw const *value;
-        lent.value.set(Some(value));
-        // SAFETY: the box stays in `lent`, which is dropped after `f`, so the value stays where it is.
-        f(unsafe { &*pointer })
+        let lent = Lent { at, value: Box::into_raw(value) };
+        // SAFETY: `lent` owns the value, and is dropped after `f`.
+        f(unsafe { &*lent.value })
     }
 }
 
@@ -130,18 +128,20 @@ impl<T: 'static> TaskletLocal<T> {
 struct InUse;
 
 /// Puts a value back.
-struct Lent {
+struct Lent<T: 'static> {
     at: usize,
-    value: Cell<Option<Box<dyn Any>>>,
+    /// Owned.
+    value: *mut T,
 }
 
-impl Drop for Lent {
+impl<T: 'static> Drop for Lent<T> {
     fn drop(&mut self) {
-        let value = self.value.take();
+        // SAFETY: from `Box::into_raw`, and taken back here alone.
+        let mut value: Option<Box<dyn Any>> = Some(unsafe { Box::from_raw(self.value) });
         let put_back = |worker: &Worker| {
             worker.with_extras(|extras| {
-                if let (Some(value), Some(place)) = (value, extras.borrow_mut().locals.get_mut(self.at)) {
-                    place.1 = value;
+                if let Some(place) = extras.borrow_mut().locals.get_mut(self.at) {
+                    std::mem::swap(&mut place.1, value.as_mut().expect("it is put back once"));
                 }
             })
         };

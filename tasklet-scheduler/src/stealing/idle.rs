@@ -9,16 +9,19 @@
 //! surplus and leaves its owner what it is about to run: from a deque with more than [`SURPLUS`] tasks it takes the oldest, or from a
 //! long one a batch. From a shorter one it takes a task only if the owner has not gone on with anything for [`PATIENCE`]: then the owner
 //! computes, or its thread does not run, and the task has waited for longer than a pair needs to start.
+//!
+//! Measured with two workers, beside a thief that takes whatever it sees: the sieve of 2500 primes 329 ms and 480, a ping-pong whose pair one
+//! parent spawned 125 ns and 127 (and 1.6 to 22 us if the two are on two workers), work in the children of one producer 112 ms and 113.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use super::shared::Phase;
-use super::sleep::{Roused, Searchers};
-use super::task::PackedTask;
 use super::lifecycle::KILL_ATTEMPTS;
+use super::shared::Phase;
+use super::sleep::{Leaves, Roused, Searchers};
+use super::task::PackedTask;
 use super::worker::Worker;
 use crate::engine::Host as _;
 
@@ -174,7 +177,7 @@ impl Worker {
         let _quiet = self.quiet();
         let guard = tasklet_core::unwind::AbortOnUnwind::new("a worker's driver");
         self.counters().slept.add(1);
-        self.driver.wait(limit);
+        self.wait_on_driver(limit);
         guard.disarm();
     }
 }
@@ -207,7 +210,10 @@ impl Search<'_> {
     fn look(&mut self) -> Look {
         let shared = &self.worker.shared;
         loop {
-            match shared.injector.steal_batch_with_limit_and_pop(&self.worker.deque, BATCH / shared.seats.len().max(1) + 1) {
+            match shared
+                .injector
+                .steal_batch_with_limit_and_pop(&self.worker.deque, BATCH / shared.seats.len().max(1) + 1)
+            {
                 Steal::Success(task) => return Look::Found(task),
                 Steal::Empty => break,
                 Steal::Retry => {}
@@ -243,7 +249,8 @@ impl Search<'_> {
             Some(sight) if sight.ticks == ticks => sight,
             _ => *self.sights[victim].insert(Sight { ticks, since: now }),
         };
-        if len <= SURPLUS && now.duration_since(sight.since) < PATIENCE {
+        let is_offered = seat.offered.load(std::sync::atomic::Ordering::Relaxed) != 0;
+        if len <= SURPLUS && !is_offered && now.duration_since(sight.since) < PATIENCE {
             return Look::Left;
         }
         let stolen = if len < LONG {
@@ -267,15 +274,15 @@ impl Search<'_> {
         let (worker, shared) = (self.worker, &self.worker.shared);
         shared.sleep.enter(worker.index, self.is_searching.replace(false));
         // F3 of the protocol.
-        let is_late = !shared.injector.is_empty()
-            || worker.token.has_requests()
+        let has_work = !shared.injector.is_empty()
             || (!left && !worker.starved.get() && shared.seats.iter().any(|seat| !seat.stealer.is_empty()));
-        if !is_late {
+        if !has_work && !worker.token.has_requests() {
             let timer = worker.timers.earliest().map(|at| at.saturating_sub(worker.now()));
             worker.wait_for(limit.into_iter().chain(timer).min());
         }
-        let called = shared.sleep.leave(worker.index) == Roused::Called;
-        self.is_searching.set(called);
+        let called =
+            shared.sleep.leave(worker.index, if has_work { Leaves::Searching } else { Leaves::Busy }) == Roused::Called;
+        self.is_searching.set(called || has_work);
         called
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
+use tasklet_core::backend::Moves;
 use tasklet_core::clock::Clock;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
@@ -17,7 +18,9 @@ use super::blocking::Pool;
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
 use super::sleep::Sleep;
+use super::soft::Soft;
 use super::task::{PackedTask, Task};
+use super::worker::Grave;
 
 /// One runtime, whatever its backend.
 pub(super) struct Shared {
@@ -29,13 +32,21 @@ pub(super) struct Shared {
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
+    /// Whether the backend's coroutines may change their thread.
+    pub(super) moves: Moves,
     /// Names of the tasklets that have one, for reports.
     names: Mutex<HashMap<u64, String>>,
+    /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
+    softs: Mutex<Vec<Weak<Soft>>>,
     /// Those that were leaked.
     unfinished: Mutex<Vec<Unfinished>>,
     phase: AtomicU8,
     /// Tasklets leaked because they would not end.
     pub(super) leaked: AtomicU64,
+    /// Workers that have ended, and whose memory is in use.
+    graves: Mutex<Vec<Grave>>,
+    /// Workers that are about to exit, or have.
+    leaving: AtomicUsize,
     /// Workers that have not exited.
     working: Mutex<usize>,
     exited: Condvar,
@@ -49,6 +60,8 @@ pub(super) struct Shared {
 pub(super) struct Seat {
     pub(super) stealer: Stealer<PackedTask>,
     home: OnceLock<Arc<Home>>,
+    /// Tasklets in the deque that have started and may move: they are there to be taken.
+    pub(super) offered: AtomicU32,
     /// Moves whenever the worker goes on with another tasklet: whether it gets on.
     pub(super) ticks: AtomicU32,
     /// The tasklet that runs; zero if none does.
@@ -101,6 +114,7 @@ impl Seat {
         Seat {
             stealer,
             home: OnceLock::new(),
+            offered: AtomicU32::new(0),
             ticks: AtomicU32::new(0),
             running: AtomicU64::new(0),
             running_site: AtomicPtr::new(ptr::null_mut()),
@@ -141,6 +155,7 @@ pub(super) struct Config {
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
+    pub(super) moves: Moves,
 }
 
 impl Shared {
@@ -155,10 +170,14 @@ impl Shared {
             stack_size: config.stack_size,
             panic_policy: config.panic_policy,
             pool: config.pool,
+            moves: config.moves,
             names: Mutex::default(),
+            softs: Mutex::default(),
             unfinished: Mutex::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             leaked: AtomicU64::new(0),
+            graves: Mutex::default(),
+            leaving: AtomicUsize::new(0),
             working: Mutex::new(workers),
             exited: Condvar::new(),
             ids: Mutex::default(),
@@ -242,6 +261,20 @@ impl Shared {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn add_soft(&self, soft: &Arc<Soft>) {
+        let mut softs = self.softs.lock().unwrap_or_else(PoisonError::into_inner);
+        if softs.len() == softs.capacity() {
+            softs.retain(|soft| soft.strong_count() != 0);
+        }
+        softs.push(Arc::downgrade(soft));
+    }
+
+    /// Drops the futures of all soft tasklets that are not being polled.
+    fn discard_softs(&self) {
+        let softs = std::mem::take(&mut *self.softs.lock().unwrap_or_else(PoisonError::into_inner));
+        softs.iter().filter_map(Weak::upgrade).for_each(|soft| soft.discard());
+    }
+
     /// A worker has leaked a tasklet that would not end.
     pub(super) fn add_leaked(&self, tasklet: Unfinished) {
         self.leaked.fetch_add(1, Ordering::Relaxed);
@@ -252,15 +285,23 @@ impl Shared {
         std::mem::take(&mut self.unfinished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Keeps an ended worker until all have ended.
+    pub(super) fn bury(&self, worker: Grave) {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
     /// A worker has exited, or never started.
     pub(super) fn worker_exited(&self, index: usize) {
         self.seats[index].alive.store(false, Ordering::Relaxed);
-        let mut working = self.working();
-        *working -= 1;
-        if *working == 0 {
-            // What was spawned from outside in the meantime.
+        // AcqRel: the last one sees what all others have left behind.
+        if self.leaving.fetch_add(1, Ordering::AcqRel) + 1 == self.seats.len() {
+            // Nobody comes for these any more. The user's code, so with no lock held.
             self.discard_injected();
+            self.discard_softs();
+            let graves = std::mem::take(&mut *self.graves.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(graves);
         }
+        *self.working() -= 1;
         self.exited.notify_all();
     }
 
