@@ -28,7 +28,6 @@ use tasklet_core::unwind::AbortOnUnwind;
 
 use crate::stealing::Extras;
 
-
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
 #[repr(C)]

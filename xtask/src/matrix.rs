@@ -39,7 +39,7 @@ pub(crate) fn cells(files: &TestFiles) -> Vec<Cell> {
     }
     cells.extend([no_backend(), all_features()]);
     cells.extend(alone());
-    cells.push(loom());
+    cells.extend(MODELLED.map(loom));
     cells.extend(sanitizers());
     cells.extend(long());
     cells
@@ -169,18 +169,22 @@ fn alone() -> impl Iterator<Item = Cell> {
     })
 }
 
-/// The protocols between threads, in every order of their steps.
-fn loom() -> Cell {
-    Cell::new("loom/core", "an order of two threads' steps that no test meets is one that a user does")
+/// The crates with protocols between threads: their models meet every order of the threads' steps.
+const MODELLED: [&str; 2] = ["core", "scheduler"];
+
+fn loom(name: &'static str) -> Cell {
+    Cell::new(&format!("loom/{name}"), "an order of two threads' steps that no test meets is one that a user does")
         .tier(Tier::Full)
         .expects(Expects::Tests)
         .step(
             // Models only: the other tests use the same locks, which work inside of a model and nowhere else.
-            cargo(["test", "--release", "-p", "tasklet-core", "--lib", "--", "models"])
-                // The cfg makes core take its atomics and locks from loom.
+            cargo(["test", "--release", "-p"])
+                .arg(format!("tasklet-{name}"))
+                .args(["--lib", "--", "models"])
+                // The cfg makes the crates take their atomics and locks from loom.
                 .env("RUSTFLAGS", "--cfg loom")
                 // Orders grow exponentially with the number of times that a thread is interrupted. Three find each of the faults
-                // that were put into the protocols to see the models fail, in a second; without a limit it is fifteen.
+                // that were put into the protocols to see the models fail, in seconds; without a limit it is minutes.
                 .env("LOOM_MAX_PREEMPTIONS", "3")
                 .own_target("loom"),
         )

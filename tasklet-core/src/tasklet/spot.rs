@@ -3,8 +3,11 @@
 //! As with [`std::thread::park`]: a permit that is left while nobody waits is kept, several are kept as one, and a wait may end
 //! although what it was for has not happened. So waits are loops that look again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod permit;
+
 use std::time::Duration;
+
+use permit::Slot;
 
 use super::record::Record;
 use crate::current;
@@ -16,15 +19,7 @@ use crate::unwind::{self, Payload};
 
 /// Holds a permit, or the right to wake the tasklet that waits for one.
 pub struct Spot {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Empty,
-    Permit,
-    Waiting(Parked),
+    slot: Slot<Parked>,
 }
 
 /// How a wait for a permit ended.
@@ -37,8 +32,8 @@ pub enum Permit {
 }
 
 impl Spot {
-    pub(super) const fn new() -> Spot {
-        Spot { state: Mutex::new(State::Empty) }
+    pub(super) fn new() -> Spot {
+        Spot { slot: Slot::new() }
     }
 
     /// Leaves a permit, or wakes the tasklet that waits for one. From any thread.
@@ -47,30 +42,14 @@ impl Spot {
     ///
     /// The tasklet is appended to the queue of its scheduler; the caller goes on.
     pub fn unpark(&self) {
-        let mut state = self.lock();
-        match std::mem::replace(&mut *state, State::Permit) {
-            State::Empty | State::Permit => {}
-            State::Waiting(parked) => {
-                *state = State::Empty;
-                drop(state);
-                current::unpark(parked);
-            }
+        if let Some(parked) = self.slot.leave() {
+            current::unpark(parked);
         }
     }
 
     /// Takes a permit that is there.
     pub fn take(&self) -> bool {
-        let mut state = self.lock();
-        let taken = matches!(*state, State::Permit);
-        if taken {
-            *state = State::Empty;
-        }
-        taken
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.take()
     }
 }
 
@@ -81,14 +60,7 @@ unsafe impl WaitSite for Spot {
     }
 
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
-        let mut state = self.lock();
-        match std::mem::take(&mut *state) {
-            State::Waiting(parked) if parked.record().id() == who => Some(parked),
-            other => {
-                *state = other;
-                None
-            }
-        }
+        self.slot.unlink(|parked| parked.record().id() == who)
     }
 
     fn is_shared(&self, _: usize) -> bool {
@@ -115,12 +87,9 @@ impl<'r> Operation<'r> for Wait<'r> {
         if self.refused.is_some() {
             return Step::Done;
         }
-        let mut state = self.record.spot.lock();
-        if let State::Permit = *state {
-            *state = State::Empty;
+        if self.record.spot.slot.take_or_wait(|| scheduler.begin_park()) {
             return Step::Done;
         }
-        *state = State::Waiting(scheduler.begin_park());
         Step::Park { site: &self.record.spot, key: 0 }
     }
 

@@ -320,7 +320,8 @@ impl<B: Backend> WorkerThread<B> {
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
         let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
-        let worker = Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
+        let worker =
+            Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
         // One stack for each worker, whatever others use up: it can always go on.
         let first = match worker.engine().take_fiber(&*worker, shared.stack_size) {
             Ok(fiber) => {
@@ -403,7 +404,10 @@ impl fmt::Display for BuildError {
             Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
             Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
             Kind::Thread { index, error } => {
-                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+                write!(
+                    f,
+                    "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit"
+                )
             }
             Kind::Gone { index } => {
                 write!(f, "worker {index} was dropped, or panicked, before it had started; see Builder::spawn_handler")

@@ -187,7 +187,9 @@ impl Worker {
         own: Option<NonNull<FiberHead>>,
     ) -> Result<Option<Arc<Record>>, PackedTask> {
         match task.unpack() {
-            Task::Start(unstarted) => self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack()),
+            Task::Start(unstarted) => {
+                self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack())
+            }
             Task::Resume(record) => Ok(Some(self.take_in(record))),
             Task::Fork(fork) => match self.take_fiber(self.shared.stack_size, own) {
                 Err(_) => Err(Task::Fork(fork).pack()),

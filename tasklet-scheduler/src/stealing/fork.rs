@@ -5,36 +5,31 @@
 //!
 //! # Invariant
 //!
-//! **J1** A fork stays where it is until its state is not `PENDING`, or its caller has taken its only [`ForkRef`] back: `join` returns and
+//! **J1** A fork stays where it is until it is settled, or its caller has taken its only [`ForkRef`] back: `join` returns and
 //! unwinds only then.
+
+mod handover;
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tasklet_core::current;
 use tasklet_core::tasklet::{Record, spot};
 use tasklet_core::unwind::Payload;
 
+use handover::HandOver;
+
 use super::task::Task;
 use super::worker::Worker;
-
-/// Nobody has come to its end.
-const PENDING: u8 = 0;
-/// Its result is there.
-const DONE: u8 = 1;
-/// It will not be run: the caller runs it.
-const ABANDONED: u8 = 2;
 
 #[repr(C)]
 struct Head {
     /// Calls the closure and stores its result.
     run: unsafe fn(NonNull<Head>),
-    state: AtomicU8,
-    /// The caller: alive while it waits.
-    caller: NonNull<Record>,
+    /// With the caller, which is alive while it waits.
+    handover: HandOver<NonNull<Record>>,
 }
 
 #[repr(C)]
@@ -69,27 +64,27 @@ impl ForkRef {
         let run = unsafe { head.as_ref() }.run;
         // SAFETY: the right to run it was `self`.
         unsafe { run(head) };
-        finish(head, DONE);
+        settle(head);
     }
 }
 
 impl Drop for ForkRef {
     fn drop(&mut self) {
-        finish(self.0, ABANDONED);
+        settle(self.0);
     }
 }
 
-/// Tells the caller. The fork may be gone when this returns, and is not touched after its state was set.
-fn finish(head: NonNull<Head>, state: u8) {
-    // SAFETY: J1.
-    let caller = unsafe { head.as_ref() }.caller;
-    // SAFETY: J1: the caller is in `join`, so its record is alive; every record is made in an `Arc`.
-    let caller = unsafe {
-        Arc::increment_strong_count(caller.as_ptr());
-        Arc::from_raw(caller.as_ptr())
+/// Gives the fork back to its caller: it may be gone when this returns.
+fn settle(head: NonNull<Head>) {
+    let share = |caller: &NonNull<Record>| {
+        // SAFETY: J1: the caller is in `join`, so its record is alive; every record is made in an `Arc`.
+        unsafe {
+            Arc::increment_strong_count(caller.as_ptr());
+            Arc::from_raw(caller.as_ptr())
+        }
     };
-    // SAFETY: J1. Release: pairs with the acquire in `join`, which takes the result.
-    unsafe { head.as_ref() }.state.store(state, Ordering::Release);
+    // SAFETY: J1, and the right to run it, which there is once, was the caller's.
+    let caller = unsafe { HandOver::settle(NonNull::from(&(*head.as_ptr()).handover), share) };
     caller.spot().unpark();
 }
 
@@ -131,9 +126,8 @@ where
     RB: Send,
 {
     // SAFETY: the worker runs the calling tasklet, which stays on it; it ends after its tasklets.
-    let worker = unsafe {
-        current::with_scheduler(|worker: &Worker| worker.can_fork().then_some(NonNull::from(worker)))
-    };
+    let worker =
+        unsafe { current::with_scheduler(|worker: &Worker| worker.can_fork().then_some(NonNull::from(worker))) };
     match worker.flatten() {
         // SAFETY: as above.
         Some(worker) => join_on(unsafe { worker.as_ref() }, a, b),
@@ -157,7 +151,7 @@ where
     RB: Send,
 {
     let fork = Fork {
-        head: Head { run: Fork::<B, RB>::run, state: AtomicU8::new(PENDING), caller: worker.running.get() },
+        head: Head { run: Fork::<B, RB>::run, handover: HandOver::new(worker.running.get()) },
         f: UnsafeCell::new(Some(b)),
         result: UnsafeCell::new(None),
     };
@@ -186,13 +180,12 @@ where
 /// Somebody has taken up the second closure, or it lies below others in the deque.
 #[cold]
 fn join_taken<RA, RB, B: FnOnce() -> RB>(fork: &Fork<B, RB>, first: Result<RA, Payload>) -> (RA, RB) {
-    // Acquire: pairs with the release in `finish`.
-    let thrown = spot::wait_until(|| fork.head.state.load(Ordering::Acquire) != PENDING);
+    let thrown = spot::wait_until(|| fork.head.handover.is_settled());
     let first = first.unwrap_or_else(|payload| resume_unwind(payload));
     if let Some(payload) = thrown {
         resume_unwind(payload);
     }
-    // SAFETY: its state says that nobody else touches it.
+    // SAFETY: it is settled, so nobody else touches it.
     let (b, result) = unsafe { ((*fork.f.get()).take(), (*fork.result.get()).take()) };
     let second = match (result, b) {
         (Some(result), _) => result.unwrap_or_else(|payload| resume_unwind(payload)),

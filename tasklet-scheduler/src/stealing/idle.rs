@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use super::shared::Phase;
-use super::sleep::{Roused, Searchers};
-use super::task::PackedTask;
 use super::lifecycle::KILL_ATTEMPTS;
+use super::shared::Phase;
+use super::sleep::{Leaves, Roused, Searchers};
+use super::task::PackedTask;
 use super::worker::Worker;
 use crate::engine::Host as _;
 
@@ -214,7 +214,10 @@ impl Search<'_> {
     fn look(&mut self) -> Look {
         let shared = &self.worker.shared;
         loop {
-            match shared.injector.steal_batch_with_limit_and_pop(&self.worker.deque, BATCH / shared.seats.len().max(1) + 1) {
+            match shared
+                .injector
+                .steal_batch_with_limit_and_pop(&self.worker.deque, BATCH / shared.seats.len().max(1) + 1)
+            {
                 Steal::Success(task) => return Look::Found(task),
                 Steal::Empty => break,
                 Steal::Retry => {}
@@ -275,15 +278,15 @@ impl Search<'_> {
         let (worker, shared) = (self.worker, &self.worker.shared);
         shared.sleep.enter(worker.index, self.is_searching.replace(false));
         // F3 of the protocol.
-        let is_late = !shared.injector.is_empty()
-            || worker.token.has_requests()
+        let has_work = !shared.injector.is_empty()
             || (!left && !worker.starved.get() && shared.seats.iter().any(|seat| !seat.stealer.is_empty()));
-        if !is_late {
+        if !has_work && !worker.token.has_requests() {
             let timer = worker.timers.earliest().map(|at| at.saturating_sub(worker.now()));
             worker.wait_for(limit.into_iter().chain(timer).min());
         }
-        let called = shared.sleep.leave(worker.index) == Roused::Called;
-        self.is_searching.set(called);
+        let called =
+            shared.sleep.leave(worker.index, if has_work { Leaves::Searching } else { Leaves::Busy }) == Roused::Called;
+        self.is_searching.set(called || has_work);
         called
     }
 }

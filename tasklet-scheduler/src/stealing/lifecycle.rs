@@ -242,7 +242,8 @@ impl Worker {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Wait(record) => {
-                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut)) && self.local(&record).wait().is_none()
+                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut))
+                        && self.local(&record).wait().is_none()
                     {
                         // It has not come to its wait yet.
                         self.local(&record).timed_out.set(true);

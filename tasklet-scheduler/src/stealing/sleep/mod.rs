@@ -51,8 +51,18 @@ pub(super) enum Searchers {
 pub(super) enum Roused {
     /// It was called, and counts as searching.
     Called,
-    /// It has left by itself, and is busy.
+    /// It has left by itself, as what it said.
     ByItself,
+}
+
+/// What a worker does next that leaves the list by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// It found nothing for others to do.
+    Busy,
+    /// It has seen work when it looked a last time: whoever submitted that may have called nobody because of this worker's search. So it
+    /// searches on, and calls another when it has found something and more is there.
+    Searching,
 }
 
 impl Sleep {
@@ -97,12 +107,16 @@ impl Sleep {
     }
 
     /// A worker does not sleep any more, for whatever reason.
-    pub(super) fn leave(&self, worker: usize) -> Roused {
+    pub(super) fn leave(&self, worker: usize, as_what: Leaves) -> Roused {
         let mut sleepers = self.lock();
         match sleepers.iter().position(|other| *other == worker) {
             Some(at) => {
                 sleepers.swap_remove(at);
-                self.counts.fetch_sub(ONE_SLEEPING, Ordering::Relaxed);
+                match as_what {
+                    Leaves::Busy => self.counts.fetch_sub(ONE_SLEEPING, Ordering::Relaxed),
+                    // SeqCst: as in `take_sleeper`.
+                    Leaves::Searching => self.counts.fetch_sub(ONE_SLEEPING - ONE_SEARCHING, Ordering::SeqCst),
+                };
                 Roused::ByItself
             }
             None => Roused::Called,
@@ -162,17 +176,20 @@ mod tests {
         sleep.enter(1, true);
         assert_eq!((sleep.sleeping(), sleep.call()), (2, Some(1)));
         assert_eq!(sleep.call(), None, "one searches already");
-        assert_eq!(sleep.leave(1), Roused::Called);
+        assert_eq!(sleep.leave(1, Leaves::Busy), Roused::Called);
         assert_eq!(sleep.stop_searching(), Searchers::None);
         assert_eq!(sleep.call(), Some(0));
-        assert_eq!((sleep.sleeping(), sleep.leave(0)), (0, Roused::Called));
+        assert_eq!((sleep.sleeping(), sleep.leave(0, Leaves::Busy)), (0, Roused::Called));
     }
 
     #[test]
     fn who_leaves_by_itself_is_not_called() {
         let sleep = Sleep::new(2);
         sleep.enter(1, false);
-        assert_eq!(sleep.leave(1), Roused::ByItself);
+        assert_eq!(sleep.leave(1, Leaves::Busy), Roused::ByItself);
         assert_eq!(sleep.call_for_injected(), None);
+        sleep.enter(1, false);
+        assert_eq!(sleep.leave(1, Leaves::Searching), Roused::ByItself);
+        assert_eq!((sleep.call_for_injected(), sleep.stop_searching()), (None, Searchers::None));
     }
 }
