@@ -83,6 +83,56 @@ struct Beside {
     injected: u64,
 }
 
+/// Two tasklets that hand values to each other all the time.
+fn hot_pair(turns: &Turns, stop: &Flag) {
+    let (there, back) = (channel::<()>(), channel::<()>());
+    stealing::spawn({
+        let (turns, stop, there, back) = (turns.clone(), stop.clone(), there.clone(), back.clone());
+        move || {
+            while !stop.is_set() {
+                turns.count(100);
+                there.send(()).unwrap();
+                turns.count(100);
+                back.recv().unwrap();
+            }
+            there.close();
+        }
+    });
+    let turns = turns.clone();
+    stealing::spawn(move || {
+        for value in there.iter() {
+            turns.count(101);
+            back.send(value).unwrap();
+        }
+    });
+}
+
+/// A tasklet that spawns at each of its turns.
+fn storm(turns: &Turns, stop: &Flag) {
+    let (turns, stop) = (turns.clone(), stop.clone());
+    stealing::spawn(move || {
+        let mut child = 1_000;
+        while !stop.is_set() {
+            turns.count(102);
+            let its = turns.clone();
+            stealing::spawn(move || its.count(child));
+            child += 1;
+            stealing::yield_now();
+        }
+    });
+}
+
+/// The number of the first of a [`chain`].
+const FIRST_LINK: u64 = 1_000_000;
+
+/// Spawns a tasklet that does the same and ends, and so on, as long as it is wanted; not for ever if the test fails.
+fn chain(turns: Turns, who: u64, is_wanted: impl Fn() -> bool + Send + 'static) {
+    turns.count(who);
+    if is_wanted() && who < 2 * FIRST_LINK {
+        stealing::spawn(move || chain(turns, who + 1, is_wanted));
+    }
+}
+
 /// Has some tasklets yield and count the turns of others between two of their own, beside others that never stop.
 #[track_caller]
 fn observe<B: Backend>(case: Case, beside: Beside) {
@@ -95,47 +145,16 @@ fn observe<B: Backend>(case: Case, beside: Beside) {
             // The injector is filled while this computes.
             filled.spin();
             if beside.hot_pair {
-                let (there, back) = (channel::<()>(), channel::<()>());
-                for (who, one, other) in [(100, there.clone(), back.clone()), (101, back, there)] {
-                    let (turns, stop) = (turns.clone(), stop.clone());
-                    stealing::spawn(move || {
-                        loop {
-                            turns.count(who);
-                            let sent = if who == 100 {
-                                one.send(()).is_ok() && other.recv().is_ok()
-                            } else {
-                                other.recv().is_ok() && one.send(()).is_ok()
-                            };
-                            if !sent || stop.is_set() {
-                                one.close();
-                                other.close();
-                                return;
-                            }
-                        }
-                    });
-                }
+                hot_pair(&turns, &stop);
             }
             if beside.storm {
-                let (turns, stop) = (turns.clone(), stop.clone());
-                stealing::spawn(move || {
-                    let mut who = 1_000;
-                    while !stop.is_set() {
-                        turns.count(102);
-                        who += 1;
-                        let (turns, child) = (turns.clone(), who);
-                        stealing::spawn(move || turns.count(child));
-                        stealing::yield_now();
-                    }
-                });
+                storm(&turns, &stop);
             }
             if beside.chain {
-                fn link(turns: Turns, stop: Flag, who: u64) {
-                    turns.count(who);
-                    if !stop.is_set() {
-                        stealing::spawn(move || link(turns, stop, who + 1));
-                    }
-                }
-                link(turns.clone(), stop.clone(), 1_000_000);
+                chain(turns.clone(), FIRST_LINK, {
+                    let stop = stop.clone();
+                    move || !stop.is_set()
+                });
             }
             let observers: Vec<_> = (1..=OBSERVERS)
                 .map(|who| {
@@ -199,13 +218,6 @@ pub fn everything_at_once_starves_nobody<B: Backend>(case: Case) {
 /// New tasklets start within the bound, the oldest first, although a chain of younger ones never ends.
 pub fn old_new_tasklets_start_within_the_bound<B: Backend>(case: Case) {
     const OLD: u64 = 20;
-    fn link(turns: Turns, left: Arc<AtomicU64>, who: u64) {
-        turns.count(who);
-        // Not for ever if the test fails.
-        if left.load(Ordering::Relaxed) != 0 && who < 1_100_000 {
-            stealing::spawn(move || link(turns, left, who + 1));
-        }
-    }
     let starts = case.run::<B, _>(|| {
         let (turns, left) = (Turns::default(), Arc::new(AtomicU64::new(OLD)));
         let old: Vec<_> = (0..OLD)
@@ -217,10 +229,7 @@ pub fn old_new_tasklets_start_within_the_bound<B: Backend>(case: Case) {
                 })
             })
             .collect();
-        stealing::spawn({
-            let (turns, left) = (turns.clone(), left.clone());
-            move || link(turns, left, 1_000_000)
-        });
+        chain(turns, FIRST_LINK, move || left.load(Ordering::Relaxed) != 0);
         old.into_iter().map(|old| old.join().unwrap()).collect::<Vec<u64>>()
     });
     for (older, start) in starts.into_iter().enumerate() {

@@ -79,7 +79,7 @@ pub fn a_tasklet_that_catches_every_kill_is_leaked<B: Backend>(case: Case) {
     let started = Flag::default();
     let starts = started.clone();
     let line = line!() + 1;
-    let stubborn = TaskletBuilder::new().name("stubborn").on(&runtime).spawn(move || {
+    let stubborn = TaskletBuilder::new().name("stubborn").on(&runtime).spawn(move || -> () {
         starts.set();
         loop {
             assert!(caught(park_for_ever::<()>).is_err());
@@ -105,7 +105,7 @@ pub fn a_tasklet_that_catches_every_kill_is_leaked<B: Backend>(case: Case) {
         let stacks = handle.metrics().stacks;
         assert_eq!((stacks.live, stacks.leaked), (0, 1));
     }
-    let _: JoinHandle<()> = stubborn;
+    drop(stubborn);
 }
 
 /// One that computes is named when the time is up; its worker ends when it comes back.

@@ -129,10 +129,7 @@ pub fn wakes_merge<B: Backend>(case: Case) {
         value.set(3);
         assert_eq!(soft.join().unwrap(), 3);
         assert_eq!(polls.made(), 3);
-        for _ in 0..10 {
-            waker.clone().wake();
-            waker.wake_by_ref();
-        }
+        (0..10).for_each(|_| waker.wake_by_ref());
         (0..100).for_each(|_| stealing::yield_now());
         assert_eq!(polls.made(), 3);
     });

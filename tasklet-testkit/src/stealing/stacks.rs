@@ -96,7 +96,7 @@ pub fn a_ceiling_is_waited_for<B: Backend>(case: Case) {
             .map(|number: u32| {
                 stealing::spawn(move || {
                     stealing::yield_now();
-                    if number % 10 == 0 {
+                    if number.is_multiple_of(10) {
                         stealing::sleep(Duration::from_micros(100));
                     }
                     stealing::yield_now();

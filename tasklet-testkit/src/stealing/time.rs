@@ -258,7 +258,7 @@ pub fn a_timeout_ends_every_kind_of_wait<B: Backend>(case: Case) {
         assert_eq!(values.balance(), 0);
         let sleeper = stealing::spawn(|| stealing::sleep(ms(5_000)));
         limited(clock, || sleeper.wait().unwrap());
-        limited(clock, || super::setup::park_for_ever());
+        limited(clock, super::setup::park_for_ever);
         limited(clock, || {
             loop {
                 stealing::sleep(ms(3));
