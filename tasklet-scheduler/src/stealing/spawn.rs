@@ -171,6 +171,8 @@ impl TaskletBuilder {
 
     /// Makes a tasklet that stays on the calling worker, so that it may hold what cannot be sent. Never switches.
     ///
+    /// If the runtime is ending, the tasklet counts as killed.
+    ///
     /// # Panics
     ///
     /// No tasklet of the stealing scheduler calls, or the builder is [for](Self::on) another runtime than its own.
@@ -192,7 +194,11 @@ impl TaskletBuilder {
                 };
                 worker.counters().spawned.add(1);
                 worker.local(&record).admitted.set(true);
-                worker.queue.push(record);
+                if worker.closing.get() {
+                    worker.discard(&record);
+                } else {
+                    worker.queue.push(record);
+                }
                 Ok(handle)
             })
         };
