@@ -351,6 +351,15 @@ impl Record {
         self.end(current::unpark);
     }
 
+    /// Ends a tasklet whose home has refused it, as a kill does.
+    ///
+    /// # Safety
+    ///
+    /// It was made by [`joinable_at`](Self::joinable_at), so its closure may be dropped anywhere, and only its join handle refers to it.
+    pub unsafe fn refuse(&self) {
+        self.discard(Box::new(TaskletExit));
+    }
+
     /// Kills it, from any thread: see [`JoinHandle::kill`].
     pub fn kill(self: &Arc<Record>) {
         match self.finish.request_kill() {

@@ -230,7 +230,11 @@ impl TaskletBuilder {
         shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
         match home.submit(Remote::Insert(record)) {
             Ok(()) => Ok(handle),
-            Err(_) => Err(SpawnError { kind: Kind::Closed }),
+            Err(_) => {
+                // SAFETY: made by `joinable_at` a moment ago; the worker has refused it, so nobody else has it.
+                unsafe { handle.record().refuse() };
+                Err(SpawnError { kind: Kind::Closed })
+            }
         }
     }
 
