@@ -309,7 +309,7 @@ fn a_handler_that_drops_a_worker_is_an_error() {
         let _watchdog = Watchdog::new(|| "build waits for a worker that was given up".to_owned());
         let (error, text) = error(builder.build());
         assert!(error.is_thread(), "{text}");
-        assert!(text.contains(&format!("worker {good} was given up")), "{text}");
+        assert!(text.contains(&format!("worker {good} was dropped, or panicked")), "{text}");
         all_end(&ended, good);
     }
 }
@@ -348,7 +348,7 @@ fn a_driver_that_cannot_be_made_is_an_error() {
         });
         let _watchdog = Watchdog::new(|| "build waits for a worker that was given up".to_owned());
         let (error, text) = error(builder.build());
-        assert!(error.is_thread() && text.contains(&format!("worker {bad} was given up")), "{text}");
+        assert!(error.is_thread() && text.contains(&format!("worker {bad} was dropped, or panicked")), "{text}");
     }
 }
 

@@ -14,7 +14,7 @@ use tasklet_core::park::{Parked, Wake};
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::tasklet::Record;
 
-use crate::support::{OnDrop, Watchdog, runtime, yield_until};
+use crate::support::{Dropped, OnDrop, Watchdog, runtime, yield_until};
 
 /// The worker that the caller runs on, as others see it.
 fn home() -> Arc<Home> {
@@ -135,18 +135,27 @@ fn the_right_to_wake_one_that_went_on_knows_its_home_for_ever() {
     let _watchdog = Watchdog::of_runtime(&runtime);
     let parked = Arc::new(Mutex::new(None));
     let slots: Vec<_> = (0..3).map(|_| Arc::new(Mutex::new(None))).collect();
-    let (home, ended) = runtime.run({
+    // It ends, and counts as finished for nobody: whoever has the right to wake it could still use it.
+    let goes_astray = |slot: Arc<Mutex<Option<Parked>>>| {
+        let ended = Arc::new(AtomicU64::new(0));
+        let dropped = Dropped(ended.clone());
+        stealing::spawn(move || {
+            let _dropped = &dropped;
+            operation::perform::<AnyBackend, _>(GoesAstray(&slot));
+        })
+        .detach();
+        yield_until(|| ended.load(Ordering::Relaxed) == 1);
+    };
+    let home = runtime.run({
         let (parked, slots) = (parked.clone(), slots.clone());
         move || {
             for slot in slots {
-                stealing::spawn(move || operation::perform::<AnyBackend, _>(GoesAstray(&slot))).join().unwrap();
+                goes_astray(slot);
             }
-            let ended = stealing::spawn(move || operation::perform::<AnyBackend, _>(GoesAstray(&parked)));
-            ended.wait().unwrap();
-            (home().id(), ended)
+            goes_astray(parked);
+            home().id()
         }
     });
-    assert!(ended.is_finished());
     let parked: Parked = parked.lock().unwrap().take().unwrap();
     assert_eq!(parked.home().id(), home);
     assert_eq!(parked.share_home().id(), home);
@@ -167,14 +176,18 @@ fn one_that_was_woken_while_it_ran_may_end() {
     let _watchdog = Watchdog::of_runtime(&runtime);
     for yields in [0, 1] {
         runtime.run(move || {
+            let ended = Arc::new(AtomicU64::new(0));
+            let (dropped, counted) = (Dropped(ended.clone()), ended);
             let handle = stealing::spawn(move || {
+                let _dropped = &dropped;
                 let slot = Mutex::new(None);
                 operation::perform::<AnyBackend, _>(GoesAstray(&slot));
                 current::unpark(slot.into_inner().unwrap().unwrap());
                 (0..yields).for_each(|_| yield_now());
             });
-            handle.join().unwrap();
-            yield_now();
+            yield_until(|| counted.load(Ordering::Relaxed) == 1);
+            drop(handle);
+            (0..3).for_each(|_| yield_now());
         });
     }
     is_well(runtime);

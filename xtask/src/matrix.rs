@@ -251,6 +251,8 @@ fn sanitizers() -> Vec<Cell> {
                 "soundness",
                 "--test",
                 "user_code",
+                "--test",
+                "stealing_faults",
             ],
             ASAN_OPTIONS,
         ),
@@ -345,6 +347,19 @@ fn long() -> Vec<Cell> {
                 .expects(Expects::Tests)
                 // --nocapture: each test prints its seed, which a test that hangs could not show otherwise.
                 .step(stress.args(["--", "--ignored", "--nocapture"])),
+        );
+    }
+    for backend in BACKENDS {
+        let faults = facade("test", backend).arg("--release").tests(["stealing_faults"]);
+        cells.push(
+            Cell::new(
+                &format!("wakes-long/{backend}"),
+                "a wake-up that is lost once in a million hangs a server within the hour",
+            )
+            .backend(backend)
+            .tier(Tier::Full)
+            .expects(Expects::Tests)
+            .step(faults.args(["--", "--ignored"])),
         );
     }
     cells
