@@ -1,5 +1,6 @@
 //! What these tests share: runtimes, a destructor with a closure, numbers without order, and a guard against hanging.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -92,7 +93,10 @@ impl Watchdog {
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PATIENCE) {
                 let now = seen.load(Ordering::Relaxed);
                 if now == last {
-                    eprintln!("{test}: nothing has moved for {PATIENCE:?}, after {now} moves; {}", state());
+                    // Not by the macro, whose output the harness keeps to itself until a test has ended.
+                    let report =
+                        format!("{test}: nothing has moved for {PATIENCE:?}, after {now} moves; {}\n", state());
+                    let _ = std::io::stderr().write_all(report.as_bytes());
                     std::process::abort();
                 }
                 last = now;
