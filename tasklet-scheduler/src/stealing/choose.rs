@@ -241,6 +241,11 @@ impl Worker {
         if record.is_finished() {
             return None;
         }
+        // To drop its closure takes no stack of its own, which there might not be.
+        if let Some(payload) = self.local(&record).take_interrupt() {
+            self.fail_own(&record, payload);
+            return None;
+        }
         match self.take_fiber(self.local(&record).stack_size.get(), own) {
             Ok(fiber) => Some(self.settle(record, fiber)),
             Err(Some(error)) => {

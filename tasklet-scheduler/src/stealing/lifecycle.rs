@@ -143,6 +143,9 @@ impl Worker {
         let _quiet = self.quiet();
         drop_quietly(record.fail_body(&self.token, payload));
         self.counters().finished.add(1);
+        if record.name().is_some() {
+            self.shared.remove_name(record.id());
+        }
         record.finish(&self.token, self);
     }
 
@@ -210,6 +213,18 @@ impl Worker {
         }
         if fields.atomic.get() == 0 {
             self.end_wait(record, |parked| parked.with(Wake::Interrupted));
+        }
+        if fields.fiber.get().is_none() {
+            self.end_wait_for_stack(record);
+        }
+    }
+
+    /// A tasklet of this worker that waits for a stack, if it does, needs none any more: it is killed.
+    fn end_wait_for_stack(&self, record: &Arc<Record>) {
+        let mut waiting = self.waiting_for_stack.borrow_mut();
+        let at = waiting.iter().position(|other| Arc::ptr_eq(other, record));
+        if let Some(record) = at.and_then(|at| waiting.remove(at)) {
+            self.queue.push(record);
         }
     }
 
