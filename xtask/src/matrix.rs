@@ -246,6 +246,8 @@ fn sanitizers() -> Vec<Cell> {
                 "--test",
                 "local_semantics",
                 "--test",
+                "stealing_semantics",
+                "--test",
                 "differential",
                 "--test",
                 "soundness",
@@ -255,7 +257,25 @@ fn sanitizers() -> Vec<Cell> {
             ASAN_OPTIONS,
         ),
         // A stack switch looks like a crash to it unless the switch announces itself, which needs nothing on threads.
-        sanitizer("tsan", "thread", REFERENCE, &["-p", "tasklet-testkit", "--lib", "--tests"], TSAN_OPTIONS),
+        sanitizer(
+            "tsan",
+            "thread",
+            REFERENCE,
+            // Not the work-stealing runtime: its workers and the threads for blocking calls share std's locks, and what those order
+            // is hidden in an std that is not instrumented. Its protocols have models.
+            &[
+                "-p",
+                "tasklet-testkit",
+                "--lib",
+                "--test",
+                "contract_threads",
+                "--test",
+                "local_semantics",
+                "--test",
+                "differential",
+            ],
+            TSAN_OPTIONS,
+        ),
         sanitizer(
             "tsan",
             "thread",
