@@ -19,7 +19,7 @@ use super::soft::{self, Soft};
 use super::task::Task;
 use super::worker::Worker;
 
-/// A tasklet to be made: [`tasklet_builder`](super::tasklet_builder) makes one, or [`TaskletBuilder::new`].
+/// A tasklet to be made, with a name, a stack size or in a certain runtime.
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes nothing until it spawns"]
 pub struct TaskletBuilder {
