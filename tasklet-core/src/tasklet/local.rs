@@ -45,7 +45,7 @@ pub struct Local {
 /// Where a tasklet waits, and with which key.
 #[derive(Clone, Copy)]
 pub struct Wait<'a> {
-    /// The place that holds the tasklet's [`Parked`] until somebody claims it.
+    /// The place that holds the tasklet's [`Parked`](crate::park::Parked) until somebody claims it.
     pub site: &'a dyn WaitSite,
     /// The key it parked with.
     pub key: usize,
