@@ -238,7 +238,7 @@ pub fn old_new_tasklets_start_within_the_bound<B: Backend>(case: Case) {
     }
 }
 
-/// What other threads have spawned starts, one in [`LOOK_EVERY`] turns, although those here never stop.
+/// What other threads have spawned starts, one in `LOOK_EVERY` turns, although those here never stop.
 pub fn the_injector_is_looked_at_by_a_busy_worker<B: Backend>(case: Case) {
     const INJECTED: u64 = 20;
     let runtime = case.runtime::<B>();
