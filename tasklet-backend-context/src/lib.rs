@@ -40,7 +40,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 
 use context::{Context, Transfer};
-use tasklet_core::backend::{Backend, Entry, Resumed, StackProvision, StackSource};
+use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource};
 use tasklet_core::stack::{Stack, StackError};
 
 /// The backend, a type without values.
@@ -98,6 +98,8 @@ unsafe impl Backend for BoostContext {
 
     const NAME: &'static str = "context";
     const STACKS: StackProvision = StackProvision::Ours;
+    // B10: neither keeps anything in thread-locals, nor a thread's address on the stack.
+    const MOVES: Moves = Moves::Yes;
 
     #[inline]
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {

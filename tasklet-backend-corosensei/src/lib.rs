@@ -48,7 +48,7 @@ use std::num::NonZeroUsize;
 
 use corosensei::stack::StackPointer;
 use corosensei::{CoroutineResult, Yielder};
-use tasklet_core::backend::{Backend, Entry, Resumed, StackProvision, StackSource};
+use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource};
 use tasklet_core::stack::{Stack, StackError};
 
 /// The backend, a type without values.
@@ -107,6 +107,8 @@ unsafe impl Backend for Corosensei {
 
     const NAME: &'static str = "corosensei";
     const STACKS: StackProvision = StackProvision::Ours;
+    // B10: neither keeps anything in thread-locals, nor a thread's address on the stack.
+    const MOVES: Moves = Moves::Yes;
 
     #[inline]
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {

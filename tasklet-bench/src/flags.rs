@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use lexopt::prelude::*;
 
 use crate::Result;
-use crate::workloads::{self, BACKENDS, BackendEntry, WORKLOADS, Workload};
+use crate::subject::{self, BACKENDS, KINDS, RIVALS, Run, Runner, SCHEDULERS, Setting, Subject, Tasklets};
+use crate::workloads::{WORKLOADS, Workload};
 
 pub(crate) const HELP: &str = "\
 Measure one workload; print a line `workload<TAB>value<TAB>unit` for each of its figures.
@@ -14,9 +15,11 @@ Usage: tasklet-bench WORKLOAD [OPTIONS]
 
 Options:
       --list               print the workloads with their definitions, and measure nothing
+      --scheduler NAME     local or stealing (default: local, if it runs the workload)
+      --workers N          threads of the stealing scheduler, or of a rival (default: 1, or what --list says)
+      --kind KIND          what suspends: stackful (the default) or soft
       --backend NAME       corosensei (the default), context or generator
-      --scheduler NAME     local (the default, and so far the only one)
-      --workers N          1: the local scheduler is one thread
+      --rival NAME         the same workload in tokio, rayon or plain threads instead
       --n N                the workload's own size; see --list
       --runs N             runs to take the median of, after one that does not count (default: 5)
       --once               one run, in this process, none before it: for profilers
@@ -27,8 +30,8 @@ Options:
 /// The runs to take the median of.
 const RUNS: usize = 5;
 
-/// The only scheduler so far.
-const SCHEDULERS: [&str; 1] = ["local"];
+/// The most threads that make sense to ask for.
+const MAX_WORKERS: u64 = 1024;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -41,12 +44,14 @@ pub(crate) enum Command {
     Measure(Job),
 }
 
-/// A workload on a backend, and how often.
+/// A workload, who runs it, and how often.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) workload: &'static Workload,
-    pub(crate) backend: &'static BackendEntry,
-    pub(crate) n: u64,
+    pub(crate) subject: Subject,
+    /// Does one run.
+    pub(crate) run: Run,
+    pub(crate) setting: Setting,
     pub(crate) runs: usize,
     /// One run in this process, none before it.
     pub(crate) once: bool,
@@ -55,7 +60,9 @@ pub(crate) struct Job {
 /// Reads the arguments that follow the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut workload, mut backend, mut n, mut runs) = (None, &BACKENDS[0], None, None);
+    let (mut workload, mut scheduler, mut rival) = (None, None, None);
+    let (mut backend, mut tasklets) = (None, None);
+    let (mut workers, mut n, mut runs) = (None, None, None);
     let (mut once, mut quick) = (false, false);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -65,19 +72,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             Long("quick") => quick = true,
             Long("n") => n = Some(positive(&mut parser, "--n")?),
             Long("runs") => runs = Some(usize::try_from(positive(&mut parser, "--runs")?)?),
-            Long("backend") => {
-                let name = text(&mut parser, "--backend needs a name")?;
-                backend = find(&BACKENDS, |backend| backend.name, &name, "backend")?;
-            }
+            Long("workers") => workers = Some(positive(&mut parser, "--workers")?),
+            Long("backend") => backend = Some(named(&mut parser, &BACKENDS, |backend| backend.name, "backend")?),
             Long("scheduler") => {
-                find(&SCHEDULERS, |name| name, &text(&mut parser, "--scheduler needs a name")?, "scheduler")?;
+                scheduler = Some(*named(&mut parser, &SCHEDULERS, |runner| runner.name(), "scheduler")?)
             }
-            Long("workers") => {
-                let workers = positive(&mut parser, "--workers")?;
-                if workers != 1 {
-                    return Err(format!("--workers {workers}: the local scheduler is one thread").into());
-                }
-            }
+            Long("rival") => rival = Some(*named(&mut parser, &RIVALS, |runner| runner.name(), "rival")?),
+            Long("kind") => tasklets = Some(*named(&mut parser, &KINDS, |kind| kind.name(), "kind")?),
             Value(name) if workload.is_none() => {
                 workload = Some(find(&WORKLOADS, |workload| workload.name, &name.string()?, "workload")?);
             }
@@ -87,9 +88,39 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     let Some(workload) = workload else {
         return Err(format!("which workload? There are: {}", names(&WORKLOADS, |workload| workload.name)).into());
     };
-    let n = n.unwrap_or(if quick { workload.quick_n } else { workloads::default_n(workload, backend) });
+    if rival.is_some() && (scheduler.is_some() || backend.is_some() || tasklets.is_some()) {
+        return Err("--rival stands instead of --scheduler, --backend and --kind".into());
+    }
+    let (subject, run) =
+        choose(workload, rival.or(scheduler), backend.unwrap_or(&BACKENDS[0]), tasklets.unwrap_or(Tasklets::Stackful))?;
+    let workers = match (subject.runner, workers) {
+        (Runner::Local | Runner::Threads, Some(2..)) => {
+            return Err(format!("--workers: {} is one thread", subject.runner.name()).into());
+        }
+        (_, Some(MAX_WORKERS..)) => return Err(format!("--workers: fewer than {MAX_WORKERS}").into()),
+        (_, workers) => usize::try_from(workers.unwrap_or(workload.workers))?,
+    };
+    let n = n.unwrap_or(if quick { workload.quick_n } else { subject.default_n(workload) });
     let runs = runs.unwrap_or(if quick { 1 } else { RUNS });
-    Ok(Command::Measure(Job { workload, backend, n, runs, once }))
+    Ok(Command::Measure(Job { workload, subject, run, setting: Setting { n, workers }, runs, once }))
+}
+
+/// The runner that was asked for, or the first that can.
+fn choose(
+    workload: &Workload,
+    runner: Option<Runner>,
+    backend: &'static subject::BackendEntry,
+    tasklets: Tasklets,
+) -> Result<(Subject, Run)> {
+    let candidates = runner.as_ref().map_or(&SCHEDULERS[..], std::slice::from_ref);
+    let subjects = candidates.iter().map(|runner| Subject { runner: *runner, backend, tasklets });
+    let found = subjects.into_iter().find_map(|subject| Some((subject, subject.run(workload)?)));
+    found.ok_or_else(|| {
+        let kind = if tasklets == Tasklets::Soft { " --kind soft" } else { "" };
+        let who = runner.as_ref().map_or("the schedulers", Runner::name);
+        format!("{}{kind} is not for {who}; it is for: {}", workload.name, subject::who_runs(workload).join(", "))
+            .into()
+    })
 }
 
 fn text(parser: &mut lexopt::Parser, missing: &str) -> Result<String> {
@@ -102,6 +133,17 @@ fn positive(parser: &mut lexopt::Parser, option: &str) -> Result<u64> {
         Ok(0) | Err(_) => Err(format!("{option} {text}: needs a whole number above zero").into()),
         Ok(number) => Ok(number),
     }
+}
+
+/// The item that an option names.
+fn named<T>(
+    parser: &mut lexopt::Parser,
+    items: &'static [T],
+    of: impl Fn(&T) -> &str,
+    what: &str,
+) -> Result<&'static T> {
+    let name = text(parser, &format!("--{what} needs a name"))?;
+    find(items, of, &name, what)
 }
 
 /// The item called `name`, or an error that says what there is.
@@ -131,13 +173,41 @@ mod tests {
 
     #[test]
     fn sizes_follow_workload_backend_and_options() {
-        let sizes = |line| (job(line).n, job(line).runs);
+        let sizes = |line| (job(line).setting.n, job(line).runs);
         assert_eq!(sizes("yield"), (10_000, 5));
         assert_eq!(sizes("idle_mem --workers 1 --scheduler local"), (100_000, 5));
         assert_eq!(sizes("idle_mem --backend generator"), (10_000, 5));
+        assert_eq!(sizes("idle_mem --backend generator --scheduler stealing --kind soft"), (100_000, 5));
         assert_eq!(sizes("idle_mem --n 7 --quick"), (7, 1));
         assert_eq!(sizes("--runs=9 ring --n=3"), (3, 9));
-        assert_eq!(job("ring --backend context").backend.name, "context");
+        assert_eq!(job("ring --backend context").subject.backend.name, "context");
+    }
+
+    #[test]
+    fn the_first_scheduler_that_can_is_the_default() {
+        for (line, runner, workers) in [
+            ("yield", Runner::Local, 1),
+            ("yield --scheduler stealing", Runner::Stealing, 1),
+            ("fib", Runner::Stealing, 1),
+            ("spawn_join --kind soft", Runner::Stealing, 1),
+            ("skew", Runner::Stealing, 2),
+            ("skew --workers 4", Runner::Stealing, 4),
+            ("fib --rival rayon --workers 2", Runner::Rayon, 2),
+        ] {
+            let job = job(line);
+            assert_eq!((job.subject.runner, job.setting.workers), (runner, workers), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_found_again_by_its_options() {
+        for line in
+            ["idle_mem", "idle_mem --scheduler stealing --kind soft --backend context", "idle_mem --rival tokio"]
+        {
+            let first = job(line).subject;
+            let again = job(&format!("idle_mem {}", first.options().join(" "))).subject;
+            assert_eq!(format!("{first:?}"), format!("{again:?}"));
+        }
     }
 
     #[test]
@@ -146,15 +216,22 @@ mod tests {
             ("", "spawn_join"),
             ("yeild", "yield, pingpong"),
             ("yield --backend boost", "corosensei, context, generator"),
-            ("yield --scheduler stealing", "there is: local"),
-            ("yield --workers 2", "one thread"),
+            ("yield --scheduler global", "there is: local, stealing"),
+            ("yield --kind swapped", "there is: stackful, soft"),
+            ("yield --rival go", "there is: tokio, rayon, threads"),
+            ("yield --rival rayon", "it is for: local, stealing, tokio"),
+            ("fib --scheduler local", "it is for: stealing, rayon"),
+            ("yield --kind soft", "it is for: local, stealing, tokio"),
+            ("fib --rival rayon --backend context", "instead of"),
+            ("yield --workers 2", "local is one thread"),
+            ("fib --workers 100000", "fewer than"),
             ("yield --workers 0", "above zero"),
             ("yield --n x", "--n x"),
             ("yield --n", "--n needs a number"),
             ("yield ring", "ring"),
             ("yield --frobnicate", "--frobnicate"),
         ] {
-            let error = words(line).expect_err(line).to_string();
+            let error = words(line).expect_err(line).0;
             assert!(error.contains(says), "{line}: {error}");
         }
     }

@@ -1,38 +1,59 @@
-//! `tasklet-bench WORKLOAD`: measures one workload on one backend and prints a line for each figure.
+//! `tasklet-bench WORKLOAD`: measures one workload on one scheduler and backend, and prints a line for each figure.
 //!
 //! A line is `workload<TAB>value<TAB>unit`; the value is the median of at least five runs after a warm-up, each in a fresh
-//! scheduler. This file only dispatches. [`flags`] reads the command line, [`workloads`] says what is measured and does one run,
-//! [`measure`] repeats it.
+//! scheduler. This file only dispatches.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `flags` | the command line |
+//! | `subject` | what is measured: a scheduler on a backend, or a rival |
+//! | `workloads` | what is done, in words and on our schedulers |
+//! | `rivals` | the same in other people's runtimes |
+//! | `measure` | repeats it |
+//! | `process` | what the system says that this process takes |
 //!
 //! What is measured is what a user of the facade gets whose default backend is the one under test: the facade's channels and
-//! `schedule` have the default backend's switch compiled in, and so have the channels and yields here, with `On<B>`.
+//! yields have the default backend's switch compiled in, and so have the channels and yields here, with `On<B>`.
 
 #![forbid(unsafe_code)]
 
 mod flags;
 mod measure;
+mod process;
+mod rivals;
+mod subject;
 mod workloads;
 
-use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use flags::Command;
 
-/// What can go wrong while measuring: the text is for the person at the terminal, nobody matches on it.
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// What went wrong while measuring: the text is for the person at the terminal, nobody matches on it. It may come from any thread,
+/// which not every error may.
+#[derive(Debug)]
+struct Failure(String);
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure(error.to_string())
+    }
+}
 
 fn main() -> ExitCode {
     let command = match flags::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
-        Err(error) => {
+        Err(Failure(error)) => {
             eprintln!("error: {error}\n\nFor more, try `tasklet-bench --help`.");
             return ExitCode::from(2);
         }
     };
     match dispatch(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(Failure(error)) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
@@ -46,7 +67,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Measure(job) => {
             let values = measure::measure(&job)?;
             let line = |(figure, value): (&workloads::Figure, &f64)| {
-                format!("{}{}\t{value:.1}\t{}\n", job.workload.name, figure.suffix, figure.unit)
+                let decimals = figure.decimals;
+                format!("{}{}\t{value:.decimals$}\t{}\n", job.workload.name, figure.suffix, figure.unit)
             };
             print(&job.workload.figures.iter().zip(&values).map(line).collect::<String>())
         }

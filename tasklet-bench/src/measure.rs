@@ -10,10 +10,10 @@ use crate::workloads::Isolation;
 /// The median of each of the workload's figures.
 pub(crate) fn measure(job: &Job) -> Result<Vec<f64>> {
     if job.once {
-        return (job.backend.run)(job.workload, job.n);
+        return (job.run)(&job.setting);
     }
     let run = || match job.workload.isolation {
-        Isolation::Scheduler => (job.backend.run)(job.workload, job.n),
+        Isolation::Scheduler => (job.run)(&job.setting),
         Isolation::Process => run_in_child(job),
     };
     // Fills caches, predictors and the allocator, and lets the processor raise its clock.
@@ -23,7 +23,7 @@ pub(crate) fn measure(job: &Job) -> Result<Vec<f64>> {
 }
 
 /// The middle value, or the mean of the middle two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 }
@@ -32,7 +32,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// One run in a process of its own, and what it printed.
 fn run_in_child(job: &Job) -> Result<Vec<f64>> {
     let output = Command::new(env::current_exe()?)
-        .args([job.workload.name, "--once", "--backend", job.backend.name, "--n", &job.n.to_string()])
+        .args([job.workload.name, "--once"])
+        .args(job.subject.options())
+        .args(["--n", &job.setting.n.to_string(), "--workers", &job.setting.workers.to_string()])
         // What goes wrong in the child is told by the child.
         .stderr(Stdio::inherit())
         .output()?;

@@ -33,6 +33,15 @@ pub enum StackProvision {
     Backend,
 }
 
+/// Whether a suspended coroutine may be resumed on another thread than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// It may, as far as the backend is concerned.
+    Yes,
+    /// It stays on its thread.
+    No,
+}
+
 /// What [`Backend::create`] shall run on.
 #[derive(Debug)]
 pub enum StackSource {
@@ -82,6 +91,13 @@ pub unsafe trait Backend: Sized + 'static {
     /// Who provides stacks.
     const STACKS: StackProvision;
 
+    /// Whether a suspended coroutine may be resumed on another thread than before. A backend that says yes promises:
+    ///
+    /// - **B10** Nothing of the backend's own, on the coroutine's stack or elsewhere, belongs to the thread it ran on.
+    ///
+    /// What the coroutine's code left on its stack is another matter, and its author's.
+    const MOVES: Moves = Moves::No;
+
     /// Creates a coroutine that will run `entry(argument, ..)` on `stack`. It does not run yet.
     ///
     /// # Errors
@@ -99,7 +115,8 @@ pub unsafe trait Backend: Sized + 'static {
     /// # Safety
     ///
     /// - The coroutine has not finished and is not running.
-    /// - The caller is on the same OS thread as at every earlier resume of this coroutine.
+    /// - The caller is on the same OS thread as at every earlier resume of this coroutine, unless [`MOVES`](Self::MOVES) says that it need
+    ///   not be, and whoever wrote the coroutine's code has promised the same of that.
     unsafe fn resume(coroutine: &mut Self::Coroutine) -> Resumed;
 
     /// Suspends the coroutine that `suspender` belongs to: its [`resume`](Self::resume) returns [`Resumed::Suspended`].

@@ -16,6 +16,7 @@
 //!   backend brings the stack, in a box. Its coroutine is moved out before the stack or the box is given back.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -26,7 +27,6 @@ use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
 
 use crate::stealing::Extras;
-
 
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
@@ -42,16 +42,17 @@ pub(crate) struct FiberHead {
     pub(crate) size: StackSize,
     /// What few tasklets have: tasklet-local values, a cancel token. Taken when the tasklet ends.
     pub(crate) extras: Cell<Option<Box<Extras>>>,
+    /// The scheduler, an `H`; it frees its fibers or leaks them before it goes, so none runs without it. Changes only while the fiber is
+    /// suspended.
+    pub(crate) host: Cell<NonNull<()>>,
     /// What suspends the fiber, a `B::Suspender`; set by the entry function before anything can be suspended.
     pub(crate) suspender: Cell<Option<NonNull<()>>>,
 }
 
 #[repr(C)]
-struct Fiber<B: Backend, H: Host> {
+struct Fiber<B: Backend> {
     head: FiberHead,
     coroutine: UnsafeCell<Option<B::Coroutine>>,
-    /// The scheduler; it frees its fibers or leaks them before it goes, so none runs without it.
-    host: NonNull<H>,
     /// The entry function shall return.
     retire: Cell<bool>,
     /// Index in `fibers`.
@@ -83,6 +84,12 @@ pub(crate) trait Engine<H: Host> {
 
     /// A fiber has nothing to run. `false` if it shall end instead of waiting, because enough wait already.
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool;
+
+    /// Gives up a suspended fiber, for another engine of the same backend to [take in](Self::take_in).
+    fn give_up(&self, fiber: NonNull<FiberHead>);
+
+    /// Takes in a fiber that another engine has given up.
+    fn take_in(&self, host: &H, fiber: NonNull<FiberHead>);
 
     /// Takes back a fiber that was taken and not used.
     fn give_back(&self, fiber: NonNull<FiberHead>);
@@ -117,50 +124,52 @@ pub(crate) trait Engine<H: Host> {
 }
 
 pub(crate) struct Fibers<B: Backend, H: Host> {
-    fibers: RefCell<Vec<NonNull<Fiber<B, H>>>>,
-    idle: RefCell<Vec<NonNull<Fiber<B, H>>>>,
+    host: PhantomData<fn(&H)>,
+    fibers: RefCell<Vec<NonNull<Fiber<B>>>>,
+    idle: RefCell<Vec<NonNull<Fiber<B>>>>,
     stacks: StackPool,
     max_idle: usize,
 }
 
 impl<B: Backend, H: Host> Fibers<B, H> {
     pub(crate) fn new(stacks: StackPool, max_idle: usize) -> Fibers<B, H> {
-        Fibers { fibers: RefCell::default(), idle: RefCell::default(), stacks, max_idle }
+        Fibers { host: PhantomData, fibers: RefCell::default(), idle: RefCell::default(), stacks, max_idle }
     }
 
     /// The fiber of a head.
-    fn fiber(head: NonNull<FiberHead>) -> NonNull<Fiber<B, H>> {
+    fn fiber(head: NonNull<FiberHead>) -> NonNull<Fiber<B>> {
         // `Fiber` is `repr(C)` and starts with its head, and all heads of this engine are made in `make`.
         head.cast()
     }
 
-    fn make(&self, host: &H, size: StackSize) -> Result<NonNull<Fiber<B, H>>, StackError> {
+    fn make(&self, host: &H, size: StackSize) -> Result<NonNull<Fiber<B>>, StackError> {
         let (source, place, limit) = match B::STACKS {
             StackProvision::Ours => {
                 let mut stack = self.stacks.acquire(size)?;
-                let place = stack.set_aside(size_of::<Fiber<B, H>>()).cast::<Fiber<B, H>>();
+                let place = stack.set_aside(size_of::<Fiber<B>>()).cast::<Fiber<B>>();
                 let limit = stack.limit() as usize;
                 (StackSource::Ours(stack), place, limit)
             }
             StackProvision::Backend => {
-                (StackSource::Backend(size), Box::into_raw(Box::<Fiber<B, H>>::new_uninit()).cast(), 0)
+                (StackSource::Backend(size), Box::into_raw(Box::<Fiber<B>>::new_uninit()).cast(), 0)
             }
         };
-        const { assert!(align_of::<Fiber<B, H>>() <= 64, "a fiber is aligned as the top of a stack is") };
+        const { assert!(align_of::<Fiber<B>>() <= 64, "a fiber is aligned as the top of a stack is") };
         let head = FiberHead {
             held: Cell::new(None),
             extras: Cell::new(None),
+            host: Cell::new(NonNull::from(host).cast()),
             tasklet: Cell::new(None),
             limit: Cell::new(limit),
             size,
             suspender: Cell::new(None),
         };
-        let (host, coroutine) = (NonNull::from(host), UnsafeCell::new(None));
-        // SAFETY: F4: `place` is memory for a `Fiber<B, H>` that nobody else uses: set aside on the stack, or a box.
-        unsafe { place.write(Fiber { head, coroutine, host, retire: Cell::new(false), index: Cell::new(0) }) };
+        let coroutine = UnsafeCell::new(None);
+        // SAFETY: F4: `place` is memory for a `Fiber<B>` that nobody else uses: set aside on the stack, or a box.
+        unsafe { place.write(Fiber { head, coroutine, retire: Cell::new(false), index: Cell::new(0) }) };
         // A stack's memory is not at address zero, nor is a box.
         let fiber = NonNull::new(place).expect("memory has an address");
-        // SAFETY: `entry` takes a `Fiber<B, H>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
+        // SAFETY: `entry` takes a `Fiber<B>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
         match unsafe { B::create(source, entry::<B, H>, fiber.as_ptr().cast()) } {
             Ok(coroutine) => {
                 let mut fibers = self.fibers.borrow_mut();
@@ -181,7 +190,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
     }
 
     /// Frees a fiber's memory, if it is not on its stack.
-    fn free_box(fiber: NonNull<Fiber<B, H>>) {
+    fn free_box(fiber: NonNull<Fiber<B>>) {
         if B::STACKS == StackProvision::Backend {
             // SAFETY: F4, `make` has taken it from a box; callers have given up the fiber, and nothing points to it any more.
             drop(unsafe { Box::from_raw(fiber.as_ptr()) });
@@ -190,7 +199,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
 
     /// Resumes one fiber and frees it if it finished. Inlined, because a return that is open at a switch is mispredicted.
     #[inline(always)]
-    fn resume(&self, fiber: NonNull<Fiber<B, H>>) {
+    fn resume(&self, fiber: NonNull<Fiber<B>>) {
         // SAFETY: F1, the fiber is alive.
         let coroutine = unsafe { fiber.as_ref() }.coroutine.get();
         // SAFETY: F3, only the root resumes and it is here, so nobody else touches the coroutine.
@@ -201,17 +210,21 @@ impl<B: Backend, H: Host> Fibers<B, H> {
         }
     }
 
-    #[cold]
-    fn free(&self, fiber: NonNull<Fiber<B, H>>) {
+    /// Takes a fiber out of the list.
+    fn remove(&self, fiber: NonNull<Fiber<B>>) {
         let mut fibers = self.fibers.borrow_mut();
-        // SAFETY: F1, alive until the end of this function.
+        // SAFETY: F1, callers pass one that is in the list.
         let index = unsafe { fiber.as_ref() }.index.get();
         fibers.swap_remove(index);
         if let Some(moved) = fibers.get(index) {
             // SAFETY: F1, it is in `fibers`.
             unsafe { moved.as_ref() }.index.set(index);
         }
-        drop(fibers);
+    }
+
+    #[cold]
+    fn free(&self, fiber: NonNull<Fiber<B>>) {
+        self.remove(fiber);
         // SAFETY: F1, as above; F3, nothing is resumed meanwhile. The coroutine has finished, and nobody knows the fiber any more.
         let coroutine = unsafe { (*fiber.as_ref().coroutine.get()).take() };
         Self::free_box(fiber);
@@ -226,7 +239,7 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
         let mut idle = self.idle.borrow_mut();
         // The last one is the warmest, and nearly always large enough.
         // SAFETY: F1, idle fibers are alive.
-        let fits = |fiber: &NonNull<Fiber<B, H>>| unsafe { fiber.as_ref() }.head.size >= size;
+        let fits = |fiber: &NonNull<Fiber<B>>| unsafe { fiber.as_ref() }.head.size >= size;
         if let Some(at) = idle.iter().rposition(fits) {
             return Ok(idle.swap_remove(at).cast());
         }
@@ -241,6 +254,20 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
         }
         idle.push(Self::fiber(fiber));
         true
+    }
+
+    fn give_up(&self, fiber: NonNull<FiberHead>) {
+        self.remove(Self::fiber(fiber));
+    }
+
+    fn take_in(&self, host: &H, fiber: NonNull<FiberHead>) {
+        let fiber = Self::fiber(fiber);
+        // SAFETY: F1, it was given up to be taken in here.
+        let this = unsafe { fiber.as_ref() };
+        this.head.host.set(NonNull::from(host).cast());
+        let mut fibers = self.fibers.borrow_mut();
+        this.index.set(fibers.len());
+        fibers.push(fiber);
     }
 
     fn give_back(&self, fiber: NonNull<FiberHead>) {
@@ -316,10 +343,10 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
 ///
 /// # Safety
 ///
-/// `argument` is a `Fiber<B, H>` that lives until this returns.
+/// `argument` is a `Fiber<B>` that lives until this returns.
 unsafe fn entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
-    let fiber = unsafe { &*argument.cast::<Fiber<B, H>>() };
+    let fiber = unsafe { &*argument.cast::<Fiber<B>>() };
     let guard = AbortOnUnwind::new("a fiber's run loop");
     fiber.head.suspender.set(Some(NonNull::from(suspender).cast()));
     if fiber.head.limit.get() == 0 {
@@ -328,11 +355,12 @@ unsafe fn entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender
         fiber.head.limit.set(top.saturating_sub(fiber.head.size.bytes()));
     }
     // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
-    let host = unsafe { fiber.host.as_ref() };
-    host.enter_fiber();
+    let host = || unsafe { fiber.head.host.get().cast::<H>().as_ref() };
+    host().enter_fiber();
     while !fiber.retire.get() {
-        host.run_tasklets(NonNull::from(&fiber.head));
-        if !host.engine().set_idle(NonNull::from(&fiber.head)) {
+        host().run_tasklets(NonNull::from(&fiber.head));
+        // Another one, maybe: the fiber may have moved.
+        if !host().engine().set_idle(NonNull::from(&fiber.head)) {
             break;
         }
         // SAFETY: this is the fiber's own stack, and the tasklet's panics were caught at its root.

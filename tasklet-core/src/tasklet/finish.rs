@@ -191,6 +191,12 @@ impl<W> Finish<W> {
         }
     }
 
+    /// Takes back the request of a kill, for whoever fulfils it.
+    pub(super) fn take_kill(&self) -> bool {
+        // AcqRel: as `request_kill`. Whoever asked before this found no home to ask, or has asked it.
+        self.shared.fetch_and(!KILLED, Ordering::AcqRel) & KILLED != 0
+    }
+
     /// Calls `f` while the home of a tasklet that has one stays what it is; `None` if the tasklet has none, or has finished.
     pub(super) fn access<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         self.access_if(|seen| seen & HOMED != 0 && seen & FINISHED == 0, f)

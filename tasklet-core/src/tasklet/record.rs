@@ -116,6 +116,8 @@ pub struct Local {
     pub pending_interrupt: Cell<bool>,
     /// The timer of the wait that it is about to begin has gone off.
     pub timed_out: Cell<bool>,
+    /// It may go on on another worker's thread.
+    pub movable: Cell<bool>,
     /// It has been in its scheduler's queue, or has started: nobody puts it there as a new one again.
     pub admitted: Cell<bool>,
     /// Blocking is an error.
@@ -251,6 +253,7 @@ impl Record {
                 pending_interrupt: Cell::new(false),
                 timed_out: Cell::new(false),
                 admitted: Cell::new(false),
+                movable: Cell::new(false),
                 policy: Cell::new(0),
             },
             body,
@@ -349,6 +352,7 @@ impl Record {
         self.local.wake.set(Wake::Served);
         self.local.timed_out.set(false);
         self.local.admitted.set(false);
+        self.local.movable.set(false);
         self.local.stack_size.set(spec.stack_size);
         debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
         self.local.fault.set(None);
@@ -562,6 +566,35 @@ impl Record {
         }
     }
 
+    /// The scheduler gives up a started free tasklet, which another will [adopt](Self::adopt). A kill that comes in between is kept.
+    ///
+    /// # Panics
+    ///
+    /// It belongs to another scheduler, or is not free.
+    pub fn give_up(&self, token: &HomeToken) {
+        self.local(token);
+        assert!(self.finish.is_free(), "only a tasklet that any scheduler may start can change its scheduler");
+        self.finish.exclude(|| self.home.store(ptr::null_mut(), Ordering::Relaxed));
+    }
+
+    /// Makes the token's scheduler the home of a started tasklet that its former home has [given up](Self::give_up). Returns whether it is to
+    /// be killed.
+    ///
+    /// # Safety
+    ///
+    /// - The tasklet was given up, and nobody else adopts it.
+    /// - As [`Unstarted::start`].
+    pub unsafe fn adopt(&self, token: &HomeToken) -> bool {
+        let home = Arc::as_ptr(token.home()).cast_mut();
+        self.finish.exclude(|| self.home.store(home, Ordering::Relaxed));
+        self.take_kill_request()
+    }
+
+    /// Whether a kill was asked for that has not taken effect; it has from now on.
+    pub fn take_kill_request(&self) -> bool {
+        self.finish.take_kill()
+    }
+
     /// The place where it waits for a permit: see [`Spot`].
     pub fn spot(&self) -> &Spot {
         &self.spot
@@ -647,6 +680,16 @@ impl Unstarted {
     /// The tasklet.
     pub fn record(&self) -> &Record {
         &self.0
+    }
+
+    /// It may go on on another worker's thread once it has started.
+    ///
+    /// # Safety
+    ///
+    /// Its code is made for that: nothing of what it keeps across a yield belongs to the thread.
+    pub unsafe fn set_movable(&self) {
+        // As in `stack_size`.
+        self.0.local.movable.set(true);
     }
 
     /// The stack it needs.

@@ -82,7 +82,11 @@ pub(super) struct Inner {
 
 impl Inner {
     #[track_caller]
-    pub(super) fn new<B: Backend>(engine: Fibers<B, Inner>, driver: Box<dyn Driver>, clock: Box<dyn Clock>) -> Rc<Inner> {
+    pub(super) fn new<B: Backend>(
+        engine: Fibers<B, Inner>,
+        driver: Box<dyn Driver>,
+        clock: Box<dyn Clock>,
+    ) -> Rc<Inner> {
         let token = Home::new(driver.notifier());
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some("main".to_owned()), ..Spec::here() };

@@ -183,7 +183,12 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         Ok(runtime) if runtime.is_current() && !thread::panicking() => runtime,
         _ => return f(),
     };
-    let call = Call { f: Mutex::new(Some(f)), result: Mutex::new(None), is_done: AtomicBool::new(false), caller: current::record() };
+    let call = Call {
+        f: Mutex::new(Some(f)),
+        result: Mutex::new(None),
+        is_done: AtomicBool::new(false),
+        caller: current::record(),
+    };
     let job: Box<dyn FnOnce() + Send + '_> = Box::new(|| call.run());
     // SAFETY: only the lifetime changes. `call` stays until `is_done`, which the job sets when it has used it for the last time, and which
     // we wait for, whatever happens; a job that comes back is dropped here.

@@ -204,6 +204,7 @@ impl<B: Backend> Builder<B> {
             stack_size: self.stack_size,
             panic_policy: self.panic_policy,
             pool: Pool::new(self.max_blocking, self.blocking_keep_alive),
+            moves: B::MOVES,
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));
         let (ready, started) = mpsc::channel();
@@ -320,16 +321,17 @@ impl<B: Backend> WorkerThread<B> {
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
         let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
-        let worker = Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine);
+        let worker =
+            Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
         // One stack for each worker, whatever others use up: it can always go on.
-        let first = match worker.engine().take_fiber(&worker, shared.stack_size) {
+        let first = match worker.engine().take_fiber(&*worker, shared.stack_size) {
             Ok(fiber) => {
                 worker.engine().give_back(fiber);
                 Ok(())
             }
             Err(error) => Err(Kind::Stack(error)),
         };
-        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&worker));
+        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&*worker));
         let failed = first.is_err();
         seat.say(first);
         worker.as_active(&mut || {
@@ -344,11 +346,11 @@ impl<B: Backend> WorkerThread<B> {
                 }
             };
             call(&self.on_start);
-            worker.engine().run_fibers(&worker);
+            worker.engine().run_fibers(&*worker);
             worker.finish_up();
             call(&self.on_stop);
         });
-        drop(worker);
+        worker.finish();
         debug_assert!(failed || shared.phase() != Phase::Open, "a worker exits when its runtime ends");
         drop(seat);
     }
@@ -403,7 +405,10 @@ impl fmt::Display for BuildError {
             Kind::Workers { asked } => write!(f, "a runtime has at most {MAX_WORKERS} workers, not {asked}"),
             Kind::BlockingThreads => f.write_str("blocking calls need at least one thread"),
             Kind::Thread { index, error } => {
-                write!(f, "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit")
+                write!(
+                    f,
+                    "the thread of worker {index} could not be started: {error}; use fewer workers, or raise the limit"
+                )
             }
             Kind::Gone { index } => {
                 write!(f, "worker {index} was dropped, or panicked, before it had started; see Builder::spawn_handler")

@@ -44,7 +44,9 @@ struct State {
 impl CancelToken {
     /// A token without a parent.
     pub fn new() -> CancelToken {
-        CancelToken { node: Arc::new(Node { cancelled: AtomicBool::new(false), state: Mutex::default(), _parent: None }) }
+        CancelToken {
+            node: Arc::new(Node { cancelled: AtomicBool::new(false), state: Mutex::default(), _parent: None }),
+        }
     }
 
     /// A token that is cancelled with this one, and can be cancelled alone.

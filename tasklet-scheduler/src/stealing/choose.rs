@@ -140,7 +140,7 @@ impl Worker {
     /// Begins something from the worker's own deque.
     fn begin_new(&self, own: Option<NonNull<FiberHead>>, tick: u32) -> Option<Arc<Record>> {
         if self.starved.get() && own.is_none() {
-            return None;
+            return self.begin_without_stack();
         }
         let oldest = tick.is_multiple_of(NEW_EVERY * OLDEST_EVERY);
         loop {
@@ -153,6 +153,18 @@ impl Worker {
                     self.deque.push(task);
                     return None;
                 }
+            }
+        }
+    }
+
+    /// There is no stack for new tasklets. One that may move and comes next has its own.
+    #[cold]
+    fn begin_without_stack(&self) -> Option<Arc<Record>> {
+        match self.deque.pop()?.unpack() {
+            Task::Resume(record) => Some(self.take_in(record)),
+            other => {
+                self.deque.push(other.pack());
+                None
             }
         }
     }
@@ -175,7 +187,10 @@ impl Worker {
         own: Option<NonNull<FiberHead>>,
     ) -> Result<Option<Arc<Record>>, PackedTask> {
         match task.unpack() {
-            Task::Start(unstarted) => self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack()),
+            Task::Start(unstarted) => {
+                self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack())
+            }
+            Task::Resume(record) => Ok(Some(self.take_in(record))),
             Task::Fork(fork) => match self.take_fiber(self.shared.stack_size, own) {
                 Err(_) => Err(Task::Fork(fork).pack()),
                 Ok(fiber) => {

@@ -11,6 +11,7 @@ use tasklet_core::unwind::{self, Payload, TaskletExit, drop_quietly, is_tasklet_
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
 use super::shared::Phase;
+use super::task::Task;
 use super::time::Elapsed;
 use super::timers::Timer;
 use super::worker::Worker;
@@ -24,23 +25,24 @@ impl Worker {
     pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) {
         loop {
             self.run_one(self.current());
-            self.end(fiber);
-            match self.choose(Some(fiber)) {
-                Some(next) => {
-                    let stays = self.fiber_of(&next) == Some(fiber);
-                    self.set_running(next);
-                    if !stays {
-                        break;
-                    }
-                }
-                None => {
-                    self.set_idle();
-                    break;
-                }
+            // SAFETY: F1, the caller runs on it; the host of a fiber that runs is alive. Another one, if the tasklet has moved.
+            let this = unsafe { fiber.as_ref().host.get().cast::<Worker>().as_ref() };
+            this.end(fiber);
+            let next = this.choose(Some(fiber));
+            let stays = next.as_ref().is_some_and(|next| this.fiber_of(next) == Some(fiber));
+            match next {
+                Some(next) => this.set_running(next),
+                None => this.set_idle(),
+            }
+            if !stays {
+                // It is about to be free.
+                this.starved.set(false);
+                return;
+            }
+            if !std::ptr::eq(this, self) {
+                return this.run_on(fiber);
             }
         }
-        // It is about to be free.
-        self.starved.set(false);
     }
 
     /// Runs a tasklet's closure, or drops it if something was thrown at it before it started.
@@ -191,6 +193,10 @@ impl Worker {
             return;
         }
         let fields = self.local(record);
+        if is_tasklet_exit(&payload) && fields.movable.get() {
+            // Whoever adopts it next need not see to that.
+            record.take_kill_request();
+        }
         // A kill is not replaced by anything less.
         let pending = fields.take_interrupt();
         let (stays, goes) = match pending {
@@ -236,7 +242,8 @@ impl Worker {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Wait(record) => {
-                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut)) && self.local(&record).wait().is_none()
+                    if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut))
+                        && self.local(&record).wait().is_none()
                     {
                         // It has not come to its wait yet.
                         self.local(&record).timed_out.set(true);
@@ -255,7 +262,14 @@ impl Worker {
     /// Drops the closures of all tasklets of this worker that have not started.
     fn discard_unstarted(&self) {
         while let Some(task) = self.deque.pop() {
-            drop(task);
+            match task.unpack() {
+                // It has started: it is killed with the others.
+                Task::Resume(record) => {
+                    let record = self.take_in(record);
+                    self.queue.push(record);
+                }
+                task => drop(task.pack()),
+            }
         }
         self.shared.discard_injected();
         let waiting = self.waiting_for_stack.take();

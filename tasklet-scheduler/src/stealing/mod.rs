@@ -15,6 +15,7 @@
 //! | `queue`, `task`, `timers` | what a worker's tasklets lie in |
 //! | `scope`, `fork` | structured and fork-join parallelism |
 //! | `time`, `cancel`, `extras` | sleeping and time limits, tokens and masks, tasklet-local values |
+//! | `migrate` | tasklets that may change their worker |
 //! | `soft`, `blocking` | futures; threads for code that blocks |
 //! | `shared`, `metrics` | what workers share; figures |
 //!
@@ -34,6 +35,7 @@ mod fork;
 mod idle;
 mod lifecycle;
 mod metrics;
+mod migrate;
 mod queue;
 mod runtime;
 mod scope;
@@ -62,6 +64,7 @@ pub(crate) use extras::Extras;
 pub use extras::TaskletLocal;
 pub use fork::join;
 pub use metrics::Metrics;
+pub use migrate::spawn_migratable;
 pub use runtime::{Enter, Handle, Runtime, Shutdown, Unfinished, run_on};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{SpawnError, TaskletBuilder};
@@ -181,14 +184,36 @@ pub fn yield_now() {
 #[inline(always)]
 pub fn yield_by<S: Switch>() {
     // SAFETY: a worker ends after its tasklets.
-    if unsafe { current::with_scheduler(Worker::yield_by::<S>) }.is_none() {
-        yield_elsewhere();
+    let yielded = unsafe {
+        current::with_scheduler(|worker: &Worker| {
+            let is_movable = worker.is_movable();
+            if let Some(token) = worker.prepare_yield(S::BACKEND, worker::MayMove::Yes) {
+                // Made a moment ago for the fiber that runs.
+                S::switch(worker, token);
+            }
+            if is_movable {
+                // The worker may be another one now, and the one above gone.
+                return false;
+            }
+            worker.finish_switch();
+            true
+        })
+    };
+    if yielded != Some(true) {
+        finish_yield(yielded.is_some());
     }
 }
 
+/// The end of a yield that began on a worker and may have ended on another, or all of one where there is no worker.
 #[cold]
-fn yield_elsewhere() {
-    current::yield_now();
+#[inline(never)]
+fn finish_yield(has_yielded: bool) {
+    if has_yielded {
+        // SAFETY: as in `yield_by`.
+        unsafe { current::with_scheduler(|worker: &Worker| worker.finish_switch()) };
+    } else {
+        current::yield_now();
+    }
 }
 
 /// A point where code that computes lets others run, now and then, and where kills and time limits reach it.

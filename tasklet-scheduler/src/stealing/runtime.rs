@@ -68,7 +68,10 @@ impl<B: Backend> Runtime<B> {
     /// With what `f` panics with, and if one of the runtime's own tasklets calls, which would wait for its own worker.
     #[track_caller]
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
-        assert!(!self.handle.is_current(), "a tasklet calls what it wants to run; `run` is for code outside of the runtime");
+        assert!(
+            !self.handle.is_current(),
+            "a tasklet calls what it wants to run; `run` is for code outside of the runtime"
+        );
         let spawned = TaskletBuilder::at(Location::caller()).on(&self.handle);
         // SAFETY: we wait below until the tasklet has finished, whatever happens, and consume the handle.
         let handle = unsafe { spawned.spawn_unchecked(f) }.unwrap_or_else(|error| panic!("{error}"));
@@ -251,7 +254,8 @@ impl Handle {
         report.leaked = shared.leaked.load(std::sync::atomic::Ordering::Relaxed);
         let limit = limit.map(|limit| limit.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
         report.blocking = shared.pool.close(limit);
-        report.workers = shared.seats.iter().filter(|seat| seat.alive.load(std::sync::atomic::Ordering::Relaxed)).count();
+        report.workers =
+            shared.seats.iter().filter(|seat| seat.alive.load(std::sync::atomic::Ordering::Relaxed)).count();
         report
     }
 

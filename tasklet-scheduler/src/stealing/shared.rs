@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
+use tasklet_core::backend::Moves;
 use tasklet_core::clock::Clock;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
@@ -19,6 +20,7 @@ use super::runtime::Unfinished;
 use super::sleep::Sleep;
 use super::soft::Soft;
 use super::task::{PackedTask, Task};
+use super::worker::Grave;
 
 /// One runtime, whatever its backend.
 pub(super) struct Shared {
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
+    /// Whether the backend's coroutines may change their thread.
+    pub(super) moves: Moves,
     /// Names of the tasklets that have one, for reports.
     names: Mutex<HashMap<u64, String>>,
     /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
@@ -39,6 +43,8 @@ pub(super) struct Shared {
     phase: AtomicU8,
     /// Tasklets leaked because they would not end.
     pub(super) leaked: AtomicU64,
+    /// Workers that have ended, and whose memory is in use.
+    graves: Mutex<Vec<Grave>>,
     /// Workers that are about to exit, or have.
     leaving: AtomicUsize,
     /// Workers that have not exited.
@@ -54,6 +60,8 @@ pub(super) struct Shared {
 pub(super) struct Seat {
     pub(super) stealer: Stealer<PackedTask>,
     home: OnceLock<Arc<Home>>,
+    /// Tasklets in the deque that have started and may move: they are there to be taken.
+    pub(super) offered: AtomicU32,
     /// Moves whenever the worker goes on with another tasklet: whether it gets on.
     pub(super) ticks: AtomicU32,
     /// The tasklet that runs; zero if none does.
@@ -106,6 +114,7 @@ impl Seat {
         Seat {
             stealer,
             home: OnceLock::new(),
+            offered: AtomicU32::new(0),
             ticks: AtomicU32::new(0),
             running: AtomicU64::new(0),
             running_site: AtomicPtr::new(ptr::null_mut()),
@@ -146,6 +155,7 @@ pub(super) struct Config {
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
+    pub(super) moves: Moves,
 }
 
 impl Shared {
@@ -160,11 +170,13 @@ impl Shared {
             stack_size: config.stack_size,
             panic_policy: config.panic_policy,
             pool: config.pool,
+            moves: config.moves,
             names: Mutex::default(),
             softs: Mutex::default(),
             unfinished: Mutex::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             leaked: AtomicU64::new(0),
+            graves: Mutex::default(),
             leaving: AtomicUsize::new(0),
             working: Mutex::new(workers),
             exited: Condvar::new(),
@@ -273,6 +285,11 @@ impl Shared {
         std::mem::take(&mut self.unfinished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Keeps an ended worker until all have ended.
+    pub(super) fn bury(&self, worker: Grave) {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
     /// A worker has exited, or never started.
     pub(super) fn worker_exited(&self, index: usize) {
         self.seats[index].alive.store(false, Ordering::Relaxed);
@@ -281,6 +298,8 @@ impl Shared {
             // Nobody comes for these any more. The user's code, so with no lock held.
             self.discard_injected();
             self.discard_softs();
+            let graves = std::mem::take(&mut *self.graves.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(graves);
         }
         *self.working() -= 1;
         self.exited.notify_all();

@@ -11,9 +11,10 @@
 
 mod state;
 
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use tasklet_core::current;
 use tasklet_core::id::TaskletId;
@@ -39,22 +40,23 @@ pub(super) struct Soft {
 /// The future and the promise of its result, whatever their types.
 trait Stage {
     /// Whether it has ended.
-    fn poll(&mut self, context: &mut Context<'_>) -> bool;
+    fn poll(&mut self, shared: &Shared, context: &mut Context<'_>) -> bool;
 
     /// Whether somebody has killed it.
     fn is_over(&self) -> bool;
 }
 
 struct Running<F: Future> {
-    future: Pin<Box<F>>,
+    /// Pinned: it lies in the box that `Soft` has of this, and is not moved out of it.
+    future: F,
     promise: Option<Promise<F::Output>>,
-    /// What ended it, for the names.
-    shared: Arc<Shared>,
 }
 
 impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
-    fn poll(&mut self, context: &mut Context<'_>) -> bool {
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.future.as_mut().poll(context)));
+    fn poll(&mut self, shared: &Shared, context: &mut Context<'_>) -> bool {
+        // SAFETY: see the field.
+        let future = unsafe { Pin::new_unchecked(&mut self.future) };
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.poll(context)));
         let result: Result<F::Output, Payload> = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(value)) => Ok(value),
@@ -62,7 +64,7 @@ impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
         };
         if let Some(promise) = self.promise.take() {
             if promise.record().name().is_some() {
-                self.shared.remove_name(promise.record().id());
+                shared.remove_name(promise.record().id());
             }
             drop_quietly(promise.fulfil(result));
         }
@@ -84,26 +86,38 @@ where
     }
     let (promise, handle) = Record::promise(id, spec);
     let record = promise.record().clone();
-    let stage = Running { future: Box::pin(future), promise: Some(promise), shared: shared.clone() };
-    let soft = Arc::new(Soft {
-        state: State::queued(),
-        shared: shared.clone(),
-        stage: Mutex::new(Some(Box::new(stage))),
-    });
+    let stage = Running { future, promise: Some(promise) };
+    let soft =
+        Arc::new(Soft { state: State::queued(), shared: shared.clone(), stage: Mutex::new(Some(Box::new(stage))) });
     shared.add_soft(&soft);
     // A kill ends the promise at once; this is what has the future dropped then. Weak: when nobody can wake it any more, it goes.
-    drop(record.on_finish(Waker::from(Arc::new(End(Arc::downgrade(&soft))))));
+    drop(record.on_finish(end_waker(Arc::downgrade(&soft))));
     (soft, handle)
 }
 
-/// The promise of a soft tasklet has ended: if that was a kill, its future is to be dropped.
-struct End(Weak<Soft>);
+/// A waker for the end of a soft tasklet's promise: if that was a kill, the future is to be dropped. Of a weak reference, and without an
+/// allocation.
+fn end_waker(soft: Weak<Soft>) -> Waker {
+    const VTABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            // SAFETY: the data of this vtable is a weak reference, which is not used up here.
+            let soft = ManuallyDrop::new(unsafe { Weak::from_raw(data.cast::<Soft>()) });
+            RawWaker::new(Weak::into_raw(Weak::clone(&soft)).cast(), &VTABLE)
+        },
+        // SAFETY: as above, and used up.
+        |data| wake_weak(&unsafe { Weak::from_raw(data.cast::<Soft>()) }),
+        // SAFETY: as above, and not used up.
+        |data| wake_weak(&ManuallyDrop::new(unsafe { Weak::from_raw(data.cast::<Soft>()) })),
+        // SAFETY: as above, and used up.
+        |data| drop(unsafe { Weak::from_raw(data.cast::<Soft>()) }),
+    );
+    // SAFETY: the functions do what the contract of a waker asks for; a weak reference may be used from any thread.
+    unsafe { Waker::from_raw(RawWaker::new(Weak::into_raw(soft).cast(), &VTABLE)) }
+}
 
-impl Wake for End {
-    fn wake(self: Arc<End>) {
-        if let Some(soft) = self.0.upgrade() {
-            soft.wake();
-        }
+fn wake_weak(soft: &Weak<Soft>) {
+    if let Some(soft) = soft.upgrade() {
+        soft.wake();
     }
 }
 
@@ -140,7 +154,7 @@ impl Soft {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut stage) = stage else { return };
         let waker = Waker::from(self.clone());
-        if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
+        if stage.is_over() || stage.poll(&self.shared, &mut Context::from_waker(&waker)) {
             self.state.end();
             drop_quietly(stage);
             return;

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tasklet_core::backend::Moves;
 use tasklet_core::current;
 use tasklet_core::home::Remote;
 use tasklet_core::id::TaskletId;
@@ -132,6 +133,37 @@ impl TaskletBuilder {
         let spec = self.spec(shared);
         // SAFETY: the caller's promise.
         let (unstarted, handle) = unsafe { free(shared, shared.next_id(), spec, f) };
+        shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        shared.inject(Task::Start(unstarted));
+        Ok(handle)
+    }
+
+    /// Makes a tasklet that may change its worker wherever it yields: see [`spawn_migratable`](super::spawn_migratable). Never switches.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn_migratable`](super::spawn_migratable).
+    ///
+    /// # Safety
+    ///
+    /// As [`spawn_migratable`](super::spawn_migratable).
+    pub unsafe fn spawn_migratable<T: Send + 'static>(
+        mut self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
+        let shared = runtime.shared();
+        if shared.moves == Moves::No {
+            return Err(SpawnError { kind: Kind::CannotMove });
+        }
+        if !runtime.is_open() {
+            return Err(SpawnError { kind: Kind::Closed });
+        }
+        let spec = self.spec(shared);
+        // SAFETY: nothing is borrowed.
+        let (unstarted, handle) = unsafe { free(shared, shared.next_id(), spec, f) };
+        // SAFETY: the caller's promise.
+        unsafe { unstarted.set_movable() };
         shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
         shared.inject(Task::Start(unstarted));
         Ok(handle)
@@ -337,6 +369,7 @@ pub struct SpawnError {
 enum Kind {
     NoRuntime,
     NotAWorker,
+    CannotMove,
     Closed,
     NoSuchWorker { worker: usize, of: usize },
 }
@@ -345,6 +378,11 @@ impl SpawnError {
     /// The calling code belongs to no runtime.
     pub fn is_no_runtime(&self) -> bool {
         matches!(self.kind, Kind::NoRuntime | Kind::NotAWorker)
+    }
+
+    /// The backend's coroutines cannot change their thread.
+    pub fn is_cannot_move(&self) -> bool {
+        matches!(self.kind, Kind::CannotMove)
     }
 
     /// The runtime is ending.
@@ -366,6 +404,9 @@ impl fmt::Display for SpawnError {
             ),
             Kind::NotAWorker => f.write_str(
                 "no tasklet of a runtime calls, so there is no worker to stay on: use spawn, or spawn_on with a worker's number",
+            ),
+            Kind::CannotMove => f.write_str(
+                "the runtime's backend cannot resume a tasklet on another thread: use spawn, or the backend corosensei or context",
             ),
             Kind::Closed => f.write_str("the runtime is ending and takes no more tasklets"),
             Kind::NoSuchWorker { worker, of } => {

@@ -17,6 +17,8 @@ pub(super) enum Task {
     Fork(ForkRef),
     /// A soft tasklet that wants to be polled.
     Poll(Arc<Soft>),
+    /// A tasklet that has started, may move, and can go on.
+    Resume(Arc<Record>),
 }
 
 /// A [`Task`] as one word: the pointer, with the kind in the two bits that its alignment leaves free.
@@ -29,6 +31,7 @@ const KIND: usize = 3;
 const START: usize = 0;
 const FORK: usize = 1;
 const POLL: usize = 2;
+const RESUME: usize = 3;
 
 const _: () = assert!(align_of::<Record>() > KIND && align_of::<Soft>() > KIND);
 
@@ -41,6 +44,10 @@ impl Task {
             Task::Poll(soft) => {
                 // The pointer comes from an `Arc`, so it is not null.
                 (NonNull::new(Arc::into_raw(soft).cast_mut()).expect("soft tasklets have an address").cast(), POLL)
+            }
+            Task::Resume(record) => {
+                // As above.
+                (NonNull::new(Arc::into_raw(record).cast_mut()).expect("records have an address").cast(), RESUME)
             }
         };
         PackedTask(pointer.map_addr(|address| address | kind))
@@ -61,7 +68,9 @@ impl PackedTask {
             // SAFETY: as above.
             FORK => Task::Fork(unsafe { ForkRef::from_raw(pointer.cast()) }),
             // SAFETY: as above.
-            _ => Task::Poll(unsafe { Arc::from_raw(pointer.as_ptr().cast()) }),
+            POLL => Task::Poll(unsafe { Arc::from_raw(pointer.as_ptr().cast()) }),
+            // SAFETY: as above.
+            _ => Task::Resume(unsafe { Arc::from_raw(pointer.as_ptr().cast()) }),
         }
     }
 
@@ -82,6 +91,9 @@ impl Drop for PackedTask {
     fn drop(&mut self) {
         match PackedTask(self.0).unpack() {
             Task::Poll(soft) => soft.discard(),
+            // Its stack is in use, so it is leaked with all that it holds. `discard_unstarted` takes such out of deques before they are
+            // dropped.
+            Task::Resume(record) => std::mem::forget(record),
             task => drop(task),
         }
     }

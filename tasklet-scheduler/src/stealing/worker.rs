@@ -54,7 +54,7 @@ pub(crate) struct Worker {
     engine: Box<dyn Engine<Worker>>,
     /// The type of the backend that `engine` is made for.
     backend: &'static TypeId,
-    pub(super) driver: Box<dyn Driver>,
+    driver: RefCell<Option<Box<dyn Driver>>>,
     pub(super) running: Cell<NonNull<Record>>,
     pub(super) own: Cell<Option<Arc<Record>>>,
     /// Stands for the worker's own code.
@@ -75,10 +75,23 @@ pub(crate) struct Worker {
     /// The tasklet that waits with its thread blocked, and whether its wait is over.
     pub(super) blocked: Cell<Option<NonNull<Record>>>,
     pub(super) closing: Cell<bool>,
+    /// A tasklet has left for another worker.
+    pub(super) has_given_up: Cell<bool>,
+    /// A tasklet that may move, and has just been suspended: the root offers it to all workers. A count of it, as a pointer, since it is
+    /// looked at for every switch.
+    pub(super) departing: Cell<Option<NonNull<Record>>>,
     /// Rounds of the next search for work before the worker sleeps: see `idle`.
     pub(super) patience: Cell<u32>,
     ids: RefCell<TaskletIds>,
     _not_send: PhantomData<*mut ()>,
+}
+
+/// Whether a yield may be the point where a tasklet goes to another worker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MayMove {
+    Yes,
+    /// Frames of ours on its stack know the worker.
+    No,
 }
 
 /// What a worker is made of, on its thread.
@@ -88,6 +101,12 @@ pub(super) struct Parts {
     pub(super) deque: Deque<PackedTask>,
     pub(super) driver: Box<dyn Driver>,
 }
+
+/// A worker that has ended.
+pub(super) struct Grave(#[expect(dead_code, reason = "kept for its memory")] Box<Worker>);
+
+// SAFETY: `finish` has dropped what belongs to the thread. What is left holds no tasklet, and is dropped as a whole.
+unsafe impl Send for Grave {}
 
 /// A quiet section: lasts while this lives.
 pub(super) struct Quiet<'a>(&'a Cell<u32>);
@@ -111,7 +130,7 @@ impl Worker {
             index: parts.index,
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
-            driver: parts.driver,
+            driver: RefCell::new(Some(parts.driver)),
             running: Cell::new(NonNull::from(&*idle)),
             own: Cell::new(None),
             idle,
@@ -127,6 +146,8 @@ impl Worker {
             spare_runner: Cell::new(None),
             blocked: Cell::new(None),
             closing: Cell::new(false),
+            departing: Cell::new(None),
+            has_given_up: Cell::new(false),
             patience: Cell::new(first_patience(workers)),
             ids: RefCell::new(ids),
             _not_send: PhantomData,
@@ -216,7 +237,7 @@ impl Worker {
     /// The running tasklet has given up its right to run, or has passed it on. Chooses who is next, and what suspends the fiber if it is
     /// another.
     #[inline(always)]
-    fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
+    pub(super) fn prepare_leave(&self, record: &Record, backend: &'static TypeId) -> Option<SwitchToken> {
         match self.choose(None) {
             Some(next) if std::ptr::eq(&raw const *next, record) => {
                 self.own.set(Some(next));
@@ -235,23 +256,26 @@ impl Worker {
 
     /// Up to the switch of a yield.
     #[inline(never)]
-    fn prepare_yield(&self, backend: &'static TypeId) -> Option<SwitchToken> {
+    pub(super) fn prepare_yield(&self, backend: &'static TypeId, may_move: MayMove) -> Option<SwitchToken> {
         if !self.is_in_tasklet() || std::thread::panicking() {
             return None;
         }
         let own = self.own.take()?;
         let record = Arc::as_ptr(&own);
-        self.queue.push(own);
+        if may_move == MayMove::Yes && self.is_departing(&own) {
+            self.departing.set(NonNull::new(Arc::into_raw(own).cast_mut()));
+        } else {
+            self.queue.push(own);
+        }
         // SAFETY: W2: it is in the queue of this worker, or back in `own`.
         self.prepare_leave(unsafe { &*record }, backend)
     }
 
-    /// Lets others run, with the switch compiled into the caller.
-    #[inline(always)]
-    pub(super) fn yield_by<S: Switch>(&self) {
-        if let Some(token) = self.prepare_yield(S::BACKEND) {
+    /// Lets others run. The caller stays on this worker.
+    fn yield_in_place(&self) {
+        if let Some(token) = self.prepare_yield(AnyBackend::BACKEND, MayMove::No) {
             // SAFETY: made a moment ago for the fiber that runs.
-            unsafe { S::switch(self, token) }
+            unsafe { self.suspend(token) }
         }
         self.finish_switch();
     }
@@ -280,7 +304,7 @@ impl Worker {
         }
         self.raise_interrupt();
         if !std::thread::panicking() {
-            self.yield_by::<AnyBackend>();
+            self.yield_in_place();
         }
     }
 
@@ -317,8 +341,26 @@ impl Worker {
             self.fire_timers();
             if self.blocked.get().is_some() && !self.token.has_requests() {
                 let limit = self.timers.earliest().map(|at| at.saturating_sub(self.now()));
-                self.driver.wait(limit);
+                self.wait_on_driver(limit);
             }
+        }
+    }
+
+    /// Waits on the driver. In a quiet section, since that is the user's code.
+    pub(super) fn wait_on_driver(&self, limit: Option<Duration>) {
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wait(limit);
+        }
+    }
+
+    /// Ends a worker, on its thread. If a tasklet has gone to another worker with functions of this one on its stack, the memory stays until
+    /// no worker runs any more.
+    pub(super) fn finish(self: Box<Self>) {
+        // It belongs to this thread.
+        drop(self.driver.take());
+        if self.has_given_up.get() {
+            let shared = self.shared.clone();
+            shared.bury(Grave(self));
         }
     }
 
@@ -337,6 +379,11 @@ impl Host for Worker {
 
     #[inline]
     fn fiber_to_run(&self) -> Option<NonNull<FiberHead>> {
+        if let Some(record) = self.departing.get() {
+            self.departing.set(None);
+            // SAFETY: a count, from `prepare_yield`.
+            self.depart(unsafe { Arc::from_raw(record.as_ptr()) });
+        }
         if self.is_on_root() && !self.find_work() {
             return None;
         }
@@ -515,6 +562,6 @@ unsafe impl Scheduler for Worker {
     }
 
     fn yield_now(&self) {
-        self.yield_by::<AnyBackend>();
+        self.yield_in_place();
     }
 }

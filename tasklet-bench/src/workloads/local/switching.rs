@@ -8,14 +8,10 @@ use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
 use tasklet_scheduler::local::{self, Scheduler};
 
-use super::{Channel, expect};
+use super::Channel;
 use crate::Result;
-
-/// Tasklets that yield.
-const YIELDERS: u64 = 1000;
-
-/// Tasklets of the ring: a prime, as in the programs of other languages that this workload is taken from.
-const RING: u64 = 503;
+use crate::workloads::expect;
+use crate::workloads::parts::{RING, YIELDERS};
 
 /// Nanoseconds per yield.
 pub(super) fn yields<B: Backend>(each: u64) -> Result<f64> {

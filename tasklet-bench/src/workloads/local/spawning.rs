@@ -5,11 +5,9 @@ use std::time::Instant;
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::local::Scheduler;
 
-use super::expect;
 use crate::Result;
-
-/// Tasklets spawned before the first of them is joined.
-const BATCH: u64 = 10_000;
+use crate::workloads::expect;
+use crate::workloads::parts::BATCH;
 
 /// Nanoseconds per tasklet.
 pub(super) fn spawn_join<B: Backend>(tasklets: u64) -> Result<f64> {

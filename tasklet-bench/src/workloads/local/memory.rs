@@ -7,8 +7,10 @@ use std::time::Instant;
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::local::Scheduler;
 
-use super::{Channel, expect};
+use super::Channel;
 use crate::Result;
+use crate::process::resident;
+use crate::workloads::expect;
 
 /// Bytes of a waiting tasklet, nanoseconds to create one, milliseconds to wake all.
 pub(super) fn idle_mem<B: Backend>(tasklets: u64) -> Result<[f64; 3]> {
@@ -38,32 +40,4 @@ pub(super) fn idle_mem<B: Backend>(tasklets: u64) -> Result<[f64; 3]> {
 
     let each = |total: f64| total / tasklets as f64;
     Ok([each((after - before) as f64), each(created.as_nanos() as f64), woken.as_secs_f64() * 1e3])
-}
-
-/// Bytes of memory that this process occupies now, and of page tables for it.
-fn resident() -> Result<i64> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(|error| format!("memory is measured by /proc/self/status, which could not be read: {error}"))?;
-    // What /proc/self/statm calls resident, in bytes of any page size.
-    Ok(kibibytes(&status, "VmRSS:")? + kibibytes(&status, "VmPTE:")?)
-}
-
-fn kibibytes(status: &str, field: &str) -> Result<i64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let number =
-        line.and_then(|rest| rest.trim().strip_suffix("kB")).and_then(|number| number.trim().parse::<i64>().ok());
-    number.map(|kibibytes| kibibytes * 1024).ok_or_else(|| format!("no {field} in /proc/self/status").into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_is_in_kibibytes() {
-        let status = "Name:\ttasklet-bench\nVmRSS:\t    2048 kB\nVmPTE:\t      52 kB\n";
-        assert_eq!(kibibytes(status, "VmRSS:").unwrap(), 2048 * 1024);
-        assert_eq!(kibibytes(status, "VmPTE:").unwrap(), 52 * 1024);
-        assert!(kibibytes(status, "VmSwap:").is_err());
-    }
 }

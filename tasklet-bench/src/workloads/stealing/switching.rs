@@ -1,0 +1,98 @@
+//! Workloads that switch between tasklets and do little else.
+
+use std::time::Instant;
+
+use tasklet_core::backend::Backend;
+use tasklet_core::operation::On;
+use tasklet_scheduler::stealing;
+
+use super::{channel, expect, join, within};
+use crate::Result;
+use crate::subject::Setting;
+use crate::workloads::parts::{RING, YIELDERS};
+
+/// Nanoseconds per yield.
+pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
+    let each = setting.n;
+    within::<B, _>(setting.workers, move || {
+        let start = Instant::now();
+        let yields = move || {
+            for _ in 0..each {
+                stealing::yield_by::<On<B>>();
+            }
+            each
+        };
+        let handles: Vec<_> = (0..YIELDERS).map(|_| stealing::spawn(yields)).collect();
+        let mut done = 0;
+        for handle in handles {
+            done += join(handle)?;
+        }
+        let time = start.elapsed();
+        expect("yields", done, YIELDERS * each)?;
+        Ok(vec![time.as_nanos() as f64 / (YIELDERS * each) as f64])
+    })
+}
+
+/// Nanoseconds per round trip.
+pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
+    let trips = setting.n;
+    within::<B, _>(setting.workers, move || {
+        let (there, back) = (channel::<u64, B>(), channel::<u64, B>());
+        let (ball, bat) = (there.clone(), back.clone());
+        let start = Instant::now();
+        let sum = stealing::spawn(move || {
+            let mut sum = 0;
+            for i in 0..trips {
+                there.send(i).expect("the other side receives");
+                sum += back.recv().expect("the other side sends");
+            }
+            sum
+        });
+        let other = stealing::spawn(move || {
+            for _ in 0..trips {
+                let i = ball.recv().expect("the other side sends");
+                bat.send(i + 1).expect("the other side receives");
+            }
+        });
+        let sum = join(sum)?;
+        join(other)?;
+        let time = start.elapsed();
+        expect("sum of what came back", sum, trips * (trips + 1) / 2)?;
+        Ok(vec![time.as_nanos() as f64 / trips as f64])
+    })
+}
+
+/// Nanoseconds per hop.
+pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
+    let hops = setting.n;
+    within::<B, _>(setting.workers, move || {
+        let channels: Vec<_> = (0..RING).map(|_| channel::<u64, B>()).collect();
+        let member = |at: usize| {
+            let (from, to) = (channels[at].clone(), channels[(at + 1) % channels.len()].clone());
+            stealing::spawn(move || {
+                let mut count = 0;
+                // The number is the hops made so far; each tasklet passes on its last one, past the end, to let the next one end.
+                loop {
+                    let hops_made = from.recv().expect("the one before sends");
+                    count += 1;
+                    if hops_made < hops + RING - 1 {
+                        to.send(hops_made + 1).expect("the one after receives");
+                    }
+                    if hops_made >= hops {
+                        return count;
+                    }
+                }
+            })
+        };
+        let members: Vec<_> = (0..channels.len()).map(member).collect();
+        let start = Instant::now();
+        channels[0].send(1)?;
+        let mut received = 0;
+        for member in members {
+            received += join(member)?;
+        }
+        let time = start.elapsed();
+        expect("hops", received, hops + RING - 1)?;
+        Ok(vec![time.as_nanos() as f64 / hops as f64])
+    })
+}
