@@ -8,4 +8,4 @@ pub mod spot;
 
 pub use body::Stage;
 pub use join::{JoinError, JoinHandle};
-pub use record::{Local, Promise, Record, Remains, Spec, Unstarted, Wait};
+pub use record::{Local, Posted, Promise, Record, Remains, Spec, Unstarted, Wait};

@@ -293,10 +293,10 @@ impl Record {
         spec: Spec,
         home: &Arc<Home>,
         f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Arc<Record>, JoinHandle<T>) {
+    ) -> (Posted, JoinHandle<T>) {
         let record = Arc::new(Record::new(id, spec, counted(home), Body::joinable(f), Finish::joinable()));
         let handle = JoinHandle::new(record.clone());
-        (record, handle)
+        (Posted(record), handle)
     }
 
     /// A tasklet that nobody runs: what `promise` [fulfils](Promise::fulfil) is its result. A kill ends it at once.
@@ -667,6 +667,30 @@ impl<T> Drop for Promise<T> {
         if !self.record.finish.has_started() && self.record.finish.start() == Start::Run {
             self.record.discard(Box::new(TaskletExit));
         }
+    }
+}
+
+/// A tasklet on its way to the scheduler that it was [made for](Record::joinable_at).
+#[must_use = "dropping it leaks the closure"]
+pub struct Posted(Arc<Record>);
+
+impl Posted {
+    /// Puts it into its scheduler's inbox. `false` if that is gone: the tasklet has ended as a kill ends it.
+    pub fn submit(self) -> bool {
+        // H1: the record has a count of its home for as long as it lives.
+        let Some(home) = self.0.share_home() else { return false };
+        let submitted = home.submit(Remote::Insert(self.0.clone())).is_ok();
+        if !submitted {
+            // The closure is `Send`, and its home has never seen it.
+            self.0.discard(Box::new(TaskletExit));
+        }
+        submitted
+    }
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Posted").field(&self.0).finish()
     }
 }
 
