@@ -7,6 +7,7 @@
 
 use crate::checks::Check;
 use crate::crates::{Alone, CRATES};
+use crate::flags::StressFlags;
 use crate::step::{Cargo, Cell, Expects, Needs, SANITIZER_TARGET, Tier, cargo};
 use crate::workspace::TestFiles;
 
@@ -23,6 +24,10 @@ pub(crate) const LINT: &str = "lint";
 /// The test files that instantiate the scheduler's semantics, in the facade for its backend, in the testkit for
 /// [`REFERENCE`].
 const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
+
+/// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
+/// the others there.
+const STRESS_TEST: &str = "stress_stealing";
 
 /// The facade's test file that runs the examples and looks at their output.
 const EXAMPLES_TEST: &str = "examples";
@@ -321,7 +326,32 @@ fn long() -> Vec<Cell> {
                 .step(stress.args(["--", "--ignored", "--nocapture"])),
         );
     }
+    cells.extend(
+        BACKENDS
+            .into_iter()
+            .chain([REFERENCE])
+            .map(|backend| stress(&StressFlags { backend, ..StressFlags::default() })),
+    );
     cells
+}
+
+/// The stress programme of the work-stealing runtime: what `cargo xtask stress` runs.
+pub(crate) fn stress(flags: &StressFlags) -> Cell {
+    let backend = flags.backend;
+    let call = if backend == REFERENCE { cargo(["test", "-p", "tasklet-testkit"]) } else { facade("test", backend) };
+    let mut call = call.arg("--release").tests([STRESS_TEST]).env("TASKLET_STRESS_SECONDS", flags.seconds.to_string());
+    if let Some(seed) = flags.seed {
+        call = call.env("TASKLET_STRESS_SEED", seed.to_string());
+    }
+    if let Some(workers) = flags.workers {
+        call = call.env("TASKLET_STRESS_WORKERS", workers.to_string());
+    }
+    Cell::new(&format!("stress-stealing/{backend}"), "nothing is lost or doubled in orders that nobody thought of")
+        .backend(backend)
+        .tier(Tier::Full)
+        .expects(Expects::Tests)
+        // The long form only. --nocapture: it prints its seed at first, which a run that hangs could not show otherwise.
+        .step(call.args(["--", "--ignored", "--nocapture"]))
 }
 
 /// The facade with one backend and nothing else.

@@ -39,7 +39,7 @@ const PATTERNS: [Pattern; 15] = [
 /// Runs one world to its end and checks what is left.
 pub(super) fn run<B: Backend>(dice: &mut Dice, scene: Scene) -> Counted {
     failure::at("calm");
-    let (runtime, place): (Runtime<B>, Place) = Place::new(dice, scene);
+    let (runtime, place): (Runtime<B>, Place) = Place::new(dice, scene, None);
     let world = World::new(vec![place], dice, scene);
     let calm = Calm { world: world.clone() };
     let roots: Vec<_> = (0..1 + dice.below(4))

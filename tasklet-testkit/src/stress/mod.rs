@@ -5,6 +5,7 @@ mod calm;
 mod dice;
 mod failure;
 mod ledger;
+mod outsider;
 mod patterns;
 mod wild;
 mod world;

@@ -14,7 +14,8 @@ use tasklet_scheduler::stealing::{self, CancelToken, Runtime, TaskletBuilder};
 use super::agent::{Agent, Wait, check_payload, ignore};
 use super::dice::Dice;
 use super::failure::{self, violated};
-use super::ledger::{Bang, Boom, Token, Unwound, What};
+use super::ledger::{Bang, Boom, Token, What};
+use super::outsider;
 use super::world::{self, Counted, Place, Scene, World};
 
 /// Kills that one tasklet catches at most: fewer than a runtime's end has patience for.
@@ -23,8 +24,13 @@ const STUBBORN: usize = 3;
 /// Runs one world to its end and checks what is left.
 pub(super) fn run<B: Backend>(dice: &mut Dice, scene: Scene) -> Counted {
     failure::at("wild");
-    let (runtimes, places): (Vec<Runtime<B>>, Vec<Place>) =
-        (0..1 + usize::from(dice.chance(30))).map(|_| Place::new(dice, scene)).unzip();
+    let (runtimes, places): (Vec<Runtime<B>>, Vec<Place>) = (0..1 + usize::from(dice.chance(30)))
+        .map(|_| {
+            // With few stacks, tasklets wait for others to end before they begin.
+            let stacks = if dice.chance(20) { Some(dice.below(6)) } else { None };
+            Place::new(dice, scene, stacks)
+        })
+        .unzip();
     let world = World::new(places, dice, scene);
     for place in 0..runtimes.len() {
         (0..1 + dice.below(8)).for_each(|_| ignore(spawn(&world, place, dice, 0, How::Outside)));
@@ -32,7 +38,7 @@ pub(super) fn run<B: Backend>(dice: &mut Dice, scene: Scene) -> Counted {
     let threads: Vec<_> = (0..dice.below(3))
         .map(|_| {
             let (world, mut dice) = (world.clone(), dice.fork());
-            std::thread::spawn(move || outsider::<B>(&world, &mut dice, scene))
+            std::thread::spawn(move || outsider::run::<B>(&world, &mut dice, scene))
         })
         .collect();
     let end = Instant::now() + Duration::from_micros(dice.below(15_000) as u64);
@@ -145,12 +151,12 @@ fn body(world: &Arc<World>, place: usize, dice: &mut Dice, depth: u32, token: To
 }
 
 impl Agent {
-    fn channel(&self, dice: &mut Dice) -> &SharedChannel<Token> {
+    pub(super) fn channel(&self, dice: &mut Dice) -> &SharedChannel<Token> {
         &self.world.channels[dice.below(self.world.channels.len())]
     }
 
     /// Something that both tasklets and threads do.
-    fn act_anywhere(&self, dice: &mut Dice, depth: u32) {
+    pub(super) fn act_anywhere(&self, dice: &mut Dice, depth: u32) {
         let world = &self.world;
         let wait = if dice.chance(60) { Wait::Yes } else { Wait::No };
         match dice.below(12) {
@@ -313,7 +319,7 @@ impl Agent {
         let alive = Alive(AtomicU64::new(0));
         let children = if depth < 3 { dice.below(4) } else { 0 };
         // Whatever happens, `alive` is looked at after the scope.
-        ignore(stealing::scope(|scope| {
+        stealing::scope(|scope| {
             for _ in 0..children {
                 if !self.world.has_room() {
                     break;
@@ -333,7 +339,7 @@ impl Agent {
                     self.joined(handle.join());
                 }
             }
-        }));
+        });
     }
 
     fn block(&self, dice: &mut Dice) {
@@ -419,55 +425,5 @@ fn tamper(channel: &SharedChannel<Token>, dice: &mut Dice, world: &World) {
         4 => channel.set_preference(world::preference(dice)),
         _ if !world.is_over() => channel.reopen(),
         _ => {}
-    }
-}
-
-/// A plain thread among the runtimes.
-fn outsider<B: Backend>(world: &Arc<World>, dice: &mut Dice, scene: Scene) {
-    let agent = Agent::thread(world);
-    for _ in 0..300 {
-        if world.is_over() {
-            break;
-        }
-        match dice.below(40) {
-            0 => own_runtime::<B>(world, dice, scene),
-            1 => ignore(stealing::park_timeout(Duration::from_micros(50))),
-            2 => {
-                world.unparkers.lock().unwrap().push(stealing::unparker());
-                stealing::sleep(Duration::from_micros(50));
-            }
-            _ => agent.act_anywhere(dice, 0),
-        }
-    }
-}
-
-/// A runtime that comes and goes while the world goes on: it uses the world's channels.
-fn own_runtime<B: Backend>(world: &Arc<World>, dice: &mut Dice, scene: Scene) {
-    let builder = stealing::Builder::<B>::new().workers(scene.workers.unwrap_or(1 + dice.below(2)));
-    let runtime = builder.build().unwrap_or_else(|error| violated(&format!("no runtime: {error}")));
-    for _ in 0..dice.below(5) {
-        let (world, mut dice) = (world.clone(), dice.fork());
-        ignore(runtime.spawn(move || {
-            let agent = Agent::thread(&world);
-            for _ in 0..dice.below(6) {
-                let channel = agent.channel(&mut dice);
-                if dice.chance(50) {
-                    agent.send(channel, Wait::Yes);
-                } else {
-                    agent.recv(channel, Wait::Yes);
-                }
-            }
-        }));
-    }
-    if dice.chance(50) {
-        let unwound = Unwound(&world.ledger.recv_unwound);
-        let seven = runtime.run(|| {
-            stealing::yield_now();
-            7
-        });
-        unwound.disarm();
-        if seven != 7 {
-            violated("a runtime returns what was not returned");
-        }
     }
 }

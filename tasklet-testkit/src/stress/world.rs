@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tasklet_channels::{Channel, Preference, SharedChannel};
 use tasklet_core::backend::Backend;
-use tasklet_core::stack::{Depot, StackConfig};
+use tasklet_core::stack::{Depot, StackConfig, StackSize};
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{Builder, CancelToken, Handle, Runtime, Unparker};
 
@@ -57,10 +57,15 @@ pub(super) struct Place {
 pub(super) struct Running<'a>(&'a Place);
 
 impl Place {
-    /// A runtime of random properties, and what watches it.
-    pub(super) fn new<B: Backend>(dice: &mut Dice, scene: Scene) -> (Runtime<B>, Place) {
-        let depot = Depot::new(StackConfig::new());
+    /// A runtime of random properties, and what watches it. `stacks`: how many it may have at most, if that is limited.
+    pub(super) fn new<B: Backend>(dice: &mut Dice, scene: Scene, stacks: Option<usize>) -> (Runtime<B>, Place) {
         let workers = scene.workers.unwrap_or_else(|| [1, 2, 4][dice.below(3)]);
+        let config = StackConfig::new();
+        let depot = Depot::new(match stacks {
+            // At least one for each worker. With its guard, and what a slab is rounded to, a stack takes more than its size.
+            Some(stacks) => config.ceiling((stacks + 2 * workers) * 2 * StackSize::DEFAULT.bytes()),
+            None => config,
+        });
         let builder = Builder::<B>::new().workers(workers).depot(depot.clone());
         let builder = builder.blocking_keep_alive(Duration::from_millis(dice.below(20) as u64));
         let builder = if dice.chance(50) { builder.max_idle_fibers(dice.below(4)) } else { builder };
