@@ -149,6 +149,11 @@ pub(crate) fn set_masked(masked: bool) {
     get().scheduler().set_masked(masked);
 }
 
+/// Raises what was thrown at the caller and has waited: see [`Scheduler::finish_switch`].
+pub(crate) fn finish_switch() {
+    get().scheduler().finish_switch();
+}
+
 /// The time of the current scheduler's clock; on a plain thread, of its own.
 pub fn now() -> Duration {
     get().scheduler().now()

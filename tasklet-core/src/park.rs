@@ -87,6 +87,8 @@ pub enum Wake {
     Closed,
     /// It has not happened in time.
     TimedOut,
+    /// It has not happened, and something is to be raised instead.
+    Interrupted,
 }
 
 /// The right to wake one parked tasklet: made when it parks, consumed by waking it.

@@ -4,5 +4,6 @@
 
 mod hackysack;
 mod output;
+mod parallel_grep;
 mod program;
 mod word_count;

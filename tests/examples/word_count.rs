@@ -1,33 +1,10 @@
 //! `word_count` beside `tr | sort | uniq -c`, and what becomes of files that cannot be read.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::program::{self, run, run_with_closed_output, run_with_input, stderr, stdout};
-
-/// A folder of its own for one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("word_count-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::program::{self, Folder, run, run_with_closed_output, run_with_input, stderr, stdout};
 
 /// What the classic pipeline counts in the files, in our format and order.
 fn expected(files: &[&str]) -> Vec<u8> {
@@ -86,7 +63,7 @@ fn counts_the_files_of_this_project() {
 
 #[test]
 fn counts_odd_bytes_as_the_bytes_they_are() {
-    let folder = Folder::new("odd");
+    let folder = Folder::new("word_count-odd");
     let all: Vec<u8> = (0..=255).collect();
     let odd = folder.file("odd", &all);
     counts_like_the_pipeline(&[&odd]);
@@ -99,7 +76,7 @@ fn counts_odd_bytes_as_the_bytes_they_are() {
 
 #[test]
 fn all_white_space_parts_words() {
-    let folder = Folder::new("space");
+    let folder = Folder::new("word_count-space");
     let file = folder.file("space", b"\n\n a\tb\x0bc\x0cd\re  f\n\x1c \xa0\x85");
     let output = counts_like_the_pipeline(&[&file]);
     assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 8);
@@ -111,7 +88,7 @@ fn all_white_space_parts_words() {
 
 #[test]
 fn a_word_goes_on_across_pieces_and_files() {
-    let folder = Folder::new("pieces");
+    let folder = Folder::new("word_count-pieces");
     // Longer than three pieces, and ends in the middle of the fourth.
     let long = folder.file("long", &[b'x'; 200_000]);
     let end = folder.file("end", b"yz x\n");
@@ -139,7 +116,7 @@ fn the_most_frequent_comes_first_and_equals_go_by_their_bytes() {
 
 #[test]
 fn the_standard_input_is_a_file_among_others() {
-    let folder = Folder::new("stdin");
+    let folder = Folder::new("word_count-stdin");
     let (first, last) = (folder.file("first", b"one two"), folder.file("last", b"four one\n"));
     let mut command = program::command("word_count");
     command.args([&first, "-", &last]);
@@ -150,7 +127,7 @@ fn the_standard_input_is_a_file_among_others() {
 
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_counts() {
-    let folder = Folder::new("errors");
+    let folder = Folder::new("word_count-errors");
     let good = folder.file("good", b"good words\n");
     let missing = folder.0.join("missing").to_str().unwrap().to_owned();
     let directory = folder.0.to_str().unwrap().to_owned();
@@ -200,7 +177,7 @@ fn nothing_to_count_is_a_question_of_usage() {
 
 #[test]
 fn what_follows_two_hyphens_is_no_option() {
-    let folder = Folder::new("hyphens");
+    let folder = Folder::new("word_count-hyphens");
     for (name, word) in [("-x", "x"), ("--", "hyphens"), ("--help", "help")] {
         folder.file(name, format!("{word}\n").as_bytes());
     }
@@ -224,7 +201,7 @@ fn what_follows_two_hyphens_is_no_option() {
 
 #[test]
 fn white_space_at_the_beginning_is_an_empty_word_to_the_pipeline_only() {
-    let folder = Folder::new("beginning");
+    let folder = Folder::new("word_count-beginning");
     let file = folder.file("file", b" a\n");
     let raw = Command::new("sh")
         .args(["-c", r#"tr -s '[:space:]' '\n' < "$0" | sort | uniq -c | wc -l"#, &file])
@@ -237,7 +214,7 @@ fn white_space_at_the_beginning_is_an_empty_word_to_the_pipeline_only() {
 
 #[test]
 fn shows_progress_on_a_terminal() {
-    let folder = Folder::new("progress");
+    let folder = Folder::new("word_count-progress");
     let file = folder.file("file", "word ".repeat(200_000).as_bytes());
     // `script` runs its command on a terminal.
     let command = format!("'{}' '{file}'", program::path("word_count").display());
@@ -255,7 +232,7 @@ fn shows_progress_on_a_terminal() {
 
 #[test]
 fn a_closed_output_ends_it_quietly() {
-    let folder = Folder::new("closed");
+    let folder = Folder::new("word_count-closed");
     // More than a pipe holds.
     let words: String = (0..200_000).map(|number| format!("{number} ")).collect();
     let file = folder.file("words", words.as_bytes());
@@ -282,7 +259,7 @@ fn a_full_disk_is_an_error() {
 
 #[test]
 fn more_files_than_may_be_open_at_once() {
-    let folder = Folder::new("many");
+    let folder = Folder::new("word_count-many");
     let files: Vec<String> = (0..2000).map(|number| folder.file(&number.to_string(), b"a word\n")).collect();
     let output = run("word_count", &files);
     assert!(output.status.success(), "{}", stderr(&output));

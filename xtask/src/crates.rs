@@ -71,8 +71,8 @@ pub(crate) const CRATES: &[Krate] = &[
     Krate { name: "tasklet-channels", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
     Krate {
         name: "tasklet-testkit",
-        // The suites are generic over a backend, so they may see a scheduler and channels but no backend.
-        may_use: Edges::Only(&["tasklet-core", "tasklet-scheduler", "tasklet-channels"]),
+        // The suites are generic over a backend, so they may see a scheduler, channels and bridges but no backend.
+        may_use: Edges::Only(&["tasklet-core", "tasklet-scheduler", "tasklet-channels", "tasklet-bridge"]),
         unsafe_code: UnsafeCode::Documented,
         alone: Alone::Build,
     },

@@ -25,6 +25,9 @@ pub(crate) const LINT: &str = "lint";
 /// [`REFERENCE`].
 const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 
+/// The same for the work-stealing runtime.
+const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
+
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
 const STRESS_TEST: &str = "stress_stealing";
@@ -38,8 +41,9 @@ pub(crate) fn cells(files: &TestFiles) -> Vec<Cell> {
     cells.extend(BACKENDS.map(tree));
     cells.push(reference_contract(files));
     cells.push(reference_local());
+    cells.push(reference_stealing());
     for backend in BACKENDS {
-        cells.extend([contract(backend), local(backend), facade_tests(backend, files)]);
+        cells.extend([contract(backend), local(backend), stealing(backend), facade_tests(backend, files)]);
         cells.extend([examples(backend), docs(backend)]);
     }
     cells.extend([no_backend(), all_features()]);
@@ -96,8 +100,8 @@ fn reference_contract(files: &TestFiles) -> Cell {
     )
     .backend(REFERENCE)
     .expects(Expects::Tests)
-    // The unit tests and every test file that is not the scheduler's, which have a cell of their own.
-    .step(cargo(["test", "-p", "tasklet-testkit", "--lib"]).tests(except(&files.testkit, &LOCAL_TESTS)))
+    // The unit tests and every test file that is not a scheduler's, which have a cell of their own.
+    .step(cargo(["test", "-p", "tasklet-testkit", "--lib"]).tests(except(&files.testkit, &scheduler_tests())))
 }
 
 fn local(backend: &'static str) -> Cell {
@@ -114,8 +118,30 @@ fn reference_local() -> Cell {
         .step(cargo(["test", "-p", "tasklet-testkit"]).tests(LOCAL_TESTS))
 }
 
+fn stealing(backend: &'static str) -> Cell {
+    Cell::new(
+        &format!("stealing/{backend}"),
+        "what the runtime promises holds on every backend, with one worker and several",
+    )
+    .backend(backend)
+    .expects(Expects::Tests)
+    .step(facade("test", backend).tests(STEALING_TESTS))
+}
+
+fn reference_stealing() -> Cell {
+    Cell::new("stealing/threads", "the same promises where a started tasklet has a thread that tools can look at")
+        .backend(REFERENCE)
+        .expects(Expects::Tests)
+        .step(cargo(["test", "-p", "tasklet-testkit"]).tests(STEALING_TESTS))
+}
+
+/// The test files of the schedulers' cells.
+fn scheduler_tests() -> Vec<&'static str> {
+    [&LOCAL_TESTS[..], &STEALING_TESTS].concat()
+}
+
 fn facade_tests(backend: &'static str, files: &TestFiles) -> Cell {
-    let others = [&LOCAL_TESTS[..], &[EXAMPLES_TEST]].concat();
+    let others = [&scheduler_tests()[..], &[EXAMPLES_TEST]].concat();
     Cell::new(&format!("facade/{backend}"), "what a user imports works with this backend as the default")
         .backend(backend)
         .expects(Expects::Tests)

@@ -55,6 +55,11 @@ impl StackError {
         matches!(*self.kind, Kind::Ceiling { .. })
     }
 
+    /// The stack would not fit under the depot's ceiling even if it was the only one: it is of no use to wait for others to end.
+    pub fn is_beyond_ceiling(&self) -> bool {
+        matches!(*self.kind, Kind::Ceiling { needed, ceiling, .. } if needed > ceiling)
+    }
+
     /// The depot's own budget of kernel mappings was hit.
     pub fn is_mapping_budget(&self) -> bool {
         matches!(*self.kind, Kind::Mappings { .. })

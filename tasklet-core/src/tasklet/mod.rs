@@ -2,10 +2,14 @@
 
 mod body;
 mod finish;
+mod free;
 mod join;
+mod local;
 mod record;
 pub mod spot;
 
 pub use body::Stage;
+pub use free::{Posted, Promise, Unstarted};
 pub use join::{JoinError, JoinHandle};
-pub use record::{Local, Posted, Promise, Record, Remains, Spec, Unstarted, Wait};
+pub use local::{Local, Wait};
+pub use record::{Record, Remains, Spec};

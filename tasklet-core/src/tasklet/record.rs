@@ -1,23 +1,23 @@
 //! The record itself: what handles point to, queues link and wait sites name.
 
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering, fence};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Waker;
 
 use super::body::{Body, Stage};
-use super::finish::{Awaited, Finish, Kill, Start};
+use super::finish::{Awaited, Finish, Kill};
+use super::free::Posted;
 use super::join::JoinHandle;
+use super::local::Local;
 use super::spot::Spot;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{SchedulerId, TaskletId};
-use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
+use crate::park::{ParkReason, Parked, WaitSite};
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
 use crate::unwind::{self, Payload, TaskletExit};
@@ -47,15 +47,15 @@ impl Spec {
 pub struct Record {
     /// **H1** Null for a free tasklet that has not started or has finished. Else it points into an `Arc` that is alive: a count of it
     /// is this record's, or, for a free tasklet, its home's own, which the home keeps until all that it has started have finished.
-    home: AtomicPtr<Home>,
-    local: Local,
-    id: TaskletId,
-    site: &'static Location<'static>,
+    pub(super) home: AtomicPtr<Home>,
+    pub(super) local: Local,
+    pub(super) id: TaskletId,
+    pub(super) site: &'static Location<'static>,
     /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
-    name: Option<Box<Box<str>>>,
+    pub(super) name: Option<Box<Box<str>>>,
     pub(super) finish: Finish<Joiner>,
     pub(super) spot: Spot,
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Who waits for a tasklet to finish.
@@ -101,109 +101,6 @@ unsafe impl Send for Record {}
 // SAFETY: as above.
 unsafe impl Sync for Record {}
 
-/// What only a tasklet's home reads and writes.
-#[repr(C)]
-pub struct Local {
-    /// The next in the queue; `None` while not linked.
-    pub next: Cell<Option<NonNull<Record>>>,
-    /// The one before in the queue; `None` while not linked.
-    pub prev: Cell<Option<NonNull<Record>>>,
-    /// The fiber it sits on, in its scheduler's own terms; `None` before it starts and after it ends.
-    pub fiber: Cell<Option<NonNull<()>>>,
-    /// Raised when it continues.
-    interrupt: Cell<Option<Payload>>,
-    /// A budget ran out while it could not be interrupted.
-    pub pending_interrupt: Cell<bool>,
-    /// The timer of the wait that it is about to begin has gone off.
-    pub timed_out: Cell<bool>,
-    /// It may go on on another worker's thread.
-    pub movable: Cell<bool>,
-    /// It has been in its scheduler's queue, or has started: nobody puts it there as a new one again.
-    pub admitted: Cell<bool>,
-    /// Blocking is an error.
-    pub block_trap: Cell<bool>,
-    /// How its last park ended.
-    pub wake: Cell<Wake>,
-    /// How its park failed, if it did.
-    pub fault: Cell<Option<ParkError>>,
-    /// What becomes of its panic, in its scheduler's own terms.
-    pub policy: Cell<u8>,
-    /// Depth of guards against involuntary switches, or against kills and cancellation, as its scheduler has it.
-    pub atomic: Cell<u16>,
-    wait: Cell<Option<RawWait>>,
-    /// The stack it needs, in bytes.
-    pub stack_size: Cell<StackSize>,
-}
-
-/// Where a tasklet waits, and with which key.
-#[derive(Clone, Copy)]
-pub struct Wait<'a> {
-    /// The place that holds the tasklet's [`Parked`] until somebody claims it.
-    pub site: &'a dyn WaitSite,
-    /// The key it parked with.
-    pub key: usize,
-}
-
-#[derive(Clone, Copy)]
-struct RawWait {
-    site: NonNull<dyn WaitSite>,
-    key: usize,
-}
-
-impl Local {
-    /// The tasklet counts as waiting at `site` from now on.
-    ///
-    /// # Safety
-    ///
-    /// `site` stays valid until [`clear_wait`](Self::clear_wait), which is called when the tasklet goes on, before the borrow of
-    /// `site` ends. (If it never goes on, because its stack was leaked, the borrow never ends either.)
-    #[inline]
-    pub unsafe fn set_wait(&self, site: &dyn WaitSite, key: usize) {
-        // SAFETY: only the lifetime changes, as the caller promises to make up for.
-        let site = unsafe { std::mem::transmute::<&dyn WaitSite, &'static dyn WaitSite>(site) };
-        self.wait.set(Some(RawWait { site: NonNull::from(site), key }));
-    }
-
-    /// The tasklet goes on.
-    #[inline]
-    pub fn clear_wait(&self) {
-        self.wait.set(None);
-    }
-
-    /// Where the tasklet waits, if it does.
-    pub fn wait(&self) -> Option<Wait<'_>> {
-        self.wait.get().map(|raw| {
-            // SAFETY: the promise of `set_wait`. The reference does not outlive the caller's next switch: schedulers look and let go.
-            Wait { site: unsafe { raw.site.as_ref() }, key: raw.key }
-        })
-    }
-
-    /// Why the tasklet waits, if it does.
-    pub fn reason(&self) -> Option<ParkReason> {
-        self.wait().map(|wait| wait.site.reason(wait.key))
-    }
-
-    /// Whether something will be raised when the tasklet continues.
-    #[inline]
-    pub fn has_interrupt(&self) -> bool {
-        let interrupt = self.interrupt.take();
-        let has = interrupt.is_some();
-        self.interrupt.set(interrupt);
-        has
-    }
-
-    /// Stores what will be raised when the tasklet continues; returns what it replaces.
-    pub fn set_interrupt(&self, payload: Option<Payload>) -> Option<Payload> {
-        self.interrupt.replace(payload)
-    }
-
-    /// Takes what is to be raised.
-    #[inline]
-    pub fn take_interrupt(&self) -> Option<Payload> {
-        self.interrupt.take()
-    }
-}
-
 /// What a dropped record held, for its home to drop. Anywhere else it is forgotten: it may not be `Send`.
 pub struct Remains {
     body: ManuallyDrop<Body>,
@@ -231,7 +128,7 @@ impl Remains {
 }
 
 impl Record {
-    fn new(id: TaskletId, spec: Spec, home: *const Home, body: Body, finish: Finish<Joiner>) -> Record {
+    pub(super) fn new(id: TaskletId, spec: Spec, home: *const Home, body: Body, finish: Finish<Joiner>) -> Record {
         Record {
             id,
             site: spec.site,
@@ -239,23 +136,7 @@ impl Record {
             home: AtomicPtr::new(home.cast_mut()),
             finish,
             spot: Spot::new(),
-            local: Local {
-                next: Cell::new(None),
-                prev: Cell::new(None),
-                fiber: Cell::new(None),
-                interrupt: Cell::new(None),
-                wait: Cell::new(None),
-                stack_size: Cell::new(spec.stack_size),
-                wake: Cell::new(Wake::Served),
-                fault: Cell::new(None),
-                block_trap: Cell::new(false),
-                atomic: Cell::new(0),
-                pending_interrupt: Cell::new(false),
-                timed_out: Cell::new(false),
-                admitted: Cell::new(false),
-                movable: Cell::new(false),
-                policy: Cell::new(0),
-            },
+            local: Local::new(spec.stack_size),
             body,
         }
     }
@@ -299,76 +180,6 @@ impl Record {
         (Posted(record), handle)
     }
 
-    /// A tasklet that nobody runs: what `promise` [fulfils](Promise::fulfil) is its result. A kill ends it at once.
-    pub fn promise<T: Send + 'static>(id: TaskletId, spec: Spec) -> (Promise<T>, JoinHandle<T>) {
-        let unreachable = || -> T { unreachable!("the body of a promise is not run") };
-        let (unstarted, handle) = Record::free(id, spec, unreachable);
-        (Promise { record: unstarted.into_inner(), result: PhantomData }, handle)
-    }
-
-    /// A tasklet that belongs to nobody until a scheduler starts it, whichever that is.
-    #[inline]
-    pub fn free<T: Send + 'static>(
-        id: TaskletId,
-        spec: Spec,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Unstarted, JoinHandle<T>) {
-        // SAFETY: `T` and `f` borrow nothing.
-        unsafe { Record::free_unchecked(id, spec, f) }
-    }
-
-    /// As [`free`](Self::free), for a closure that borrows.
-    ///
-    /// # Safety
-    ///
-    /// What `f` and its result borrow stays valid until the tasklet has [finished](Self::is_finished) and the handle is gone.
-    #[inline]
-    pub unsafe fn free_unchecked<T: Send>(
-        id: TaskletId,
-        spec: Spec,
-        f: impl FnOnce() -> T + Send,
-    ) -> (Unstarted, JoinHandle<T>) {
-        let record = match current::take_record() {
-            Some(record) => {
-                // SAFETY: nobody else refers to a record that was kept (`is_unique`), and whoever kept it was the last to use it.
-                unsafe { &mut *Arc::as_ptr(&record).cast_mut() }.reuse(id, spec, f);
-                record
-            }
-            None => Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free())),
-        };
-        let handle = JoinHandle::new(record.clone());
-        (Unstarted(record), handle)
-    }
-
-    /// Makes a new tasklet of the record of a free one that has ended. What that has left behind is what a new one begins with, but for
-    /// what is set here.
-    #[inline]
-    fn reuse<T>(&mut self, id: TaskletId, spec: Spec, f: impl FnOnce() -> T) {
-        self.id = id;
-        self.site = spec.site;
-        self.name = spec.name.map(|name| Box::new(name.into_boxed_str()));
-        self.finish = Finish::free();
-        self.spot = Spot::new();
-        self.local.wake.set(Wake::Served);
-        self.local.timed_out.set(false);
-        self.local.admitted.set(false);
-        self.local.movable.set(false);
-        self.local.stack_size.set(spec.stack_size);
-        debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
-        self.local.fault.set(None);
-        self.local.atomic.set(0);
-        self.body.bind_joinable(f);
-    }
-
-    /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
-    #[inline]
-    pub fn release(record: Arc<Record>) {
-        let has_ended = record.finish.is_free() && record.is_finished();
-        if has_ended && is_unique(&record) && record.body.stage() == Stage::Empty {
-            current::keep_record(record);
-        }
-    }
-
     /// Its identity.
     pub fn id(&self) -> TaskletId {
         self.id
@@ -389,7 +200,7 @@ impl Record {
         if self.finish.is_free() { self.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
     }
 
-    fn share_home(&self) -> Option<Arc<Home>> {
+    pub(super) fn share_home(&self) -> Option<Arc<Home>> {
         // Relaxed: set when the record was made, or read inside `access`, which orders it.
         let home = NonNull::new(self.home.load(Ordering::Relaxed))?;
         // SAFETY: H1: the record has a count, or `access` keeps the end of the tasklet from letting go of its home's.
@@ -523,7 +334,7 @@ impl Record {
     }
 
     #[inline]
-    fn end(&self, mut unpark: impl FnMut(Parked)) {
+    pub(super) fn end(&self, mut unpark: impl FnMut(Parked)) {
         let finished = self.finish.finish();
         if self.finish.is_free() {
             // H1: nobody uses it any more, and nobody will.
@@ -536,7 +347,7 @@ impl Record {
     }
 
     /// The closure has not run and never will: ends the tasklet as a kill does. The caller owns the body.
-    fn discard(&self, payload: Payload) {
+    pub(super) fn discard(&self, payload: Payload) {
         unwind::drop_quietly(self.body.fail(payload));
         self.end(current::unpark);
     }
@@ -566,35 +377,6 @@ impl Record {
         }
     }
 
-    /// The scheduler gives up a started free tasklet, which another will [adopt](Self::adopt). A kill that comes in between is kept.
-    ///
-    /// # Panics
-    ///
-    /// It belongs to another scheduler, or is not free.
-    pub fn give_up(&self, token: &HomeToken) {
-        self.local(token);
-        assert!(self.finish.is_free(), "only a tasklet that any scheduler may start can change its scheduler");
-        self.finish.exclude(|| self.home.store(ptr::null_mut(), Ordering::Relaxed));
-    }
-
-    /// Makes the token's scheduler the home of a started tasklet that its former home has [given up](Self::give_up). Returns whether it is to
-    /// be killed.
-    ///
-    /// # Safety
-    ///
-    /// - The tasklet was given up, and nobody else adopts it.
-    /// - As [`Unstarted::start`].
-    pub unsafe fn adopt(&self, token: &HomeToken) -> bool {
-        let home = Arc::as_ptr(token.home()).cast_mut();
-        self.finish.exclude(|| self.home.store(home, Ordering::Relaxed));
-        self.take_kill_request()
-    }
-
-    /// Whether a kill was asked for that has not taken effect; it has from now on.
-    pub fn take_kill_request(&self) -> bool {
-        self.finish.take_kill()
-    }
-
     /// The place where it waits for a permit: see [`Spot`].
     pub fn spot(&self) -> &Spot {
         &self.spot
@@ -612,182 +394,9 @@ impl std::task::Wake for Record {
     }
 }
 
-/// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
-#[inline]
-fn is_unique(record: &Arc<Record>) -> bool {
-    // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
-    if Arc::weak_count(record) != 0 {
-        return false;
-    }
-    // Acquire: pairs with the release of a weak reference that was dropped.
-    fence(Ordering::Acquire);
-    if Arc::strong_count(record) != 1 {
-        return false;
-    }
-    // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
-    fence(Ordering::Acquire);
-    true
-}
-
 /// A new count of a home, for a record to own.
 fn counted(home: &Arc<Home>) -> *const Home {
     Arc::into_raw(home.clone())
-}
-
-/// The duty to bring the result of a [promised](Record::promise) tasklet. Dropping it ends the tasklet as a kill does.
-#[must_use = "dropping it kills the tasklet"]
-pub struct Promise<T> {
-    record: Arc<Record>,
-    result: PhantomData<fn(T)>,
-}
-
-impl<T: Send + 'static> Promise<T> {
-    /// The tasklet.
-    pub fn record(&self) -> &Arc<Record> {
-        &self.record
-    }
-
-    /// Ends the tasklet with this result. Gives it back if the tasklet was killed before.
-    pub fn fulfil(self, result: Result<T, Payload>) -> Result<(), Result<T, Payload>> {
-        match self.record.finish.start() {
-            Start::Killed => Err(result),
-            Start::Run => {
-                // SAFETY: made by `promise` for this `T`; the body is ours, as `Start::Run` says.
-                unsafe { self.record.body.set_result(result) };
-                self.record.end(current::unpark);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl<T> Drop for Promise<T> {
-    fn drop(&mut self) {
-        // Whoever has started it has fulfilled it.
-        if !self.record.finish.has_started() && self.record.finish.start() == Start::Run {
-            self.record.discard(Box::new(TaskletExit));
-        }
-    }
-}
-
-/// A tasklet on its way to the scheduler that it was [made for](Record::joinable_at).
-#[must_use = "dropping it leaks the closure"]
-pub struct Posted(Arc<Record>);
-
-impl Posted {
-    /// Puts it into its scheduler's inbox. `false` if that is gone: the tasklet has ended as a kill ends it.
-    pub fn submit(self) -> bool {
-        // H1: the record has a count of its home for as long as it lives.
-        let Some(home) = self.0.share_home() else { return false };
-        let submitted = home.submit(Remote::Insert(self.0.clone())).is_ok();
-        if !submitted {
-            // The closure is `Send`, and its home has never seen it.
-            self.0.discard(Box::new(TaskletExit));
-        }
-        submitted
-    }
-}
-
-impl fmt::Debug for Posted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Posted").field(&self.0).finish()
-    }
-}
-
-/// The right to start a [free](Record::free) tasklet, or to end it before it began. One word, so that queues can hold it.
-///
-/// Dropping it ends the tasklet as a kill does: its closure is dropped, and whoever joins it is told.
-#[must_use = "dropping it kills the tasklet"]
-pub struct Unstarted(Arc<Record>);
-
-impl Unstarted {
-    /// The tasklet.
-    pub fn record(&self) -> &Record {
-        &self.0
-    }
-
-    /// It may go on on another worker's thread once it has started.
-    ///
-    /// # Safety
-    ///
-    /// Its code is made for that: nothing of what it keeps across a yield belongs to the thread.
-    pub unsafe fn set_movable(&self) {
-        // As in `stack_size`.
-        self.0.local.movable.set(true);
-    }
-
-    /// The stack it needs.
-    pub fn stack_size(&self) -> StackSize {
-        // Before it starts, its fields belong to whoever has the right to start it.
-        self.0.local.stack_size.get()
-    }
-
-    /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.
-    ///
-    /// # Safety
-    ///
-    /// **H1** The caller keeps a count of its home until the tasklet has finished, for ever if it never does.
-    #[inline]
-    pub unsafe fn start(self, token: &HomeToken) -> Option<Arc<Record>> {
-        let record = self.into_inner();
-        // Relaxed: `Finish::start` publishes it.
-        record.home.store(Arc::as_ptr(token.home()).cast_mut(), Ordering::Relaxed);
-        match record.finish.start() {
-            Start::Run => Some(record),
-            Start::Killed => {
-                // Whoever killed it ends it. Another who kills it now may have seen the home, and is waited for.
-                record.finish.exclude(|| record.home.store(ptr::null_mut(), Ordering::Relaxed));
-                None
-            }
-        }
-    }
-
-    /// Ends it with an error instead of starting it.
-    pub fn fail(self, payload: Payload) {
-        let record = self.into_inner();
-        if record.finish.start() == Start::Run {
-            record.discard(payload);
-        }
-    }
-
-    /// As one word, for a queue.
-    #[inline]
-    pub fn into_raw(self) -> NonNull<Record> {
-        // The pointer comes from an `Arc`, so it is not null.
-        NonNull::new(Arc::into_raw(self.into_inner()).cast_mut()).expect("records have an address")
-    }
-
-    /// Out of a queue.
-    ///
-    /// # Safety
-    ///
-    /// The pointer is from [`into_raw`](Self::into_raw), and is used once.
-    #[inline]
-    pub unsafe fn from_raw(raw: NonNull<Record>) -> Unstarted {
-        // SAFETY: the caller's promise.
-        Unstarted(unsafe { Arc::from_raw(raw.as_ptr()) })
-    }
-
-    #[inline]
-    fn into_inner(self) -> Arc<Record> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped, so the count moves.
-        unsafe { ptr::read(&raw const this.0) }
-    }
-}
-
-impl Drop for Unstarted {
-    fn drop(&mut self) {
-        if self.0.finish.start() == Start::Run {
-            self.0.discard(Box::new(TaskletExit));
-        }
-    }
-}
-
-impl fmt::Debug for Unstarted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Unstarted").field(&self.0).finish()
-    }
 }
 
 // SAFETY: P1, `unlink` looks for it. The key tells whether the waiter belongs to another scheduler.

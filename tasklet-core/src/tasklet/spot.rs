@@ -176,6 +176,10 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
         }
     }
     drop(masked);
+    // What was thrown has waited for the end of the mask, and is raised only by a scheduling point; this is one.
+    if let Err(payload) = unwind::catch(current::finish_switch) {
+        thrown = Some(thrown.unwrap_or(payload));
+    }
     if taken {
         // It may have been somebody else's, meant for another wait: those look again.
         record.spot.unpark();

@@ -210,7 +210,6 @@ impl<B: Backend> Builder<B> {
         let (ready, started) = mpsc::channel();
         let mut handler = self.spawn_handler.unwrap_or_else(|| Box::new(WorkerThread::spawn));
         let mut failure = None;
-        let mut asked = 0;
         for (index, deque) in deques.into_iter().enumerate() {
             let worker = WorkerThread {
                 seat: Some(SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) }),
@@ -227,13 +226,13 @@ impl<B: Backend> Builder<B> {
                 drop(worker);
                 continue;
             }
-            match handler(worker) {
-                Ok(()) => asked += 1,
-                Err(error) => failure = Some(Kind::Thread { index, error }),
+            if let Err(error) = handler(worker) {
+                failure = Some(Kind::Thread { index, error });
             }
         }
         drop(ready);
-        for _ in 0..asked {
+        // Each says one thing, also one that was given up. A worker that has not said that it is ready would miss the runtime's end.
+        for _ in 0..workers {
             if let Ok(Err(error)) = started.recv() {
                 failure = failure.or(Some(error));
             }

@@ -7,7 +7,7 @@
 //! # The bound
 //!
 //! A tasklet that can go on, of *s* such on its worker, goes on after at most `(s + 1) * (1 + SLOT_STREAK) * 8 / 7` others. A new
-//! tasklet with *d* older ones in its deque starts after at most `16 * (d + 1)` others on that worker, however many new ones are
+//! tasklet with *d* older ones in its deque starts after at most `256 * (d + 1)` others on that worker, however many new ones are
 //! spawned meanwhile and however hot a pair talks beside it. What is in the inbox, the timers that are due and one task of the injector
 //! are looked at after at most [`LOOK_EVERY`] choices. All of this counts in turns of tasklets: one that computes for long without a
 //! `checkpoint` delays everybody on its worker, and whatever has not started is stolen from there.
@@ -278,6 +278,7 @@ impl Worker {
         }
         match self.engine().take_fiber(self, size) {
             Ok(fiber) => Ok(fiber),
+            Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
             Err(_) => self.no_fiber(size),
         }
     }

@@ -99,15 +99,12 @@ impl<T: 'static> TaskletLocal<T> {
         Some(match taken {
             Some((at, value)) => self.lend(at, value, f),
             None => {
+                // Its initialiser must not find nothing again, and make it for ever.
+                let making = Making { at: add(key)? };
                 let value: Box<dyn Any> = Box::new((self.init)());
-                let at = here(|worker| {
-                    worker.with_extras(|extras| {
-                        let mut extras = extras.borrow_mut();
-                        extras.locals.push((key, Box::new(InUse)));
-                        extras.locals.len() - 1
-                    })
-                })??;
-                self.lend(at, value, f)
+                drop(making);
+                // Behind those that the initialiser has made, so that it is dropped before them.
+                self.lend(add(key)?, value, f)
             }
         })
     }
@@ -126,6 +123,35 @@ impl<T: 'static> TaskletLocal<T> {
 
 /// A value that is in use.
 struct InUse;
+
+/// Adds a value that is in use to those of the calling tasklet. Returns its place.
+fn add(key: usize) -> Option<usize> {
+    here(|worker| {
+        worker.with_extras(|extras| {
+            let mut extras = extras.borrow_mut();
+            extras.locals.push((key, Box::new(InUse)));
+            extras.locals.len() - 1
+        })
+    })?
+}
+
+/// A value's initialiser runs. Afterwards its place is nobody's: others keep theirs.
+struct Making {
+    at: usize,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        here(|worker| {
+            worker.with_extras(|extras| {
+                if let Some(place) = extras.borrow_mut().locals.get_mut(self.at) {
+                    // No key lies at address zero.
+                    place.0 = 0;
+                }
+            })
+        });
+    }
+}
 
 /// Puts a value back.
 struct Lent<T: 'static> {

@@ -87,7 +87,7 @@ impl Worker {
             is_searching: Cell::new(false),
             random: self.tick.get().wrapping_mul(2654435761) | 1,
         };
-        let (mut rounds, mut attempts, mut watch, mut settled) = (0, 0, WATCH[0], false);
+        let (mut rounds, mut watch, mut settled) = (0, WATCH[0], false);
         loop {
             if self.token.has_requests() {
                 self.take_requests();
@@ -102,7 +102,7 @@ impl Worker {
                 return true;
             }
             if self.closing.get() {
-                if self.is_done(&mut attempts) {
+                if self.is_done() {
                     search.stop();
                     return false;
                 }
@@ -148,15 +148,19 @@ impl Worker {
     }
 
     /// Whether a worker whose runtime ends, and that has nothing to run, is done: all its tasklets have ended, or will not.
-    fn is_done(&self, attempts: &mut u32) -> bool {
-        if self.engine().occupied().is_empty() || self.shared.phase() == Phase::Leaking {
+    fn is_done(&self) -> bool {
+        let left = self.engine().occupied().len();
+        if left == 0 || self.shared.phase() == Phase::Leaking {
             return true;
         }
         if !self.has_masked() {
-            if *attempts == KILL_ATTEMPTS {
+            // Counted over the times that the tasklets run in between, and anew when one of them has ended.
+            let (attempts, before) = self.kills.get();
+            let attempts = if left < before { 0 } else { attempts };
+            if attempts == KILL_ATTEMPTS {
                 return true;
             }
-            *attempts += 1;
+            self.kills.set((attempts + 1, left));
             self.kill_started();
             if !self.queue.is_empty() {
                 return false;

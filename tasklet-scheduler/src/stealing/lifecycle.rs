@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tasklet_core::home::Remote;
 use tasklet_core::park::{ParkError, Parked, Wake};
-use tasklet_core::tasklet::{Record, Spec};
+use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, Payload, TaskletExit, drop_quietly, is_tasklet_exit};
 
 use super::builder::PanicPolicy;
@@ -209,7 +209,7 @@ impl Worker {
             self.spend_budget();
         }
         if fields.atomic.get() == 0 {
-            self.end_wait(record, |parked| parked);
+            self.end_wait(record, |parked| parked.with(Wake::Interrupted));
         }
     }
 
@@ -250,13 +250,19 @@ impl Worker {
                     }
                 }
                 Timer::Elapsed(record, number) => {
-                    if !record.is_finished() && !self.local(&record).has_interrupt() {
+                    if !record.is_finished() && self.may_elapse(self.local(&record), number) {
                         self.throw(&record, Box::new(Elapsed::of(number)));
                     }
                 }
                 Timer::Wake(waker) => drop_quietly(WakeOnDrop(Some(waker))),
             }
         }
+    }
+
+    /// Whether a time limit that has passed is to be raised in a tasklet. A kill that is on its way counts more; of two limits the
+    /// outer one, since it ends what the inner one would.
+    fn may_elapse(&self, fields: &Local, number: u64) -> bool {
+        !fields.has_interrupt() || self.elapsed_limit(fields).is_some_and(|pending| number < pending)
     }
 
     /// Drops the closures of all tasklets of this worker that have not started.
@@ -286,7 +292,7 @@ impl Worker {
         }
     }
 
-    fn discard(&self, record: &Record) {
+    pub(super) fn discard(&self, record: &Record) {
         if !record.is_finished() && self.fiber_of(record).is_none() {
             self.fail_own(record, Box::new(TaskletExit));
         }

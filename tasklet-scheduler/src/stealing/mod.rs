@@ -122,6 +122,8 @@ pub fn try_spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> R
 
 /// Makes a tasklet that stays on the calling worker, so that it may hold what cannot be sent. Never switches.
 ///
+/// If the runtime is ending, the tasklet counts as killed.
+///
 /// # Panics
 ///
 /// No tasklet of a runtime calls.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -24,7 +24,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 struct Shared {
     /// Tasklets that have not ended.
     running: AtomicUsize,
-    panicked: AtomicBool,
+    /// Panics that nobody has asked for.
+    panicked: AtomicUsize,
     caller: Arc<Record>,
     children: Mutex<Vec<JoinKill>>,
 }
@@ -76,7 +77,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     let scope = Scope {
         shared: Arc::new(Shared {
             running: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
+            panicked: AtomicUsize::new(0),
             caller: current::record(),
             children: Mutex::default(),
         }),
@@ -99,7 +100,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
                 drop(value);
                 resume_unwind(payload);
             }
-            assert!(!shared.panicked.load(Ordering::Relaxed), "a scoped tasklet panicked");
+            assert!(shared.panicked.load(Ordering::Relaxed) == 0, "a scoped tasklet panicked");
             value
         }
     }
@@ -183,7 +184,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             Ok(value) => value,
             Err(payload) => {
                 if !is_tasklet_exit(&payload) {
-                    shared.panicked.store(true, Ordering::Relaxed);
+                    shared.panicked.fetch_add(1, Ordering::Relaxed);
                 }
                 resume_unwind(payload)
             }
@@ -252,7 +253,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     pub fn join(self) -> Result<T, JoinError> {
         let result = self.handle.join();
         if result.as_ref().is_err_and(JoinError::is_panic) {
-            self.shared.panicked.store(false, Ordering::Relaxed);
+            self.shared.panicked.fetch_sub(1, Ordering::Relaxed);
         }
         result
     }

@@ -18,7 +18,7 @@ use super::soft::{self, Soft};
 use super::task::Task;
 use super::worker::Worker;
 
-/// A tasklet to be made: [`tasklet_builder`](super::tasklet_builder) makes one, or [`TaskletBuilder::new`].
+/// A tasklet to be made, with a name, a stack size or in a certain runtime.
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes nothing until it spawns"]
 pub struct TaskletBuilder {
@@ -170,6 +170,8 @@ impl TaskletBuilder {
 
     /// Makes a tasklet that stays on the calling worker, so that it may hold what cannot be sent. Never switches.
     ///
+    /// If the runtime is ending, the tasklet counts as killed.
+    ///
     /// # Panics
     ///
     /// No tasklet of the stealing scheduler calls, or the builder is [for](Self::on) another runtime than its own.
@@ -191,7 +193,11 @@ impl TaskletBuilder {
                 };
                 worker.counters().spawned.add(1);
                 worker.local(&record).admitted.set(true);
-                worker.queue.push(record);
+                if worker.closing.get() {
+                    worker.discard(&record);
+                } else {
+                    worker.queue.push(record);
+                }
                 Ok(handle)
             })
         };

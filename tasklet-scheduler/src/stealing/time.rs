@@ -167,6 +167,11 @@ impl Elapsed {
     pub(super) fn of(number: u64) -> Elapsed {
         Elapsed { number }
     }
+
+    /// Rises with the depth of limits that are nested.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 impl fmt::Display for Elapsed {

@@ -40,6 +40,7 @@ use super::idle::first_patience;
 use super::queue::Queue;
 use super::shared::{Counters, Shared};
 use super::task::PackedTask;
+use super::time::Elapsed;
 use super::timers::{Timer, Timers};
 use crate::engine::{Engine, FiberHead, Fibers, Host};
 
@@ -75,6 +76,8 @@ pub(crate) struct Worker {
     /// The tasklet that waits with its thread blocked, and whether its wait is over.
     pub(super) blocked: Cell<Option<NonNull<Record>>>,
     pub(super) closing: Cell<bool>,
+    /// When the runtime ends: how often in a row all tasklets were killed although none has ended since, and how many there were.
+    pub(super) kills: Cell<(u32, usize)>,
     /// A tasklet has left for another worker.
     pub(super) has_given_up: Cell<bool>,
     /// A tasklet that may move, and has just been suspended: the root offers it to all workers. A count of it, as a pointer, since it is
@@ -146,6 +149,7 @@ impl Worker {
             spare_runner: Cell::new(None),
             blocked: Cell::new(None),
             closing: Cell::new(false),
+            kills: Cell::new((0, 0)),
             departing: Cell::new(None),
             has_given_up: Cell::new(false),
             patience: Cell::new(first_patience(workers)),
@@ -290,6 +294,26 @@ impl Worker {
         if let Some(payload) = fields.take_interrupt() {
             unwind::raise(payload);
         }
+    }
+
+    /// Raises what was thrown at the running tasklet while it waited. A time limit that came when it was served already, before it ran
+    /// again, is raised at its next scheduling point: what it was given would be lost, and what it gave it would give again.
+    #[cold]
+    fn raise_after_wait(&self) {
+        let fields = self.current_local();
+        if fields.wake.get() == Wake::Served && self.elapsed_limit(fields).is_some() {
+            self.spend_budget();
+        } else {
+            self.raise_interrupt();
+        }
+    }
+
+    /// The number of the time limit that is to be raised in a tasklet, if that is what is to be raised.
+    pub(super) fn elapsed_limit(&self, fields: &Local) -> Option<u64> {
+        let pending = fields.take_interrupt();
+        let number = pending.as_ref().and_then(|payload| payload.downcast_ref::<Elapsed>()).map(Elapsed::number);
+        fields.set_interrupt(pending);
+        number
     }
 
     /// The budget is spent, somebody has asked for something, or something was thrown at the running tasklet.
@@ -484,7 +508,7 @@ unsafe impl Scheduler for Worker {
             if fields.timed_out.replace(false) {
                 self.end_wait(record, |parked| parked.with(Wake::TimedOut));
             } else if fields.has_interrupt() && fields.atomic.get() == 0 {
-                self.end_wait(record, |parked| parked);
+                self.end_wait(record, |parked| parked.with(Wake::Interrupted));
             }
             self.prepare_leave(record, backend)
         };
@@ -497,7 +521,7 @@ unsafe impl Scheduler for Worker {
         let fields = self.current_local();
         fields.clear_wait();
         if fields.has_interrupt() {
-            self.raise_interrupt();
+            self.raise_after_wait();
         }
         match fields.fault.take() {
             Some(error) => Err(error),

@@ -8,8 +8,9 @@ use std::thread;
 use tasklet_core::backend::{Backend, Resumed};
 use tasklet_core::stack::StackSize;
 
+use super::Instance;
 use super::routine::{Routine, size, source};
-use super::{Instance, child};
+use crate::child;
 
 /// Thousands exist, suspended, and are resumed in an order that has nothing to do with that of their creation.
 pub fn thousands_are_alive_at_once<B: Backend>(instance: Instance) {

@@ -18,7 +18,6 @@ pub mod order;
 pub mod panics;
 pub mod stacks;
 
-mod child;
 mod routine;
 
 /// What a test of the suite is told about the place it was instantiated at.

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use tasklet_core::backend::{Backend, Resumed, StackSource};
 
+use super::Instance;
 use super::routine::{Pause, Routine, size, source};
-use super::{Instance, child};
+use crate::child;
 
 const PAGE: usize = 4096;
 const DECLARED: usize = 128 << 10;

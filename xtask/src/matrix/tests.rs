@@ -7,8 +7,14 @@ use crate::step::Step;
 
 fn matrix() -> Vec<Cell> {
     cells(&TestFiles {
-        facade: vec!["facade".into(), "local_semantics".into(), "examples".into(), "million".into()],
-        testkit: vec!["contract".into(), "differential".into()],
+        facade: vec![
+            "facade".into(),
+            "local_semantics".into(),
+            "stealing_semantics".into(),
+            "examples".into(),
+            "million".into(),
+        ],
+        testkit: vec!["contract".into(), "differential".into(), "stealing_semantics".into()],
     })
 }
 
@@ -45,13 +51,13 @@ fn every_cell_has_a_step_and_a_reason() {
 #[test]
 fn every_backend_is_in_every_group_of_the_default_tier() {
     let cells = matrix();
-    for group in ["tree", "contract", "local", "facade", "examples", "docs"] {
+    for group in ["tree", "contract", "local", "stealing", "facade", "examples", "docs"] {
         for backend in BACKENDS {
             let cell = find(&cells, &format!("{group}/{backend}"));
             assert_eq!((cell.backend, cell.tier), (Some(backend), Tier::Default));
         }
     }
-    for group in ["contract", "local"] {
+    for group in ["contract", "local", "stealing"] {
         assert_eq!(find(&cells, &format!("{group}/{REFERENCE}")).backend, Some(REFERENCE));
     }
 }

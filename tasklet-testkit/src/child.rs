@@ -10,18 +10,18 @@ const CHILD: &str = "TASKLET_CONTRACT_CHILD";
 /// How a child ended.
 #[derive(Debug)]
 #[expect(dead_code, reason = "all fields show in messages of failed assertions")]
-pub(super) struct Ended {
-    pub(super) success: bool,
-    pub(super) signal: Option<i32>,
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) success: bool,
+    pub(crate) signal: Option<i32>,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// In the child: runs `body` and exits. In the parent: starts the child and says how it ended.
 ///
 /// `test` is the module path and name of the test function that calls this.
-pub(super) fn run(test: &str, body: impl FnOnce()) -> Ended {
+pub(crate) fn run(test: &str, body: impl FnOnce()) -> Ended {
     if env::var(CHILD).is_ok_and(|name| name == test) {
         body();
         std::process::exit(0);
@@ -43,7 +43,7 @@ pub(super) fn run(test: &str, body: impl FnOnce()) -> Ended {
 }
 
 /// Limits the address space of this process, a child, to `bytes`.
-pub(super) fn limit_address_space(bytes: u64) {
+pub(crate) fn limit_address_space(bytes: u64) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: `limit` is readable.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };

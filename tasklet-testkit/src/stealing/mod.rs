@@ -1,0 +1,192 @@
+#![doc = include_str!("README.md")]
+
+pub mod blocking;
+pub mod budgets;
+pub mod cancel;
+pub mod fairness;
+pub mod joins;
+pub mod kills;
+pub mod locals;
+pub mod permits;
+pub mod places;
+pub mod runtimes;
+pub mod scopes;
+pub mod shutdown;
+pub mod soft;
+pub mod stacks;
+pub mod time;
+
+mod setup;
+
+pub use setup::Case;
+#[doc(hidden)]
+pub use setup::run_cases;
+
+/// Expands to one `#[test]` per behaviour of the work-stealing runtime, for the given backend.
+#[macro_export]
+macro_rules! stealing_suite {
+    ($backend:ty) => {
+        $crate::__stealing_tests! { $backend, [1, 2, 4];
+            joins: join_returns_the_result;
+            joins: join_returns_the_panic;
+            joins: a_detached_tasklet_goes_on;
+            joins: several_wait_on_one_handle;
+            joins: a_plain_thread_joins;
+            joins: a_tasklet_of_another_runtime_joins;
+            joins: a_handle_is_a_future;
+            joins: join_timeout_gives_the_handle_back;
+            joins: a_tasklet_cannot_join_itself;
+            joins: is_finished_tells_the_end;
+            joins: results_are_dropped_once;
+            places: a_started_tasklet_never_moves;
+            places: a_local_tasklet_may_hold_an_rc;
+            places: a_local_tasklet_stays_on_its_worker;
+            places: a_tasklet_runs_on_the_worker_it_was_spawned_on;
+            places: a_worker_that_does_not_exist_is_refused;
+            places: a_builder_spawns_into_the_runtime_it_is_for;
+            runtimes: spawning_outside_of_a_runtime_panics_helpfully;
+            runtimes: a_thread_enters_runtimes;
+            runtimes: runtimes_are_independent;
+            runtimes: a_channel_joins_two_runtimes;
+            runtimes: run_is_for_code_outside;
+            runtimes: hooks_run_once_on_each_named_thread;
+            runtimes: a_panicking_hook_disturbs_nothing;
+            runtimes: workers_run_on_threads_of_the_application;
+            runtimes: a_spawn_handler_that_fails_fails_the_build;
+            runtimes: a_worker_that_is_given_up_fails_the_build;
+            runtimes: absurd_numbers_are_refused;
+            runtimes: a_ceiling_without_room_for_the_workers_fails_the_build;
+            budgets: a_loop_of_permits_gives_way;
+            budgets: a_loop_of_tries_gives_way;
+            budgets: a_loop_of_checkpoints_gives_way;
+            budgets: a_receiver_that_never_waits_gives_way;
+            budgets: a_kill_waits_for_a_scheduling_point;
+            permits: permits_are_kept_and_merge;
+            permits: anybody_may_unpark;
+            permits: no_permit_is_lost;
+            permits: plain_threads_park_too;
+            permits: park_timeout_ends_with_the_permit;
+            time: sleepers_of_all_workers_wake;
+            kills: a_new_local_tasklet_that_is_killed_never_runs;
+            kills: kills_race_with_starts;
+            kills: a_waiting_tasklet_is_killed_where_it_waits;
+            kills: a_kill_comes_from_anywhere;
+            kills: a_tasklet_kills_itself;
+            kills: kills_after_the_end_have_no_effect;
+            kills: a_tasklet_that_catches_its_kill_lives_on;
+            kills: a_kill_passes_through_catch_unwind;
+            kills: a_kill_waits_for_a_blocking_call;
+            kills: a_kill_waits_for_both_halves_of_a_join;
+            kills: a_value_for_a_killed_receiver_is_dropped_once;
+            kills: a_killed_senders_value_is_dropped_once;
+            cancel: nobody_waits_under_a_cancelled_token;
+            cancel: cancelling_ends_waits;
+            cancel: a_cancelled_tasklet_decides_how_it_ends;
+            cancel: tokens_are_a_tree;
+            cancel: tokens_nest_in_a_tasklet;
+            cancel: a_token_is_cancelled_from_anywhere;
+            cancel: a_mask_puts_a_kill_off;
+            cancel: a_kill_does_not_end_a_masked_wait;
+            cancel: a_mask_puts_timeouts_and_cancellation_off;
+            locals: each_tasklet_has_its_own_value;
+            locals: values_are_dropped_in_reverse_when_the_tasklet_ends;
+            locals: reentrant_use_panics;
+            locals: a_value_that_needs_itself_panics;
+            locals: a_value_survives_a_panic_in_its_use;
+            scopes: children_borrow;
+            scopes: a_scope_waits_for_all_its_children;
+            scopes: a_scope_waits_when_its_closure_panics;
+            scopes: a_killed_parent_outlives_its_children;
+            scopes: a_killed_parent_waits_for_a_child_that_lives_on;
+            scopes: a_timeout_ends_a_scope;
+            scopes: an_unjoined_panic_makes_the_scope_panic;
+            scopes: a_joined_panic_does_not_hide_another;
+            scopes: a_plain_thread_opens_a_scope;
+            scopes: join_returns_both_results;
+            scopes: both_halves_of_a_join_may_wait;
+            scopes: a_panic_in_a_join_comes_when_both_have_ended;
+            scopes: a_half_of_a_join_may_spawn;
+            soft: a_future_gives_its_result;
+            soft: wakes_come_from_other_threads;
+            soft: wakes_merge;
+            soft: a_kill_drops_the_future;
+            soft: shutdown_drops_waiting_futures;
+            soft: a_future_may_block;
+            soft: many_soft_tasklets_need_few_stacks;
+            soft: block_on_works_everywhere;
+            soft: block_on_can_be_ended;
+            soft: wakers_are_counted;
+            blocking: a_blocking_call_borrows;
+            blocking: a_blocking_panic_comes_back;
+            blocking: the_worker_goes_on_meanwhile;
+            blocking: calls_run_in_parallel_up_to_the_ceiling;
+            blocking: idle_threads_end;
+            blocking: an_idle_thread_is_used_again;
+            blocking: blocking_nests;
+            blocking: a_plain_thread_calls_right_there;
+            stacks: short_tasklets_need_few_stacks;
+            stacks: a_tasklet_has_the_stack_it_asked_for;
+            stacks: an_absurd_stack_size_is_an_error_of_the_join;
+            stacks: a_ceiling_is_waited_for;
+            stacks: a_ceiling_is_waited_for_by_all_kinds;
+            stacks: stacks_are_used_again;
+            shutdown: shutdown_kills_what_waits;
+            shutdown: dropping_a_runtime_ends_it;
+            shutdown: a_tasklet_that_catches_every_kill_is_leaked;
+            shutdown: a_tasklet_that_computes_on_is_named;
+            shutdown: a_blocking_call_that_goes_on_is_counted;
+            shutdown: a_runtime_cannot_be_ended_by_its_own_tasklet;
+            shutdown: spawning_into_an_ending_runtime_counts_as_killed;
+            shutdown: unstarted_closures_are_dropped;
+            shutdown: a_destructor_sends_while_its_runtime_ends;
+            shutdown: the_figures_add_up;
+            shutdown: ending_at_any_time_leaves_nothing;
+        }
+        $crate::__stealing_tests! { $backend, [1];
+            joins: waiters_go_on_in_the_order_of_waiting;
+            fairness: tasklets_that_yield_take_turns;
+            fairness: a_hot_pair_starves_nobody;
+            fairness: a_spawn_storm_starves_nobody;
+            fairness: a_full_injector_starves_nobody;
+            fairness: everything_at_once_starves_nobody;
+            fairness: old_new_tasklets_start_within_the_bound;
+            fairness: the_injector_is_looked_at_by_a_busy_worker;
+            time: sleepers_wake_in_the_order_of_their_deadlines;
+            time: a_sleep_takes_its_time;
+            time: sleeping_until_the_past_returns_at_once;
+            time: an_interval_leaves_missed_ticks_out;
+            time: a_timeout_ends_what_takes_too_long;
+            time: a_timeout_comes_at_a_scheduling_point;
+            time: timeouts_nest;
+            time: an_outer_limit_is_not_lost_to_an_inner_one;
+            time: a_timeout_does_not_lose_a_message;
+            time: a_timeout_does_not_deny_a_message_that_was_taken;
+            time: a_kill_counts_more_than_a_timeout;
+            time: a_timeout_ends_every_kind_of_wait;
+            time: a_timeout_needs_a_tasklet;
+            kills: a_new_tasklet_that_is_killed_never_runs;
+            scopes: a_panic_before_the_second_half_drops_it;
+        }
+        $crate::__stealing_tests! { $backend, [2, 4];
+            places: children_of_a_busy_worker_start_elsewhere;
+        }
+        $crate::__stealing_tests! { $backend, [2];
+            shutdown: a_panic_aborts_if_the_policy_says_so;
+        }
+    };
+}
+
+/// One `#[test]` per line of a list in [`stealing_suite!`](crate::stealing_suite), with these numbers of workers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __stealing_tests {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let test = concat!(module_path!(), "::", stringify!($test));
+                $crate::stealing::run_cases(test, &$workers, $crate::stealing::$chapter::$test::<$backend>);
+            }
+        )*
+    };
+}

@@ -1,0 +1,311 @@
+//! Soft tasklets: futures on the workers, behind the same handles; and `block_on`.
+
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tasklet_bridge::futures::{block_on, try_block_on};
+use tasklet_core::backend::Backend;
+use tasklet_core::park::ParkError;
+use tasklet_scheduler::stealing::{self, CancelToken, TaskletBuilder};
+
+use super::Case;
+use super::setup::{Census, Flag, Log, channel, end, fail, spawn_parked, spin_until, yield_until};
+
+/// Ready at the second poll; wakes itself at the first.
+#[derive(Default)]
+struct Yield(bool);
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A value that comes later, and the waker of who waits for it.
+#[derive(Clone, Default)]
+struct Later(Arc<Mutex<(Option<u32>, Option<Waker>)>>);
+
+impl Later {
+    fn set(&self, value: u32) {
+        let mut state = self.0.lock().unwrap();
+        state.0 = Some(value);
+        let waker = state.1.take();
+        drop(state);
+        waker.unwrap_or_else(|| Waker::noop().clone()).wake();
+    }
+
+    fn has_waker(&self) -> bool {
+        self.0.lock().unwrap().1.is_some()
+    }
+
+    fn get(&self) -> impl Future<Output = u32> + Send + use<> {
+        let this = self.clone();
+        poll_fn(move |context| {
+            let mut state = this.0.lock().unwrap();
+            match state.0 {
+                Some(value) => Poll::Ready(value),
+                None => {
+                    state.1 = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+/// Results and panics, in tasklets and from outside; names too.
+pub fn a_future_gives_its_result<B: Backend>(case: Case) {
+    let runtime = case.runtime::<B>();
+    assert_eq!(runtime.spawn_async(async { 5 }).join().unwrap(), 5);
+    runtime.run(|| {
+        let yields = stealing::spawn_async(async {
+            Yield::default().await;
+            Yield::default().await;
+            [7u64; 50]
+        });
+        let panics = stealing::spawn_async(async {
+            Yield::default().await;
+            if true {
+                fail("E")
+            }
+        });
+        assert_eq!(yields.join().unwrap(), [7; 50]);
+        assert_eq!(panics.join().unwrap_err().to_string(), "the tasklet panicked: E");
+        let named = TaskletBuilder::new().name("soft").spawn_async(async { 1 });
+        assert_eq!((named.record().name(), named.is_finished()), (Some("soft"), named.is_finished()));
+        assert_eq!(named.join().unwrap(), 1);
+    });
+    end(runtime);
+}
+
+/// One that awaits what a plain thread brings, over and over: no wake is lost.
+pub fn wakes_come_from_other_threads<B: Backend>(case: Case) {
+    const ROUNDS: u32 = 500;
+    let runtime = case.runtime::<B>();
+    let values: Vec<Later> = (0..ROUNDS).map(|_| Later::default()).collect();
+    let awaited = values.clone();
+    let soft = runtime.spawn_async(async move {
+        let mut sum = 0;
+        for value in &awaited {
+            sum += value.get().await;
+        }
+        sum
+    });
+    for (number, value) in (0..ROUNDS).zip(&values) {
+        value.set(number);
+    }
+    assert_eq!(soft.join().unwrap(), (0..ROUNDS).sum());
+    end(runtime);
+}
+
+/// Each wake brings a poll, several before it bring one; a future that has ended is polled no more.
+pub fn wakes_merge<B: Backend>(case: Case) {
+    let polls = Census::default();
+    case.run::<B, _>(|| {
+        let (value, counted) = (Later::default(), polls.clone());
+        let inner = value.get();
+        let soft = stealing::spawn_async(async move {
+            let mut inner = std::pin::pin!(inner);
+            poll_fn(|context| {
+                drop(counted.one());
+                inner.as_mut().poll(context)
+            })
+            .await
+        });
+        yield_until(|| value.has_waker() && polls.made() == 1);
+        let waker = value.0.lock().unwrap().1.clone().unwrap();
+        // It may be on another worker: let it come to rest.
+        waker.wake_by_ref();
+        yield_until(|| polls.made() == 2);
+        value.set(3);
+        assert_eq!(soft.join().unwrap(), 3);
+        assert_eq!(polls.made(), 3);
+        (0..10).for_each(|_| waker.wake_by_ref());
+        (0..100).for_each(|_| stealing::yield_now());
+        assert_eq!(polls.made(), 3);
+    });
+}
+
+/// A kill drops the future, once, whoever still holds its waker; joiners are told.
+pub fn a_kill_drops_the_future<B: Backend>(case: Case) {
+    let census = Census::default();
+    let kept = Later::default();
+    case.run::<B, _>(|| {
+        let (held, value) = (census.one(), kept.get());
+        let waiting = stealing::spawn_async(async move {
+            let _held = held;
+            value.await
+        });
+        yield_until(|| kept.has_waker());
+        waiting.kill();
+        assert!(waiting.join().unwrap_err().is_killed());
+        yield_until(|| census.dropped() == 1);
+        let held = census.one();
+        let unpolled = stealing::spawn_async(async move {
+            drop(held);
+            pending::<()>().await;
+        });
+        unpolled.kill();
+        assert!(unpolled.join().unwrap_err().is_killed());
+        yield_until(|| census.dropped() == 2);
+    });
+    // Its runtime is gone.
+    kept.set(1);
+    census.assert_all_dropped();
+}
+
+/// Those that wait when the runtime ends are dropped with it.
+pub fn shutdown_drops_waiting_futures<B: Backend>(case: Case) {
+    let (census, kept) = (Census::default(), Later::default());
+    let runtime = case.runtime::<B>();
+    let (held, value) = (census.one(), kept.get());
+    let waiting = runtime.spawn_async(async move {
+        let _held = held;
+        value.await
+    });
+    spin_until(|| kept.has_waker());
+    end(runtime);
+    kept.set(1);
+    drop(kept);
+    assert!(waiting.join().unwrap_err().is_killed());
+    census.assert_all_dropped();
+}
+
+/// What a future calls may block its tasklet: others are polled meanwhile, on the same worker too.
+pub fn a_future_may_block<B: Backend>(case: Case) {
+    case.run::<B, _>(|| {
+        let (there, back) = (channel::<u32>(), channel::<u32>());
+        let (asks, answers) = (there.clone(), back.clone());
+        let blocking = stealing::spawn_async(async move {
+            Yield::default().await;
+            asks.send(1).unwrap();
+            stealing::sleep(Duration::from_micros(50));
+            let answer = answers.recv().unwrap();
+            Yield::default().await;
+            answer
+        });
+        let others: Vec<_> = (0..10).map(|number| stealing::spawn_async(async move { number })).collect();
+        let answering = stealing::spawn_async(async move {
+            let question = there.recv().unwrap();
+            back.send(question + 1).unwrap();
+        });
+        assert_eq!(blocking.join().unwrap(), 2);
+        answering.join().unwrap();
+        assert_eq!(others.into_iter().map(|other| other.join().unwrap()).sum::<u32>(), 45);
+    });
+}
+
+/// Thousands at once, asleep or not, on few stacks.
+pub fn many_soft_tasklets_need_few_stacks<B: Backend>(case: Case) {
+    const MANY: u32 = 10_000;
+    let runtime = case.runtime::<B>();
+    let (sum, live) = runtime.run(|| {
+        let gate = Later::default();
+        let soft: Vec<_> = (0..MANY)
+            .map(|number| {
+                stealing::spawn_async(async move {
+                    Yield::default().await;
+                    if number % 100 == 0 {
+                        stealing::sleep_async(Duration::from_millis(1)).await;
+                    }
+                    u64::from(number)
+                })
+            })
+            .collect();
+        let sum: u64 = soft.into_iter().map(|soft| block_on(soft).unwrap()).sum();
+        gate.set(0);
+        (sum, stealing::Handle::try_current().unwrap().metrics().stacks.live)
+    });
+    assert_eq!(sum, u64::from(MANY) * u64::from(MANY - 1) / 2);
+    assert!(live <= 4 * case.workers + 4, "{live} stacks");
+    assert!(runtime.metrics().polled >= 2 * u64::from(MANY));
+    end(runtime);
+}
+
+/// Any tasklet, soft ones inside others included, and any thread waits for any future.
+pub fn block_on_works_everywhere<B: Backend>(case: Case) {
+    let runtime = case.runtime::<B>();
+    let value = Later::default();
+    let (later, awaited) = (value.clone(), value.get());
+    let setter = runtime.spawn(move || later.set(4));
+    assert_eq!(block_on(awaited), 4);
+    setter.join().unwrap();
+    let nested = runtime.run(|| {
+        block_on(async {
+            let value = value.get();
+            Yield::default().await;
+            block_on(async move {
+                Yield::default().await;
+                stealing::spawn_async(async move { block_on(value) }).await.unwrap() + 1
+            })
+        })
+    });
+    assert_eq!(nested, 5);
+    end(runtime);
+}
+
+/// Its wait is a wait like others: killed, limited and cancelled, and then the future is dropped.
+pub fn block_on_can_be_ended<B: Backend>(case: Case) {
+    case.run::<B, _>(|| {
+        let log = Log::default();
+        let guarded = |log: &Log| {
+            let guard = log.on_drop("dropped");
+            async move {
+                let _guard = guard;
+                pending::<()>().await;
+            }
+        };
+        let future = guarded(&log);
+        let victim = spawn_parked(move |waits| {
+            waits.set();
+            block_on(future);
+        });
+        victim.kill();
+        assert!(victim.join().unwrap_err().is_killed());
+        log.assert("dropped");
+        assert!(stealing::timeout(Duration::from_millis(1), || block_on(guarded(&log))).is_err());
+        log.assert("dropped");
+        let token = CancelToken::new();
+        token.cancel();
+        assert_eq!(token.run(|| try_block_on(guarded(&log))), Err(ParkError::Cancelled));
+        log.assert("dropped");
+    });
+}
+
+/// A wake during the poll is not lost, and wakes of a waker that was cloned and dropped count for nothing.
+pub fn wakers_are_counted<B: Backend>(case: Case) {
+    struct Counts(Census);
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.one());
+        }
+    }
+    let runtime = case.runtime::<B>();
+    let woken = Census::default();
+    // The waker that a join handle is polled with is let go when the tasklet has ended.
+    let go = Flag::default();
+    let waits = go.clone();
+    let mut handle = std::pin::pin!(runtime.spawn(move || waits.wait()));
+    let counts = Arc::new(Counts(woken.clone()));
+    let waker = Waker::from(counts.clone());
+    for _ in 0..3 {
+        assert!(handle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    // One is kept, not three.
+    assert_eq!(Arc::strong_count(&counts), 3);
+    go.set();
+    spin_until(|| woken.made() == 1);
+    assert!(matches!(handle.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(()))));
+    drop(waker);
+    spin_until(|| Arc::strong_count(&counts) == 1);
+    end(runtime);
+}
