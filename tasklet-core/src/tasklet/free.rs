@@ -126,10 +126,6 @@ impl Record {
 /// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
 #[inline]
 fn is_unique(record: &Arc<Record>) -> bool {
-    // ThreadSanitizer does not follow fences, and what is done with the count is compiled into an std that it does not see.
-    if cfg!(tsan) {
-        return false;
-    }
     // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
     if Arc::weak_count(record) != 0 {
         return false;
