@@ -7,6 +7,7 @@
 
 use crate::checks::Check;
 use crate::crates::{Alone, CRATES};
+use crate::flags::StressFlags;
 use crate::step::{Cargo, Cell, Expects, Needs, SANITIZER_TARGET, Tier, cargo};
 use crate::workspace::TestFiles;
 
@@ -26,6 +27,10 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
+
+/// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
+/// the others there.
+const STRESS_TEST: &str = "stress_stealing";
 
 /// The facade's test file that runs the examples and looks at their output.
 const EXAMPLES_TEST: &str = "examples";
@@ -253,16 +258,18 @@ fn sanitizers() -> Vec<Cell> {
                 "soundness",
                 "--test",
                 "user_code",
+                "--test",
+                STRESS_TEST,
             ],
             ASAN_OPTIONS,
         ),
         // A stack switch looks like a crash to it unless the switch announces itself, which needs nothing on threads.
+        // Not the tests of the stealing runtime: its threads sleep on std's condition variables all the time, and what orders them then
+        // is hidden in an std that is not instrumented; and it does not follow fences. (`-Zbuild-std` would show it the former.)
         sanitizer(
             "tsan",
             "thread",
             REFERENCE,
-            // Not the work-stealing runtime: its workers and the threads for blocking calls share std's locks, and what those order
-            // is hidden in an std that is not instrumented. Its protocols have models.
             &[
                 "-p",
                 "tasklet-testkit",
@@ -367,7 +374,32 @@ fn long() -> Vec<Cell> {
                 .step(stress.args(["--", "--ignored", "--nocapture"])),
         );
     }
+    cells.extend(
+        BACKENDS
+            .into_iter()
+            .chain([REFERENCE])
+            .map(|backend| stress(&StressFlags { backend, ..StressFlags::default() })),
+    );
     cells
+}
+
+/// The stress programme of the work-stealing runtime: what `cargo xtask stress` runs.
+pub(crate) fn stress(flags: &StressFlags) -> Cell {
+    let backend = flags.backend;
+    let call = if backend == REFERENCE { cargo(["test", "-p", "tasklet-testkit"]) } else { facade("test", backend) };
+    let mut call = call.arg("--release").tests([STRESS_TEST]).env("TASKLET_STRESS_SECONDS", flags.seconds.to_string());
+    if let Some(seed) = flags.seed {
+        call = call.env("TASKLET_STRESS_SEED", seed.to_string());
+    }
+    if let Some(workers) = flags.workers {
+        call = call.env("TASKLET_STRESS_WORKERS", workers.to_string());
+    }
+    Cell::new(&format!("stress-stealing/{backend}"), "nothing is lost or doubled in orders that nobody thought of")
+        .backend(backend)
+        .tier(Tier::Full)
+        .expects(Expects::Tests)
+        // The long form only. --nocapture: it prints its seed at first, which a run that hangs could not show otherwise.
+        .step(call.args(["--", "--ignored", "--nocapture"]))
 }
 
 /// The facade with one backend and nothing else.

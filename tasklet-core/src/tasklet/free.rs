@@ -16,7 +16,7 @@ use super::join::JoinHandle;
 use super::record::{Record, Spec};
 use super::spot::Spot;
 use crate::current;
-use crate::home::HomeToken;
+use crate::home::{HomeToken, Remote};
 use crate::id::TaskletId;
 use crate::park::Wake;
 use crate::stack::StackSize;
@@ -138,6 +138,30 @@ fn is_unique(record: &Arc<Record>) -> bool {
     // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
     fence(Ordering::Acquire);
     true
+}
+
+/// A tasklet on its way to the scheduler that it was [made for](Record::joinable_at).
+#[must_use = "dropping it leaks the closure"]
+pub struct Posted(pub(super) Arc<Record>);
+
+impl Posted {
+    /// Puts it into its scheduler's inbox. `false` if that is gone: the tasklet has ended as a kill ends it.
+    pub fn submit(self) -> bool {
+        // H1: the record has a count of its home for as long as it lives.
+        let Some(home) = self.0.share_home() else { return false };
+        let submitted = home.submit(Remote::Insert(self.0.clone())).is_ok();
+        if !submitted {
+            // The closure is `Send`, and its home has never seen it.
+            self.0.discard(Box::new(TaskletExit));
+        }
+        submitted
+    }
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Posted").field(&self.0).finish()
+    }
 }
 
 /// The duty to bring the result of a [promised](Record::promise) tasklet. Dropping it ends the tasklet as a kill does.

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 
 use tasklet_core::backend::Moves;
 use tasklet_core::current;
-use tasklet_core::home::Remote;
 use tasklet_core::id::TaskletId;
 use tasklet_core::stack::StackSize;
 use tasklet_core::tasklet::{JoinHandle, Record, Spec, Unstarted};
@@ -223,15 +222,16 @@ impl TaskletBuilder {
         let spec = self.spec(shared);
         let id = shared.next_id();
         register(shared, id, &spec);
-        let (record, handle) = match shared.panic_policy {
+        let (posted, handle) = match shared.panic_policy {
             PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
             PanicPolicy::Abort => Record::joinable_at(id, spec, home, || watched(f)),
         };
         shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
-        match home.submit(Remote::Insert(record)) {
-            Ok(()) => Ok(handle),
-            Err(_) => Err(SpawnError { kind: Kind::Closed }),
+        if posted.submit() {
+            return Ok(handle);
         }
+        shared.remove_name(id);
+        Err(SpawnError { kind: Kind::Closed })
     }
 
     /// Makes a soft tasklet: a future that the workers poll, wherever one is free. Never switches.
@@ -423,3 +423,24 @@ impl fmt::Display for SpawnError {
 }
 
 impl std::error::Error for SpawnError {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use tasklet_backend_corosensei::Corosensei;
+
+    use crate::stealing::{Runtime, TaskletBuilder};
+
+    #[test]
+    fn closure_for_a_worker_that_has_gone_is_dropped_by_the_caller() {
+        let runtime = Runtime::<Corosensei>::with_defaults().unwrap();
+        let handle = runtime.handle();
+        drop(runtime);
+        let held = Arc::new(());
+        let inside = held.clone();
+        let error = TaskletBuilder::new().on(&handle).name("late").spawn_on(0, move || drop(inside)).unwrap_err();
+        assert!(error.is_closed());
+        assert_eq!(Arc::strong_count(&held), 1, "the closure is gone, and what it held");
+    }
+}
