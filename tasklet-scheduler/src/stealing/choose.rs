@@ -266,6 +266,9 @@ impl Worker {
         let fields = self.local(&record);
         fields.admitted.set(true);
         fields.fiber.set(Some(fiber.cast()));
+        if let Some(name) = record.name() {
+            self.shared.add_name(record.id(), name);
+        }
         // SAFETY: F1, just taken or the caller's own.
         unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));
         record

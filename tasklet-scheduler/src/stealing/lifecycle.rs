@@ -143,9 +143,6 @@ impl Worker {
         let _quiet = self.quiet();
         drop_quietly(record.fail_body(&self.token, payload));
         self.counters().finished.add(1);
-        if record.name().is_some() {
-            self.shared.remove_name(record.id());
-        }
         record.finish(&self.token, self);
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.
     pub(super) moves: Moves,
-    /// Names of the tasklets that have one, for reports.
+    /// Names of the tasklets that have one and have started, for reports.
     names: Mutex<HashMap<u64, String>>,
     /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
     softs: Mutex<Vec<Weak<Soft>>>,
@@ -248,7 +248,7 @@ impl Shared {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).next_id()
     }
 
-    /// A tasklet with a name begins to exist, for reports.
+    /// A tasklet with a name begins to run, for reports.
     pub(super) fn add_name(&self, id: TaskletId, name: &str) {
         self.names().insert(id.get(), name.to_owned());
     }

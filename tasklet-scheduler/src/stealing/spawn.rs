@@ -186,7 +186,6 @@ impl TaskletBuilder {
                 }
                 let spec = self.spec(&worker.shared);
                 let id = worker.next_id();
-                register(&worker.shared, id, &spec);
                 let (record, handle) = match worker.shared.panic_policy {
                     PanicPolicy::Keep => Record::joinable(id, spec, &worker.token, f),
                     PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
@@ -221,7 +220,6 @@ impl TaskletBuilder {
         let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
         let spec = self.spec(shared);
         let id = shared.next_id();
-        register(shared, id, &spec);
         let (posted, handle) = match shared.panic_policy {
             PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
             PanicPolicy::Abort => Record::joinable_at(id, spec, home, || watched(f)),
@@ -230,7 +228,6 @@ impl TaskletBuilder {
         if posted.submit() {
             return Ok(handle);
         }
-        shared.remove_name(id);
         Err(SpawnError { kind: Kind::Closed })
     }
 
@@ -329,12 +326,6 @@ impl Worker {
     }
 }
 
-fn register(shared: &Shared, id: TaskletId, spec: &Spec) {
-    if let Some(name) = &spec.name {
-        shared.add_name(id, name);
-    }
-}
-
 /// # Safety
 ///
 /// As [`Record::free_unchecked`].
@@ -344,7 +335,6 @@ unsafe fn free<T: Send>(
     spec: Spec,
     f: impl FnOnce() -> T + Send,
 ) -> (Unstarted, JoinHandle<T>) {
-    register(shared, id, &spec);
     match shared.panic_policy {
         // SAFETY: the caller's promise.
         PanicPolicy::Keep => unsafe { Record::free_unchecked(id, spec, f) },
