@@ -263,6 +263,8 @@ fn sanitizers() -> Vec<Cell> {
             ],
             ASAN_OPTIONS,
         ),
+        // What the tests above leak on purpose, the stress programme does not, and a runtime that has ended leaves nothing.
+        sanitizer("leaks", "address", REFERENCE, &["-p", "tasklet-testkit", "--test", STRESS_TEST], LEAK_OPTIONS),
         // A stack switch looks like a crash to it unless the switch announces itself, which needs nothing on threads.
         // Not the tests of the stealing runtime: its threads sleep on std's condition variables all the time, and what orders them then
         // is hidden in an std that is not instrumented; and it does not follow fences. (`-Zbuild-std` would show it the former.)
@@ -313,6 +315,10 @@ fn sanitizers() -> Vec<Cell> {
 /// detect_leaks: a suspended coroutine that cannot be unwound is leaked and counted, on purpose. abort_on_error: tests of
 /// overflow look for a signal. detect_stack_use_after_return: its fake stacks take locals off the stack that is measured.
 const ASAN_OPTIONS: (&str, &str) = ("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0");
+
+/// As above, and at the end of the process nothing may be left that nobody can reach. On threads: it does not look for pointers on the
+/// stacks of coroutines.
+const LEAK_OPTIONS: (&str, &str) = ("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=0");
 
 /// The first race ends the run: what follows one is noise. The file names the reports that std causes by not being
 /// instrumented; a contended std lock is one that it cannot name, so the reference backend hands over with atomics of its own.

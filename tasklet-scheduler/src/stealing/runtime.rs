@@ -28,6 +28,7 @@ use super::worker::Worker;
 /// workers end by themselves.
 pub struct Runtime<B: Backend> {
     handle: Handle,
+    has_ended: bool,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -40,7 +41,7 @@ pub struct Handle {
 
 impl<B: Backend> Runtime<B> {
     pub(super) fn new(shared: Arc<Shared>) -> Runtime<B> {
-        Runtime { handle: Handle { shared }, backend: PhantomData }
+        Runtime { handle: Handle { shared }, has_ended: false, backend: PhantomData }
     }
 
     /// A runtime with the defaults of [`Builder::new`].
@@ -96,10 +97,10 @@ impl<B: Backend> Runtime<B> {
     ///
     /// One of the runtime's own tasklets calls.
     #[track_caller]
-    pub fn shutdown(self, limit: Duration) -> Shutdown {
+    pub fn shutdown(mut self, limit: Duration) -> Shutdown {
         self.check_elsewhere();
-        let this = std::mem::ManuallyDrop::new(self);
-        this.handle.end(Some(limit))
+        self.has_ended = true;
+        self.handle.end(Some(limit))
     }
 
     #[track_caller]
@@ -127,6 +128,9 @@ impl<B: Backend> std::ops::Deref for Runtime<B> {
 impl<B: Backend> Drop for Runtime<B> {
     #[track_caller]
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
         self.check_elsewhere();
         if !self.handle.is_current() {
             let _ = self.handle.end(None);
@@ -364,4 +368,31 @@ pub fn run_on<B: Backend, T: Send>(f: impl FnOnce() -> T + Send) -> T {
     let result = catch_unwind(AssertUnwindSafe(|| runtime.run(f)));
     drop(runtime);
     result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use tasklet_backend_corosensei::Corosensei;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_runtime_is_left_after_its_end() {
+        for shut_down in [false, true] {
+            let runtime = Runtime::<Corosensei>::with_defaults().unwrap();
+            let shared = Arc::downgrade(&runtime.handle.shared);
+            runtime.run(|| {});
+            if shut_down {
+                assert!(runtime.shutdown(Duration::from_secs(60)).is_clean());
+            } else {
+                drop(runtime);
+            }
+            // The threads of the workers let go of it after they have said that they are done.
+            let start = Instant::now();
+            while shared.strong_count() != 0 {
+                assert!(start.elapsed() < Duration::from_secs(10), "something still holds what its workers share");
+                std::thread::yield_now();
+            }
+        }
+    }
 }
