@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::body::{Body, Stage};
 use super::finish::{Finish, Start};
@@ -54,7 +54,7 @@ impl Record {
     ) -> (Unstarted, JoinHandle<T>) {
         let record = match current::take_record() {
             Some(record) => {
-                // SAFETY: nobody else refers to a record that was kept (`is_unique`), and whoever kept it was the last to use it.
+                // SAFETY: nobody else refers to a record that was kept (`release`), and whoever kept it was the last to use it.
                 unsafe { &mut *Arc::as_ptr(&record).cast_mut() }.reuse(id, spec, f);
                 record
             }
@@ -86,9 +86,11 @@ impl Record {
 
     /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
     #[inline]
-    pub fn release(record: Arc<Record>) {
+    pub fn release(mut record: Arc<Record>) {
+        // Looked at first, because `get_mut` costs more than dropping a count.
+        let is_last = Arc::strong_count(&record) == 1;
         let has_ended = record.finish.is_free() && record.is_finished();
-        if has_ended && is_unique(&record) && record.body.stage() == Stage::Empty {
+        if is_last && has_ended && Arc::get_mut(&mut record).is_some_and(|record| record.body.stage() == Stage::Empty) {
             current::keep_record(record);
         }
     }
@@ -121,23 +123,6 @@ impl Record {
     pub fn take_kill_request(&self) -> bool {
         self.finish.take_kill()
     }
-}
-
-/// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
-#[inline]
-fn is_unique(record: &Arc<Record>) -> bool {
-    // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
-    if Arc::weak_count(record) != 0 {
-        return false;
-    }
-    // Acquire: pairs with the release of a weak reference that was dropped.
-    fence(Ordering::Acquire);
-    if Arc::strong_count(record) != 1 {
-        return false;
-    }
-    // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
-    fence(Ordering::Acquire);
-    true
 }
 
 /// A tasklet on its way to the scheduler that it was [made for](Record::joinable_at).

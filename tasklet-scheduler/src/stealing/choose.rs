@@ -224,17 +224,12 @@ impl Worker {
             }
             Err(None) => return Err(unstarted),
         };
-        let named = unstarted.record().name().is_some().then(|| unstarted.record().id());
         // SAFETY: H1: the worker's token has a count, and lives until its last tasklet has ended, or `finish_up` leaks one.
         match unsafe { unstarted.start(&self.token) } {
             Some(record) => Ok(Some(self.settle(record, fiber))),
             None => {
                 if own != Some(fiber) {
                     self.engine().give_back(fiber);
-                }
-                // Whoever has killed it may know of no runtime.
-                if let Some(id) = named {
-                    self.shared.remove_name(id);
                 }
                 Ok(None)
             }
