@@ -260,6 +260,8 @@ fn sanitizers() -> Vec<Cell> {
                 "user_code",
                 "--test",
                 STRESS_TEST,
+                "--test",
+                "stealing_faults",
             ],
             ASAN_OPTIONS,
         ),
@@ -386,6 +388,19 @@ fn long() -> Vec<Cell> {
             .chain([REFERENCE])
             .map(|backend| stress(&StressFlags { backend, ..StressFlags::default() })),
     );
+    for backend in BACKENDS {
+        let faults = facade("test", backend).arg("--release").tests(["stealing_faults"]);
+        cells.push(
+            Cell::new(
+                &format!("wakes-long/{backend}"),
+                "a wake-up that is lost once in a million hangs a server within the hour",
+            )
+            .backend(backend)
+            .tier(Tier::Full)
+            .expects(Expects::Tests)
+            .step(faults.args(["--", "--ignored"])),
+        );
+    }
     cells
 }
 

@@ -102,7 +102,8 @@ impl Pool {
         let mut state = self.0.lock();
         state.closed = true;
         self.0.changed.notify_all();
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        // A limit beyond the end of time is none.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         while state.threads != 0 {
             let Some(deadline) = deadline else {
                 state = self.0.ended.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock, RealClock};
 use tasklet_core::driver::{Driver, ThreadDriver};
 use tasklet_core::stack::{Depot, StackConfig, StackError, StackSize};
-use tasklet_core::unwind::drop_quietly;
+use tasklet_core::unwind::{AbortOnUnwind, drop_quietly};
 
 use super::blocking::Pool;
 use super::runtime::Runtime;
@@ -219,12 +219,22 @@ impl<B: Backend> Builder<B> {
             moves: B::MOVES,
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));
-        let (ready, started) = mpsc::channel();
+        // Dropped last, it ends the workers that have started, also if the handler or the names panic. It waits for every seat, so they
+        // all have their guard before anything of the user's is called.
+        let runtime = Runtime::new(shared.clone());
+        let (ready, told) = mpsc::channel();
+        // Dropped before the runtime: a worker that has not said that it is ready would miss the runtime's end.
+        let started = Started(told);
+        let seat = |index| SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) };
+        let seats: Vec<(SeatGuard, Deque<PackedTask>)> =
+            deques.into_iter().enumerate().map(|(index, deque)| (seat(index), deque)).collect();
+        drop(ready);
         let mut handler = self.spawn_handler.unwrap_or_else(|| Box::new(WorkerThread::spawn));
         let mut failure = None;
-        for (index, deque) in deques.into_iter().enumerate() {
+        for (seat, deque) in seats {
+            let index = seat.index;
             let worker = WorkerThread {
-                seat: Some(SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) }),
+                seat: Some(seat),
                 deque,
                 name: (self.thread_name)(index),
                 driver: self.driver.clone(),
@@ -242,17 +252,12 @@ impl<B: Backend> Builder<B> {
                 failure = Some(Kind::Thread { index, error });
             }
         }
-        drop(ready);
-        // Each says one thing, also one that was given up. A worker that has not said that it is ready would miss the runtime's end.
-        for _ in 0..workers {
-            if let Ok(Err(error)) = started.recv() {
-                failure = failure.or(Some(error));
-            }
+        // Each says one thing, also one that was given up, and its end of the channel is gone.
+        for told in &started.0 {
+            failure = failure.or(told.err());
         }
-        let runtime = Runtime::new(shared);
         match failure {
             None => Ok(runtime),
-            // Dropping the runtime ends the workers that have started.
             Some(kind) => Err(kind.into()),
         }
     }
@@ -267,6 +272,15 @@ impl<B: Backend> Default for Builder<B> {
 impl<B: Backend> fmt::Debug for Builder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("backend", &B::NAME).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// What the seats say; waits for all of them when it is dropped.
+struct Started(mpsc::Receiver<Result<(), Kind>>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.iter().for_each(drop);
     }
 }
 
@@ -345,6 +359,8 @@ impl<B: Backend> WorkerThread<B> {
         shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&*worker));
         let failed = first.is_err();
         seat.say(first);
+        // Records of tasklets that wait lead to the worker's home, which has to outlive them: `finish_up` sees to that.
+        let guard = AbortOnUnwind::new("the root of a worker");
         worker.as_active(&mut || {
             if failed {
                 return;
@@ -361,6 +377,7 @@ impl<B: Backend> WorkerThread<B> {
             worker.finish_up();
             call(&self.on_stop);
         });
+        guard.disarm();
         worker.finish();
         debug_assert!(failed || shared.phase() != Phase::Open, "a worker exits when its runtime ends");
         drop(seat);

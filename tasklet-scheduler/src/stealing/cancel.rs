@@ -208,6 +208,17 @@ impl Worker {
         drop(token);
     }
 
+    /// Whether a token of this tasklet was cancelled.
+    pub(super) fn is_under_cancelled(&self, record: &Record) -> bool {
+        let Some(head) = self.fiber_of(record) else { return false };
+        // SAFETY: F1 and F2.
+        let head = unsafe { head.as_ref() };
+        let extras = head.extras.take();
+        let is_under = extras.as_ref().is_some_and(|extras| extras.tokens.iter().any(CancelToken::is_cancelled));
+        head.extras.set(extras);
+        is_under
+    }
+
     /// Whether a token of the running tasklet was cancelled, and it has not masked that.
     #[cold]
     pub(super) fn is_cancelled(&self) -> bool {

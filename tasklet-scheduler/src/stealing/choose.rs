@@ -32,6 +32,9 @@ const NEW_EVERY: u32 = 8;
 /// One new tasklet in so many is the oldest one and not the youngest.
 const OLDEST_EVERY: u32 = 32;
 
+/// Tasklets that wait for a stack which are looked at again at a time. A guess.
+const RETRIES: usize = 64;
+
 /// Places in the queue that a tasklet is ahead when its stack is fetched into the cache, and twice that when its record is, which tells
 /// where the stack is.
 const FETCH_AHEAD: usize = 4;
@@ -218,7 +221,8 @@ impl Worker {
         let fiber = match self.take_fiber(unstarted.stack_size(), own) {
             Ok(fiber) => fiber,
             Err(Some(error)) => {
-                // It would never fit.
+                // It would never fit. Its closure is the user's code.
+                let _quiet = self.quiet();
                 unstarted.fail(Box::new(error));
                 return Ok(None);
             }
@@ -259,6 +263,19 @@ impl Worker {
         }
     }
 
+    /// On the root, with nothing that can go on: who waits for a stack is looked at once more, because the tasklets that sit on stacks may
+    /// wait for them in turn, and one that needs a larger stack than any of those has to be told.
+    #[cold]
+    pub(super) fn retry_starved(&self) {
+        self.starved.set(false);
+        let mut waiting = self.waiting_for_stack.borrow_mut();
+        for _ in 0..waiting.len().min(RETRIES) {
+            if let Some(record) = waiting.pop_front() {
+                self.queue.push(record);
+            }
+        }
+    }
+
     /// Sits a tasklet down on its fiber.
     #[inline]
     fn settle(&self, record: Arc<Record>, fiber: NonNull<FiberHead>) -> Arc<Record> {
@@ -287,15 +304,22 @@ impl Worker {
         match self.engine().take_fiber(self, size) {
             Ok(fiber) => Ok(fiber),
             Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
-            Err(_) => self.no_fiber(size),
+            Err(_) => self.no_fiber(size, own),
         }
     }
 
-    /// Stacks have run out. As long as tasklets of this worker sit on some, one that ends leaves its own behind.
+    /// Stacks have run out. As long as tasklets of this worker sit on some that are large enough, one that ends leaves its own behind.
     #[cold]
-    fn no_fiber(&self, size: StackSize) -> Result<NonNull<FiberHead>, Option<StackError>> {
-        let (fibers, idle) = self.engine().counts();
-        if fibers != idle || !self.is_on_root() {
+    fn no_fiber(
+        &self,
+        size: StackSize,
+        own: Option<NonNull<FiberHead>>,
+    ) -> Result<NonNull<FiberHead>, Option<StackError>> {
+        // SAFETY: F1, just listed.
+        let is_enough = |head: &NonNull<FiberHead>| unsafe { head.as_ref() }.size >= size;
+        // F3: a fiber without a tasklet does not count as the root.
+        let is_on_root = own.is_none() && self.is_on_root();
+        if !is_on_root || self.engine().occupied().iter().any(is_enough) {
             self.starved.set(true);
             return Err(None);
         }

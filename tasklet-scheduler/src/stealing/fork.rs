@@ -136,6 +136,20 @@ where
 }
 
 impl Worker {
+    /// Gives up a fork that lies below others in the deque.
+    #[cold]
+    fn take_back(&self, fork: NonNull<Head>) {
+        let mut others = Vec::new();
+        while let Some(task) = self.deque.pop() {
+            if task.is_fork(fork.cast()) {
+                drop(task);
+                break;
+            }
+            others.push(task);
+        }
+        others.into_iter().rev().for_each(|task| self.deque.push(task));
+    }
+
     #[inline]
     fn can_fork(&self) -> bool {
         self.is_in_tasklet() && !self.closing.get()
@@ -171,6 +185,10 @@ where
         other => {
             if let Some(task) = other {
                 worker.deque.push(task);
+            }
+            if std::thread::panicking() {
+                // Nobody else runs on this thread before the caller has stopped waiting.
+                worker.take_back(head);
             }
             join_taken(&fork, first)
         }

@@ -81,6 +81,9 @@ impl Worker {
     /// exit.
     #[cold]
     pub(super) fn find_work(&self) -> bool {
+        if self.starved.get() {
+            self.retry_starved();
+        }
         let mut search = Search {
             worker: self,
             sights: Vec::new(),

@@ -90,9 +90,12 @@ impl Worker {
             // It has given its right to run away and did not park, which takes wrong code: whoever has that right may still use it, so
             // it does not count as finished, and its home stays (H1).
             std::mem::forget(self.token.home().clone());
+            self.running.set(NonNull::from(&*self.idle));
             return;
         }
         record.finish(&self.token, self);
+        // W2: its record may go now, and what `choose` does before the next one runs calls code of users, which asks who runs.
+        self.running.set(NonNull::from(&*self.idle));
         if !self.waiting_for_stack.borrow().is_empty()
             && let Some(next) = self.waiting_for_stack.borrow_mut().pop_front()
         {
@@ -176,7 +179,12 @@ impl Worker {
             }
             Remote::Throw(record, payload) => self.throw(&record, payload),
             Remote::Cancel(record) => {
-                if record.is_at(&self.token) && !record.is_finished() && self.local(&record).atomic.get() == 0 {
+                // It may have left the token meanwhile, and wait for something else.
+                if record.is_at(&self.token)
+                    && !record.is_finished()
+                    && self.local(&record).atomic.get() == 0
+                    && self.is_under_cancelled(&record)
+                {
                     self.cancel_wait(&record);
                 }
             }
@@ -208,7 +216,8 @@ impl Worker {
         if std::ptr::eq(self.running.get().as_ptr(), Arc::as_ptr(record)) && self.blocked.get().is_none() {
             self.spend_budget();
         }
-        if fields.atomic.get() == 0 {
+        // One that waits because its thread unwinds waits on.
+        if fields.atomic.get() == 0 && self.blocked.get() != Some(NonNull::from(&**record)) {
             self.end_wait(record, |parked| parked.with(Wake::Interrupted));
         }
         if fields.fiber.get().is_none() {
@@ -227,10 +236,6 @@ impl Worker {
 
     /// Claims a tasklet that waits, if nobody else has, and lets it go on.
     pub(super) fn end_wait(&self, record: &Record, with: impl FnOnce(Parked) -> Parked) -> bool {
-        // One that waits because its thread unwinds waits on.
-        if self.blocked.get() == Some(NonNull::from(record)) && self.local(record).has_interrupt() {
-            return false;
-        }
         let Some(wait) = self.local(record).wait() else { return false };
         let Some(parked) = wait.site.unlink(record.id(), wait.key) else { return false };
         self.make_runnable(with(parked).into_record(&self.token));
@@ -253,6 +258,8 @@ impl Worker {
         let _quiet = self.quiet();
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                // A tasklet stops its timers before it ends, unless wrong code has started one.
+                Timer::Wait(record) if !record.is_at(&self.token) => drop(record),
                 Timer::Wait(record) => {
                     if !self.end_wait(&record, |parked| parked.with(Wake::TimedOut))
                         && self.local(&record).wait().is_none()

@@ -28,7 +28,8 @@ use super::worker::Worker;
 /// workers end by themselves.
 pub struct Runtime<B: Backend> {
     handle: Handle,
-    has_ended: bool,
+    /// Its end has been waited for.
+    ended: bool,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -41,7 +42,7 @@ pub struct Handle {
 
 impl<B: Backend> Runtime<B> {
     pub(super) fn new(shared: Arc<Shared>) -> Runtime<B> {
-        Runtime { handle: Handle { shared }, has_ended: false, backend: PhantomData }
+        Runtime { handle: Handle { shared }, ended: false, backend: PhantomData }
     }
 
     /// A runtime with the defaults of [`Builder::new`].
@@ -98,21 +99,23 @@ impl<B: Backend> Runtime<B> {
     /// One of the runtime's own tasklets calls.
     #[track_caller]
     pub fn shutdown(mut self, limit: Duration) -> Shutdown {
-        self.check_elsewhere();
-        self.has_ended = true;
+        if self.handle.is_current() {
+            self.refuse_to_wait();
+        }
+        self.ended = true;
         self.handle.end(Some(limit))
     }
 
+    #[cold]
     #[track_caller]
-    fn check_elsewhere(&self) {
-        if self.handle.is_current() {
-            self.handle.shared.advance(Phase::Closing);
-            if !std::thread::panicking() {
-                panic!(
-                    "a runtime cannot be ended by one of its own tasklets, which would wait for itself; end it outside of it. \
-                     It ends now without being waited for"
-                );
-            }
+    fn refuse_to_wait(&mut self) {
+        self.ended = true;
+        self.handle.shared.advance(Phase::Closing);
+        if !std::thread::panicking() {
+            panic!(
+                "a runtime cannot be ended by one of its own tasklets, which would wait for itself; end it outside of it. \
+                 It ends now without being waited for"
+            );
         }
     }
 }
@@ -128,11 +131,12 @@ impl<B: Backend> std::ops::Deref for Runtime<B> {
 impl<B: Backend> Drop for Runtime<B> {
     #[track_caller]
     fn drop(&mut self) {
-        if self.has_ended {
+        if self.ended {
             return;
         }
-        self.check_elsewhere();
-        if !self.handle.is_current() {
+        if self.handle.is_current() {
+            self.refuse_to_wait();
+        } else {
             let _ = self.handle.end(None);
         }
     }

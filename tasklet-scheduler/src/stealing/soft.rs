@@ -153,12 +153,11 @@ impl Soft {
             drop_quietly(stage);
             return;
         }
-        if !self.shared.is_open() {
-            // Nobody will poll it again.
-            drop_quietly(stage);
-            return;
-        }
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+        if !self.shared.is_open() {
+            // Nobody will poll it again. Looked at when the future is back: the end of the runtime finds it there, or we find the end.
+            return self.discard();
+        }
         if self.state.end_poll() == Polled::Again {
             Soft::schedule(self);
         }
