@@ -22,17 +22,21 @@ fn kibibytes(status: &str, field: &str) -> Result<i64> {
 
 /// The processor time that the threads of this process have used that live now.
 ///
-/// Of a thread that sleeps it is exact, which the ticks of `/proc/self/stat` are not; of one that runs, it may be a tick late.
+/// Of the caller and of a thread that sleeps it is exact, which the ticks of `/proc/self/stat` are not; of another that runs, it may be
+/// a tick late.
 pub(crate) fn cpu_time() -> Result<Duration> {
     let refused = |error| format!("processor time is measured by /proc/self/task, which could not be read: {error}");
-    let mut sum = Duration::ZERO;
+    // The kernel counts when a thread gives way.
+    std::thread::yield_now();
+    let (mut sum, mut counted) = (Duration::ZERO, false);
     for thread in fs::read_dir("/proc/self/task").map_err(refused)? {
         // A thread that has ended since the directory was read has no file any more.
         if let Ok(text) = fs::read_to_string(thread.map_err(refused)?.path().join("schedstat")) {
             sum += nanoseconds(&text)?;
+            counted = true;
         }
     }
-    if sum.is_zero() { Err("the kernel keeps no schedstat".into()) } else { Ok(sum) }
+    if counted { Ok(sum) } else { Err("the kernel keeps no schedstat".into()) }
 }
 
 /// The first number: time on a processor.
@@ -43,6 +47,8 @@ fn nanoseconds(schedstat: &str) -> Result<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -51,6 +57,14 @@ mod tests {
         assert_eq!(kibibytes(status, "VmRSS:").unwrap(), 2048 * 1024);
         assert_eq!(kibibytes(status, "VmPTE:").unwrap(), 52 * 1024);
         assert!(kibibytes(status, "VmSwap:").is_err());
+    }
+
+    #[test]
+    fn processor_time_grows_while_a_thread_computes() {
+        let (start, before) = (Instant::now(), cpu_time().unwrap());
+        while cpu_time().unwrap() < before + Duration::from_millis(5) {
+            assert!(start.elapsed() < Duration::from_secs(30), "it computes, and nothing is counted");
+        }
     }
 
     #[test]

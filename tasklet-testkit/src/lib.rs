@@ -4,6 +4,7 @@
 //! - [`differential`]: random programs on the local scheduler, with the logs that a model of its rules gives.
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`stealing`]: what the work-stealing runtime promises, with one worker and with several; one macro instantiates it on a backend.
+//! - [`stress`]: random mixes of everything on the work-stealing runtime.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
 //! - [`Recorder`]: a list of events, for tests of an order.
 
@@ -11,6 +12,7 @@ pub mod contract;
 pub mod differential;
 pub mod semantics;
 pub mod stealing;
+pub mod stress;
 pub mod thread_backend;
 
 mod child;

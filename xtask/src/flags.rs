@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
 
+use crate::matrix::{BACKENDS, REFERENCE};
 use crate::select::near;
 
 const HELP: &str = "\
@@ -16,6 +17,7 @@ Commands:
   test    run the test matrix, or some cells of it
   lint    run the lint cells: format, clippy, rustdoc, unsafe code, tidiness
   ci      run what CI runs: the default matrix from a clean checkout
+  stress  run random mixes of everything on the work-stealing runtime
 
 Options:
   -h, --help    print this, or the help of a command
@@ -55,8 +57,25 @@ Run what CI runs: every cell of the default tier, without incremental compilatio
 Usage: cargo xtask ci
 ";
 
+const STRESS_HELP: &str = "\
+Run random mixes of everything on the work-stealing runtime and check that nothing is lost or doubled, that all
+stacks come back and that the figures add up. What is found ends the run with the seed that repeats its programs.
+
+Usage: cargo xtask stress [OPTIONS]
+
+Options:
+      --seconds S       how long (60)
+      --seed N          which programs; a random seed is printed otherwise
+      --workers N       workers of each runtime; at random 1, 2 or 4 otherwise
+      --backend NAME    corosensei, context, generator, or threads, the reference backend (corosensei)
+  -h, --help            print this
+";
+
+/// The longest run of `stress`: what is still short of the limit of a step.
+const MAX_SECONDS: u64 = 60 * 60;
+
 /// The commands, for the message about an unknown one.
-const COMMANDS: [&str; 3] = ["test", "lint", "ci"];
+const COMMANDS: [&str; 4] = ["test", "lint", "ci", "stress"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -69,6 +88,26 @@ pub(crate) enum Command {
     Lint { verbose: bool },
     /// Run the default tier as CI does.
     Ci,
+    /// Run the stress programme of the work-stealing runtime.
+    Stress(StressFlags),
+}
+
+/// The options of `stress`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct StressFlags {
+    pub(crate) seconds: u64,
+    /// None means a random one.
+    pub(crate) seed: Option<u64>,
+    /// None means at random.
+    pub(crate) workers: Option<u64>,
+    /// As the matrix names it.
+    pub(crate) backend: &'static str,
+}
+
+impl Default for StressFlags {
+    fn default() -> StressFlags {
+        StressFlags { seconds: 60, seed: None, workers: None, backend: BACKENDS[0] }
+    }
 }
 
 /// The options of `test`.
@@ -95,6 +134,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<
             "test" => test(&mut parser),
             "lint" => lint(&mut parser),
             "ci" => ci(&mut parser),
+            "stress" => stress(&mut parser),
             other => bail!("no command is called `{other}`{}", near(other, COMMANDS)),
         },
         Some(other) => Err(other.unexpected().into()),
@@ -137,6 +177,44 @@ fn ci(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
     }
 }
 
+fn stress(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
+    let mut flags = StressFlags::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(STRESS_HELP)),
+            Long("seconds") => {
+                flags.seconds = number(parser, "--seconds")?;
+                if flags.seconds == 0 || flags.seconds > MAX_SECONDS {
+                    bail!("--seconds is between 1 and {MAX_SECONDS}, not {}", flags.seconds);
+                }
+            }
+            Long("seed") => flags.seed = Some(number(parser, "--seed")?),
+            Long("workers") => {
+                let workers = number(parser, "--workers")?;
+                if workers == 0 {
+                    bail!("--workers is at least 1: a runtime without workers runs nothing");
+                }
+                flags.workers = Some(workers);
+            }
+            Long("backend") => {
+                let name = value(parser, "--backend needs the name of a backend")?;
+                let known = || BACKENDS.into_iter().chain([REFERENCE]);
+                let Some(backend) = known().find(|known| *known == name) else {
+                    bail!("no backend is called `{name}`{}", near(&name, known()));
+                };
+                flags.backend = backend;
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Stress(flags))
+}
+
+fn number(parser: &mut lexopt::Parser, option: &'static str) -> anyhow::Result<u64> {
+    let text = parser.value().with_context(|| format!("{option} needs a number"))?.string()?;
+    text.parse().with_context(|| format!("{option} needs a number that is not negative, not `{text}`"))
+}
+
 fn value(parser: &mut lexopt::Parser, missing: &'static str) -> anyhow::Result<String> {
     Ok(parser.value().context(missing)?.string()?)
 }
@@ -160,6 +238,29 @@ mod tests {
             verbose: true,
         };
         assert_eq!(command, Command::Test(expected));
+    }
+
+    #[test]
+    fn options_of_stress_are_numbers_and_a_backend() {
+        let command = parse_words("stress --seconds 5 --seed=7 --workers 2 --backend threads").unwrap();
+        let expected = StressFlags { seconds: 5, seed: Some(7), workers: Some(2), backend: REFERENCE };
+        assert_eq!(command, Command::Stress(expected));
+        assert_eq!(parse_words("stress").unwrap(), Command::Stress(StressFlags::default()));
+    }
+
+    #[test]
+    fn options_of_stress_that_make_no_sense_are_errors() {
+        for (line, named) in [
+            ("stress --seconds", "--seconds"),
+            ("stress --seconds 0", "--seconds"),
+            ("stress --seconds 100000", "--seconds"),
+            ("stress --seed minus", "minus"),
+            ("stress --workers 0", "--workers"),
+            ("stress --backend contxt", "context"),
+        ] {
+            let error = format!("{:#}", parse_words(line).unwrap_err());
+            assert!(error.contains(named), "{line}: {error}");
+        }
     }
 
     #[test]

@@ -53,6 +53,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let cells = vec![matrix::LINT.to_owned()];
             test(&TestFlags { cells, verbose, ..TestFlags::default() }, Setting::Developer)
         }
+        Command::Stress(flags) => {
+            // Its output is what it is run for.
+            let outcomes = run::run(&Workspace::load()?, &[matrix::stress(&flags)], Setting::Developer, true);
+            Ok(report::summary(&outcomes))
+        }
     }
 }
 

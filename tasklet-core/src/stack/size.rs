@@ -8,7 +8,7 @@ use super::os;
 /// It is a lower bound: the [`Stack`](super::Stack) handed out for it may be larger, see [`Stack::size`](super::Stack::size).
 /// Bytes of a stack are address space; physical memory is used only for the pages that were touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StackSize(usize);
+pub struct StackSize(u32);
 
 impl StackSize {
     /// The default, 128 KiB: room for a panic with a backtrace, and page tables of less than 300 bytes per stack.
@@ -24,18 +24,19 @@ impl StackSize {
     ///
     /// `bytes` is below [`MIN`](Self::MIN) or above [`MAX`](Self::MAX).
     pub fn new(bytes: usize) -> Result<StackSize, StackError> {
-        if bytes < Self::MIN.0 {
+        if bytes < Self::MIN.bytes() {
             return Err(Kind::TooSmall { asked: bytes }.into());
         }
-        if bytes > Self::MAX.0 {
+        if bytes > Self::MAX.bytes() {
             return Err(Kind::TooLarge { asked: bytes }.into());
         }
-        Ok(StackSize(bytes.next_multiple_of(os::page_size())))
+        // At most `MAX`, which is a multiple of every page size.
+        Ok(StackSize(bytes.next_multiple_of(os::page_size()) as u32))
     }
 
     /// The size in bytes.
     pub const fn bytes(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
@@ -62,15 +63,15 @@ impl Class {
         }
         // Within an octave of 4 steps, `size - 1` shares its step with everything that rounds up to the same class: the two
         // bits below its highest one are the step, and the next step's start is the class.
-        let below = size.0 - 1;
-        let octave = below.ilog2() - StackSize::MIN.0.ilog2();
+        let below = size.bytes() - 1;
+        let octave = below.ilog2() - StackSize::MIN.bytes().ilog2();
         let step = (below >> (below.ilog2() - STEPS_LOG2)) & STEP_MASK;
         Class(((octave as u8) << STEPS_LOG2) + step as u8 + 1)
     }
 
     /// The bytes a stack of this class offers at least.
     pub(super) fn bytes(self) -> usize {
-        let octave = StackSize::MIN.0 << (self.0 >> STEPS_LOG2);
+        let octave = StackSize::MIN.bytes() << (self.0 >> STEPS_LOG2);
         octave + (octave >> STEPS_LOG2) * (usize::from(self.0) & STEP_MASK)
     }
 
@@ -102,7 +103,7 @@ mod tests {
     fn classes_are_dense_and_rising() {
         for index in 0..=Class::of(StackSize::MAX).0 {
             let class = Class(index);
-            assert_eq!(Class::of(StackSize(class.bytes())), class);
+            assert_eq!(Class::of(StackSize(class.bytes() as u32)), class);
             assert!(index == 0 || Class(index - 1).bytes() < class.bytes());
         }
         assert_eq!(Class::of(StackSize::MAX).bytes(), StackSize::MAX.bytes());

@@ -5,8 +5,8 @@
 //!
 //! # Invariant
 //!
-//! **T1** `storage` holds a value of the type that `vtable` was made for exactly while `stage` is `Closure` or `Result`, and
-//! nothing otherwise. Every method below moves the value out or drops it before it changes the stage, or stores it before.
+//! **T1** `storage` holds the value that `vtable` is for: a closure, a result, or, with [`EMPTY`], nothing. Every method below moves the
+//! value out or drops it before it changes the vtable, or stores it before.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{MaybeUninit, align_of, size_of};
@@ -27,20 +27,23 @@ pub enum Stage {
     Result,
 }
 
+/// What can be done with a body; there is one for each type that its storage may hold.
 struct Vtable {
-    /// Moves the closure out of the storage and calls it.
+    stage: Stage,
+    /// Moves the closure out of the storage and calls it. Of a closure's only.
     run: unsafe fn(&Body) -> Result<(), Payload>,
-    /// Drops the closure in the storage.
-    drop_closure: unsafe fn(&Body),
-    /// Drops the result in the storage.
-    drop_result: unsafe fn(&Body),
-    /// Stores `Err(payload)` as the result of a joinable tasklet that ends without having run; gives it back otherwise.
+    /// Drops what is in the storage, which counts as empty already.
+    drop: unsafe fn(&Body),
+    /// With the storage emptied: stores `Err(payload)` as the result of a joinable tasklet that ends without having run; gives it back
+    /// otherwise.
     fail: unsafe fn(&Body, Payload) -> Option<Payload>,
 }
 
+/// Nothing is stored.
+static EMPTY: Vtable = Vtable { stage: Stage::Empty, run: |_| Ok(()), drop: |_| {}, fail: |_, payload| Some(payload) };
+
 /// The erased closure or result of one tasklet.
 pub(crate) struct Body {
-    stage: Cell<Stage>,
     vtable: Cell<&'static Vtable>,
     storage: UnsafeCell<Storage>,
 }
@@ -82,17 +85,17 @@ struct Detached<F>(F);
 
 impl<F: FnOnce()> Detached<F> {
     const VTABLE: &'static Vtable = &Vtable {
+        stage: Stage::Closure,
         run: |body| {
-            // SAFETY: T1, this vtable was installed with a `Detached<F>`, and `Body::run` checked the stage.
+            // SAFETY: T1, this vtable is of a `Detached<F>`.
             let Detached(f) = unsafe { take::<Detached<F>>(body) };
-            body.stage.set(Stage::Empty);
+            body.vtable.set(&EMPTY);
             unwind::catch(f)
         },
-        drop_closure: |body| {
-            // SAFETY: as above; the stage is set by the caller.
+        drop: |body| {
+            // SAFETY: as above.
             drop(unsafe { take::<Detached<F>>(body) })
         },
-        drop_result: |_| {},
         fail: |_, payload| Some(payload),
     };
 }
@@ -102,37 +105,55 @@ struct Joinable<F>(F);
 
 impl<T, F: FnOnce() -> T> Joinable<F> {
     const VTABLE: &'static Vtable = &Vtable {
+        stage: Stage::Closure,
         run: |body| {
-            // SAFETY: T1, this vtable was installed with a `Joinable<F>`, and `Body::run` checked the stage.
+            // SAFETY: T1, this vtable is of a `Joinable<F>`.
             let Joinable(f) = unsafe { take::<Joinable<F>>(body) };
-            body.stage.set(Stage::Empty);
+            body.vtable.set(&EMPTY);
             let result: Result<T, Payload> = unwind::catch(f);
             // SAFETY: the closure was moved out above, so the storage holds nothing.
-            unsafe { put(body, result) };
-            body.stage.set(Stage::Result);
+            unsafe { Outcome::store(body, result) };
             Ok(())
         },
-        drop_closure: |body| {
-            // SAFETY: as above; the stage is set by the caller.
+        drop: |body| {
+            // SAFETY: as above.
             drop(unsafe { take::<Joinable<F>>(body) })
-        },
-        drop_result: |body| {
-            // SAFETY: T1, `run` or `fail` of this vtable stored it.
-            drop(unsafe { take::<Result<T, Payload>>(body) })
         },
         fail: |body, payload| {
             // SAFETY: `Body::fail` has emptied the storage.
-            unsafe { put::<Result<T, Payload>>(body, Err(payload)) };
-            body.stage.set(Stage::Result);
+            unsafe { Outcome::<T>::store(body, Err(payload)) };
             None
         },
     };
 }
 
+/// The result for a join handle.
+struct Outcome<T>(Result<T, Payload>);
+
+impl<T> Outcome<T> {
+    const VTABLE: &'static Vtable = &Vtable {
+        stage: Stage::Result,
+        run: |_| Ok(()),
+        drop: |body| {
+            // SAFETY: T1, this vtable is of an `Outcome<T>`.
+            drop(unsafe { take::<Outcome<T>>(body) })
+        },
+        fail: |_, payload| Some(payload),
+    };
+
+    /// # Safety
+    ///
+    /// The storage holds nothing.
+    unsafe fn store(body: &Body, result: Result<T, Payload>) {
+        // SAFETY: the caller's promise.
+        unsafe { put(body, Outcome(result)) };
+        body.vtable.set(Self::VTABLE);
+    }
+}
+
 impl Body {
     pub(crate) fn empty() -> Body {
-        let storage = UnsafeCell::new(MaybeUninit::uninit());
-        Body { stage: Cell::new(Stage::Empty), vtable: Cell::new(Detached::<fn()>::VTABLE), storage }
+        Body { vtable: Cell::new(&EMPTY), storage: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     pub(crate) fn detached<F: FnOnce()>(f: F) -> Body {
@@ -141,52 +162,55 @@ impl Body {
         body
     }
 
+    #[inline]
     pub(crate) fn joinable<T, F: FnOnce() -> T>(f: F) -> Body {
-        let body = Body::empty();
-        body.vtable.set(Joinable::<F>::VTABLE);
-        // SAFETY: a new body's storage holds nothing.
-        unsafe { put(&body, Joinable(f)) };
-        body.stage.set(Stage::Closure);
+        let mut body = Body::empty();
+        body.bind_joinable(f);
         body
     }
 
     /// Stores a joinable closure in an empty body that nobody else refers to.
     #[inline]
     pub(crate) fn bind_joinable<T, F: FnOnce() -> T>(&mut self, f: F) {
-        assert_eq!(self.stage.get(), Stage::Empty, "a body is bound once at a time");
-        self.vtable.set(Joinable::<F>::VTABLE);
-        // SAFETY: T1, the stage is empty.
+        assert_eq!(self.stage(), Stage::Empty, "a body is bound once at a time");
+        // SAFETY: T1, it is empty.
         unsafe { put(self, Joinable(f)) };
-        self.stage.set(Stage::Closure);
+        self.vtable.set(Joinable::<F>::VTABLE);
     }
 
     /// Stores a detached closure in an empty body.
     pub(crate) fn bind<F: FnOnce()>(&self, f: F) {
-        assert_eq!(self.stage.get(), Stage::Empty, "a body is bound once at a time");
-        self.vtable.set(Detached::<F>::VTABLE);
-        // SAFETY: T1, the stage is empty.
+        assert_eq!(self.stage(), Stage::Empty, "a body is bound once at a time");
+        // SAFETY: T1, it is empty.
         unsafe { put(self, Detached(f)) };
-        self.stage.set(Stage::Closure);
+        self.vtable.set(Detached::<F>::VTABLE);
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        self.stage.get()
+        self.vtable.get().stage
     }
 
     /// Calls the closure, or does nothing if there is none. `Err` is a panic that no join handle will report.
+    #[inline]
     pub(crate) fn run(&self) -> Result<(), Payload> {
-        if self.stage.get() != Stage::Closure {
-            return Ok(());
-        }
-        // SAFETY: T1, the stage is `Closure`.
+        // SAFETY: T1, the vtable is of what is stored; those without a closure do nothing.
         unsafe { (self.vtable.get().run)(self) }
     }
 
     /// Ends the tasklet with `payload` instead of running its closure. Gives the payload back if no join handle will report it.
     pub(crate) fn fail(&self, payload: Payload) -> Option<Payload> {
+        let vtable = self.vtable.get();
         self.clear();
         // SAFETY: `clear` emptied the storage.
-        unsafe { (self.vtable.get().fail)(self, payload) }
+        unsafe { (vtable.fail)(self, payload) }
+    }
+
+    /// Drops what is stored; a panic of its destructor is swallowed.
+    pub(crate) fn clear(&self) {
+        let vtable = self.vtable.replace(&EMPTY);
+        if vtable.stage != Stage::Empty {
+            unwind::drop_quietly(Clear { body: self, vtable });
+        }
     }
 
     /// Stores the result of a closure that will not run.
@@ -197,14 +221,7 @@ impl Body {
     pub(crate) unsafe fn set_result<T>(&self, result: Result<T, Payload>) {
         self.clear();
         // SAFETY: `clear` has emptied the storage.
-        unsafe { put(self, result) };
-        self.stage.set(Stage::Result);
-    }
-
-    /// Drops what is stored; a panic of its destructor is swallowed.
-    pub(crate) fn clear(&self) {
-        let stage = self.stage.replace(Stage::Empty);
-        unwind::drop_quietly(Clear { body: self, stage });
+        unsafe { Outcome::store(self, result) };
     }
 
     /// Moves the result out.
@@ -213,12 +230,13 @@ impl Body {
     ///
     /// The body was made by [`Body::joinable`] with a closure that returns `T`, and has not been bound again.
     pub(crate) unsafe fn take_result<T>(&self) -> Option<Result<T, Payload>> {
-        if self.stage.get() != Stage::Result {
+        if self.stage() != Stage::Result {
             return None;
         }
-        self.stage.set(Stage::Empty);
-        // SAFETY: T1 and the caller's promise: the stage was `Result`, of a `Joinable` that returns `T`.
-        Some(unsafe { take::<Result<T, Payload>>(self) })
+        // SAFETY: T1 and the caller's promise: what is stored is the `Outcome` of a closure that returns `T`.
+        let Outcome(result) = unsafe { take::<Outcome<T>>(self) };
+        self.vtable.set(&EMPTY);
+        Some(result)
     }
 
     /// Moves the contents to a new body, to be dropped elsewhere.
@@ -227,22 +245,16 @@ impl Body {
     }
 }
 
-/// Drops the contents of a body whose stage was reset already.
+/// Drops the contents of a body that counts as empty already.
 struct Clear<'a> {
     body: &'a Body,
-    stage: Stage,
+    vtable: &'static Vtable,
 }
 
 impl Drop for Clear<'_> {
     fn drop(&mut self) {
-        let vtable = self.body.vtable.get();
-        match self.stage {
-            Stage::Empty => {}
-            // SAFETY: T1 at the time the stage was read; nothing ran in between.
-            Stage::Closure => unsafe { (vtable.drop_closure)(self.body) },
-            // SAFETY: as above.
-            Stage::Result => unsafe { (vtable.drop_result)(self.body) },
-        }
+        // SAFETY: T1 at the time the vtable was taken; nothing ran in between.
+        unsafe { (self.vtable.drop)(self.body) }
     }
 }
 

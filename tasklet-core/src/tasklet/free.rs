@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::body::{Body, Stage};
 use super::finish::{Finish, Start};
@@ -16,7 +16,7 @@ use super::join::JoinHandle;
 use super::record::{Record, Spec};
 use super::spot::Spot;
 use crate::current;
-use crate::home::HomeToken;
+use crate::home::{HomeToken, Remote};
 use crate::id::TaskletId;
 use crate::park::Wake;
 use crate::stack::StackSize;
@@ -54,7 +54,7 @@ impl Record {
     ) -> (Unstarted, JoinHandle<T>) {
         let record = match current::take_record() {
             Some(record) => {
-                // SAFETY: nobody else refers to a record that was kept (`is_unique`), and whoever kept it was the last to use it.
+                // SAFETY: nobody else refers to a record that was kept (`release`), and whoever kept it was the last to use it.
                 unsafe { &mut *Arc::as_ptr(&record).cast_mut() }.reuse(id, spec, f);
                 record
             }
@@ -86,9 +86,11 @@ impl Record {
 
     /// Lets go of a record. That of a free tasklet which has ended is kept for the next one, if nobody else refers to it.
     #[inline]
-    pub fn release(record: Arc<Record>) {
+    pub fn release(mut record: Arc<Record>) {
+        // Looked at first, because `get_mut` costs more than dropping a count.
+        let is_last = Arc::strong_count(&record) == 1;
         let has_ended = record.finish.is_free() && record.is_finished();
-        if has_ended && is_unique(&record) && record.body.stage() == Stage::Empty {
+        if is_last && has_ended && Arc::get_mut(&mut record).is_some_and(|record| record.body.stage() == Stage::Empty) {
             current::keep_record(record);
         }
     }
@@ -123,21 +125,28 @@ impl Record {
     }
 }
 
-/// Whether this is the only reference of any kind. As `Arc::get_mut` finds out, but with loads alone.
-#[inline]
-fn is_unique(record: &Arc<Record>) -> bool {
-    // First that there is no weak one: somebody may have made a strong one of it and dropped the weak one, and is seen then.
-    if Arc::weak_count(record) != 0 {
-        return false;
+/// A tasklet on its way to the scheduler that it was [made for](Record::joinable_at).
+#[must_use = "dropping it leaks the closure"]
+pub struct Posted(pub(super) Arc<Record>);
+
+impl Posted {
+    /// Puts it into its scheduler's inbox. `false` if that is gone: the tasklet has ended as a kill ends it.
+    pub fn submit(self) -> bool {
+        // H1: the record has a count of its home for as long as it lives.
+        let Some(home) = self.0.share_home() else { return false };
+        let submitted = home.submit(Remote::Insert(self.0.clone())).is_ok();
+        if !submitted {
+            // The closure is `Send`, and its home has never seen it.
+            self.0.discard(Box::new(TaskletExit));
+        }
+        submitted
     }
-    // Acquire: pairs with the release of a weak reference that was dropped.
-    fence(Ordering::Acquire);
-    if Arc::strong_count(record) != 1 {
-        return false;
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Posted").field(&self.0).finish()
     }
-    // Acquire: pairs with the release of a strong one: what others did with the record happens before what we do.
-    fence(Ordering::Acquire);
-    true
 }
 
 /// The duty to bring the result of a [promised](Record::promise) tasklet. Dropping it ends the tasklet as a kill does.

@@ -18,7 +18,8 @@ pub struct Local {
     /// The fiber it sits on, in its scheduler's own terms; `None` before it starts and after it ends.
     pub fiber: Cell<Option<NonNull<()>>>,
     /// Raised when it continues.
-    interrupt: Cell<Option<Payload>>,
+    /// Boxed again, since few ever have one: a word.
+    interrupt: Cell<Option<Box<Payload>>>,
     /// A budget ran out while it could not be interrupted.
     pub pending_interrupt: Cell<bool>,
     /// The timer of the wait that it is about to begin has gone off.
@@ -37,7 +38,8 @@ pub struct Local {
     pub policy: Cell<u8>,
     /// Depth of guards against involuntary switches, or against kills and cancellation, as its scheduler has it.
     pub atomic: Cell<u16>,
-    wait: Cell<Option<RawWait>>,
+    wait: Cell<Option<NonNull<dyn WaitSite>>>,
+    wait_key: Cell<u32>,
     /// The stack it needs, in bytes.
     pub stack_size: Cell<StackSize>,
 }
@@ -45,16 +47,10 @@ pub struct Local {
 /// Where a tasklet waits, and with which key.
 #[derive(Clone, Copy)]
 pub struct Wait<'a> {
-    /// The place that holds the tasklet's [`Parked`] until somebody claims it.
+    /// The place that holds the tasklet's [`Parked`](crate::park::Parked) until somebody claims it.
     pub site: &'a dyn WaitSite,
     /// The key it parked with.
     pub key: usize,
-}
-
-#[derive(Clone, Copy)]
-struct RawWait {
-    site: NonNull<dyn WaitSite>,
-    key: usize,
 }
 
 impl Local {
@@ -65,6 +61,7 @@ impl Local {
             fiber: Cell::new(None),
             interrupt: Cell::new(None),
             wait: Cell::new(None),
+            wait_key: Cell::new(0),
             stack_size: Cell::new(stack_size),
             wake: Cell::new(Wake::Served),
             fault: Cell::new(None),
@@ -88,7 +85,8 @@ impl Local {
     pub unsafe fn set_wait(&self, site: &dyn WaitSite, key: usize) {
         // SAFETY: only the lifetime changes, as the caller promises to make up for.
         let site = unsafe { std::mem::transmute::<&dyn WaitSite, &'static dyn WaitSite>(site) };
-        self.wait.set(Some(RawWait { site: NonNull::from(site), key }));
+        self.wait.set(Some(NonNull::from(site)));
+        self.wait_key.set(u32::try_from(key).expect("the key of a wait fits into 32 bits"));
     }
 
     /// The tasklet goes on.
@@ -99,9 +97,9 @@ impl Local {
 
     /// Where the tasklet waits, if it does.
     pub fn wait(&self) -> Option<Wait<'_>> {
-        self.wait.get().map(|raw| {
+        self.wait.get().map(|site| {
             // SAFETY: the promise of `set_wait`. The reference does not outlive the caller's next switch: schedulers look and let go.
-            Wait { site: unsafe { raw.site.as_ref() }, key: raw.key }
+            Wait { site: unsafe { site.as_ref() }, key: self.wait_key.get() as usize }
         })
     }
 
@@ -121,12 +119,12 @@ impl Local {
 
     /// Stores what will be raised when the tasklet continues; returns what it replaces.
     pub fn set_interrupt(&self, payload: Option<Payload>) -> Option<Payload> {
-        self.interrupt.replace(payload)
+        self.interrupt.replace(payload.map(Box::new)).map(|payload| *payload)
     }
 
     /// Takes what is to be raised.
     #[inline]
     pub fn take_interrupt(&self) -> Option<Payload> {
-        self.interrupt.take()
+        self.interrupt.take().map(|payload| *payload)
     }
 }

@@ -9,7 +9,7 @@ mod record;
 pub mod spot;
 
 pub use body::Stage;
-pub use free::{Promise, Unstarted};
+pub use free::{Posted, Promise, Unstarted};
 pub use join::{JoinError, JoinHandle};
 pub use local::{Local, Wait};
 pub use record::{Record, Remains, Spec};

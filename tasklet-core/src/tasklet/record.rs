@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use super::body::{Body, Stage};
 use super::finish::{Awaited, Finish, Kill};
+use super::free::Posted;
 use super::join::JoinHandle;
 use super::local::Local;
 use super::spot::Spot;
@@ -173,10 +174,10 @@ impl Record {
         spec: Spec,
         home: &Arc<Home>,
         f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Arc<Record>, JoinHandle<T>) {
+    ) -> (Posted, JoinHandle<T>) {
         let record = Arc::new(Record::new(id, spec, counted(home), Body::joinable(f), Finish::joinable()));
         let handle = JoinHandle::new(record.clone());
-        (record, handle)
+        (Posted(record), handle)
     }
 
     /// Its identity.
@@ -199,7 +200,7 @@ impl Record {
         if self.finish.is_free() { self.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
     }
 
-    fn share_home(&self) -> Option<Arc<Home>> {
+    pub(super) fn share_home(&self) -> Option<Arc<Home>> {
         // Relaxed: set when the record was made, or read inside `access`, which orders it.
         let home = NonNull::new(self.home.load(Ordering::Relaxed))?;
         // SAFETY: H1: the record has a count, or `access` keeps the end of the tasklet from letting go of its home's.
@@ -349,15 +350,6 @@ impl Record {
     pub(super) fn discard(&self, payload: Payload) {
         unwind::drop_quietly(self.body.fail(payload));
         self.end(current::unpark);
-    }
-
-    /// Ends a tasklet whose home has refused it, as a kill does.
-    ///
-    /// # Safety
-    ///
-    /// It was made by [`joinable_at`](Self::joinable_at), so its closure may be dropped anywhere, and only its join handle refers to it.
-    pub unsafe fn refuse(&self) {
-        self.discard(Box::new(TaskletExit));
     }
 
     /// Kills it, from any thread: see [`JoinHandle::kill`].

@@ -177,7 +177,9 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
     }
     drop(masked);
     // What was thrown has waited for the end of the mask, and is raised only by a scheduling point; this is one.
-    if let Err(payload) = unwind::catch(current::finish_switch) {
+    if !std::thread::panicking()
+        && let Err(payload) = unwind::catch(current::finish_switch)
+    {
         thrown = Some(thrown.unwrap_or(payload));
     }
     if taken {

@@ -67,6 +67,7 @@ pub struct Builder<B: Backend> {
     on_stop: Option<Hook>,
     panic_policy: PanicPolicy,
     clock: Arc<dyn Clock + Send + Sync>,
+    timer_slack: Duration,
     driver: MakeDriver,
     max_blocking: usize,
     blocking_keep_alive: Duration,
@@ -88,6 +89,7 @@ impl<B: Backend> Builder<B> {
             on_stop: None,
             panic_policy: PanicPolicy::Keep,
             clock: Arc::new(RealClock::default()),
+            timer_slack: Duration::from_millis(1),
             driver: Arc::new(|_| Box::new(ThreadDriver::default())),
             max_blocking: 512,
             blocking_keep_alive: Duration::from_secs(10),
@@ -158,9 +160,18 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// The clock that sleeping tasklets and time limits follow.
+    /// The clock that sleeping tasklets and time limits follow. Their times are exact on it, unless [`timer_slack`](Self::timer_slack) is called
+    /// after this.
     pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
+        self.timer_slack = Duration::ZERO;
+        self
+    }
+
+    /// How much later than asked for a sleep or a time limit may end, so that many end together and the workers wake less often: a
+    /// 32nd of its length, and this at most. A millisecond by default; zero for exact times.
+    pub fn timer_slack(mut self, slack: Duration) -> Self {
+        self.timer_slack = slack;
         self
     }
 
@@ -200,6 +211,7 @@ impl<B: Backend> Builder<B> {
         let stealers: Vec<_> = deques.iter().map(Deque::stealer).collect();
         let config = Config {
             clock: self.clock,
+            timer_slack: self.timer_slack,
             depot: self.depot.unwrap_or_else(|| Depot::new(self.stacks)),
             stack_size: self.stack_size,
             panic_policy: self.panic_policy,

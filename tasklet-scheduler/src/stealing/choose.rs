@@ -245,6 +245,11 @@ impl Worker {
         if record.is_finished() {
             return None;
         }
+        // To drop its closure takes no stack of its own, which there might not be.
+        if let Some(payload) = self.local(&record).take_interrupt() {
+            self.fail_own(&record, payload);
+            return None;
+        }
         match self.take_fiber(self.local(&record).stack_size.get(), own) {
             Ok(fiber) => Some(self.settle(record, fiber)),
             Err(Some(error)) => {
@@ -278,6 +283,9 @@ impl Worker {
         let fields = self.local(&record);
         fields.admitted.set(true);
         fields.fiber.set(Some(fiber.cast()));
+        if let Some(name) = record.name() {
+            self.shared.add_name(record.id(), name);
+        }
         // SAFETY: F1, just taken or the caller's own.
         unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));
         record

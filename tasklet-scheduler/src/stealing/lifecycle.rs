@@ -220,6 +220,18 @@ impl Worker {
         if fields.atomic.get() == 0 && self.blocked.get() != Some(NonNull::from(&**record)) {
             self.end_wait(record, |parked| parked.with(Wake::Interrupted));
         }
+        if fields.fiber.get().is_none() {
+            self.end_wait_for_stack(record);
+        }
+    }
+
+    /// A tasklet of this worker that waits for a stack, if it does, needs none any more: it is killed.
+    fn end_wait_for_stack(&self, record: &Arc<Record>) {
+        let mut waiting = self.waiting_for_stack.borrow_mut();
+        let at = waiting.iter().position(|other| Arc::ptr_eq(other, record));
+        if let Some(record) = at.and_then(|at| waiting.remove(at)) {
+            self.queue.push(record);
+        }
     }
 
     /// Claims a tasklet that waits, if nobody else has, and lets it go on.

@@ -373,3 +373,30 @@ pub fn run_on<B: Backend, T: Send>(f: impl FnOnce() -> T + Send) -> T {
     drop(runtime);
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use tasklet_backend_corosensei::Corosensei;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_runtime_is_left_after_its_end() {
+        for shut_down in [false, true] {
+            let runtime = Runtime::<Corosensei>::with_defaults().unwrap();
+            let shared = Arc::downgrade(&runtime.handle.shared);
+            runtime.run(|| {});
+            if shut_down {
+                assert!(runtime.shutdown(Duration::from_secs(60)).is_clean());
+            } else {
+                drop(runtime);
+            }
+            // The threads of the workers let go of it after they have said that they are done.
+            let start = Instant::now();
+            while shared.strong_count() != 0 {
+                assert!(start.elapsed() < Duration::from_secs(10), "something still holds what its workers share");
+                std::thread::yield_now();
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
@@ -28,13 +29,14 @@ pub(super) struct Shared {
     pub(super) sleep: Sleep,
     pub(super) seats: Box<[CachePadded<Seat>]>,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) timer_slack: Duration,
     pub(super) depot: Depot,
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.
     pub(super) moves: Moves,
-    /// Names of the tasklets that have one, for reports.
+    /// Names of the tasklets that have one and have started, for reports.
     names: Mutex<HashMap<u64, String>>,
     /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
     softs: Mutex<Vec<Weak<Soft>>>,
@@ -151,6 +153,7 @@ impl Seat {
 
 pub(super) struct Config {
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    pub(super) timer_slack: Duration,
     pub(super) depot: Depot,
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
@@ -166,6 +169,7 @@ impl Shared {
             sleep: Sleep::new(workers),
             seats: stealers.map(|stealer| CachePadded::new(Seat::new(stealer))).collect(),
             clock: config.clock,
+            timer_slack: config.timer_slack,
             depot: config.depot,
             stack_size: config.stack_size,
             panic_policy: config.panic_policy,
@@ -244,7 +248,7 @@ impl Shared {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).next_id()
     }
 
-    /// A tasklet with a name begins to exist, for reports.
+    /// A tasklet with a name begins to run, for reports.
     pub(super) fn add_name(&self, id: TaskletId, name: &str) {
         self.names().insert(id.get(), name.to_owned());
     }
@@ -306,7 +310,7 @@ impl Shared {
     }
 
     /// Waits until all workers have exited, or for `limit`. Returns whether they have.
-    pub(super) fn wait_for_exit(&self, limit: Option<std::time::Duration>) -> bool {
+    pub(super) fn wait_for_exit(&self, limit: Option<Duration>) -> bool {
         let working = self.working();
         let busy = |working: &mut usize| *working != 0;
         match limit {

@@ -40,7 +40,7 @@ pub(super) struct Soft {
 /// The future and the promise of its result, whatever their types.
 trait Stage {
     /// Whether it has ended.
-    fn poll(&mut self, shared: &Shared, context: &mut Context<'_>) -> bool;
+    fn poll(&mut self, context: &mut Context<'_>) -> bool;
 
     /// Whether somebody has killed it.
     fn is_over(&self) -> bool;
@@ -53,7 +53,7 @@ struct Running<F: Future> {
 }
 
 impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
-    fn poll(&mut self, shared: &Shared, context: &mut Context<'_>) -> bool {
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
         // SAFETY: see the field.
         let future = unsafe { Pin::new_unchecked(&mut self.future) };
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.poll(context)));
@@ -63,9 +63,6 @@ impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
             Err(payload) => Err(payload),
         };
         if let Some(promise) = self.promise.take() {
-            if promise.record().name().is_some() {
-                shared.remove_name(promise.record().id());
-            }
             drop_quietly(promise.fulfil(result));
         }
         true
@@ -81,9 +78,6 @@ pub(super) fn make<F>(shared: &Arc<Shared>, id: TaskletId, spec: Spec, future: F
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    if let Some(name) = &spec.name {
-        shared.add_name(id, name);
-    }
     let (promise, handle) = Record::promise(id, spec);
     let record = promise.record().clone();
     let stage = Running { future, promise: Some(promise) };
@@ -154,7 +148,7 @@ impl Soft {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut stage) = stage else { return };
         let waker = Waker::from(self.clone());
-        if stage.is_over() || stage.poll(&self.shared, &mut Context::from_waker(&waker)) {
+        if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
             self.state.end();
             drop_quietly(stage);
             return;

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 
 use tasklet_core::backend::Moves;
 use tasklet_core::current;
-use tasklet_core::home::Remote;
 use tasklet_core::id::TaskletId;
 use tasklet_core::stack::StackSize;
 use tasklet_core::tasklet::{JoinHandle, Record, Spec, Unstarted};
@@ -187,7 +186,6 @@ impl TaskletBuilder {
                 }
                 let spec = self.spec(&worker.shared);
                 let id = worker.next_id();
-                register(&worker.shared, id, &spec);
                 let (record, handle) = match worker.shared.panic_policy {
                     PanicPolicy::Keep => Record::joinable(id, spec, &worker.token, f),
                     PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
@@ -222,20 +220,15 @@ impl TaskletBuilder {
         let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
         let spec = self.spec(shared);
         let id = shared.next_id();
-        register(shared, id, &spec);
-        let (record, handle) = match shared.panic_policy {
+        let (posted, handle) = match shared.panic_policy {
             PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
             PanicPolicy::Abort => Record::joinable_at(id, spec, home, || watched(f)),
         };
         shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
-        match home.submit(Remote::Insert(record)) {
-            Ok(()) => Ok(handle),
-            Err(_) => {
-                // SAFETY: made by `joinable_at` a moment ago; the worker has refused it, so nobody else has it.
-                unsafe { handle.record().refuse() };
-                Err(SpawnError { kind: Kind::Closed })
-            }
+        if posted.submit() {
+            return Ok(handle);
         }
+        Err(SpawnError { kind: Kind::Closed })
     }
 
     /// Makes a soft tasklet: a future that the workers poll, wherever one is free. Never switches.
@@ -333,12 +326,6 @@ impl Worker {
     }
 }
 
-fn register(shared: &Shared, id: TaskletId, spec: &Spec) {
-    if let Some(name) = &spec.name {
-        shared.add_name(id, name);
-    }
-}
-
 /// # Safety
 ///
 /// As [`Record::free_unchecked`].
@@ -348,7 +335,6 @@ unsafe fn free<T: Send>(
     spec: Spec,
     f: impl FnOnce() -> T + Send,
 ) -> (Unstarted, JoinHandle<T>) {
-    register(shared, id, &spec);
     match shared.panic_policy {
         // SAFETY: the caller's promise.
         PanicPolicy::Keep => unsafe { Record::free_unchecked(id, spec, f) },
@@ -427,3 +413,24 @@ impl fmt::Display for SpawnError {
 }
 
 impl std::error::Error for SpawnError {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use tasklet_backend_corosensei::Corosensei;
+
+    use crate::stealing::{Runtime, TaskletBuilder};
+
+    #[test]
+    fn closure_for_a_worker_that_has_gone_is_dropped_by_the_caller() {
+        let runtime = Runtime::<Corosensei>::with_defaults().unwrap();
+        let handle = runtime.handle();
+        drop(runtime);
+        let held = Arc::new(());
+        let inside = held.clone();
+        let error = TaskletBuilder::new().on(&handle).name("late").spawn_on(0, move || drop(inside)).unwrap_err();
+        assert!(error.is_closed());
+        assert_eq!(Arc::strong_count(&held), 1, "the closure is gone, and what it held");
+    }
+}

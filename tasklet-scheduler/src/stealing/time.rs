@@ -21,7 +21,7 @@ pub fn now() -> Duration {
     current::now()
 }
 
-/// Parks the caller for `time`.
+/// Parks the caller for `time`, or a little longer: see [`Builder::timer_slack`](super::Builder::timer_slack).
 ///
 /// # Scheduling
 ///
@@ -204,7 +204,7 @@ pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> 
         worker.is_in_tasklet().then(|| {
             let number = worker.timers.number();
             let at = worker.now().saturating_add(limit);
-            (number, worker.timers.start(at, Timer::Elapsed(worker.current_record(), number)))
+            (number, worker.start(at, Timer::Elapsed(worker.current_record(), number)))
         })
     };
     // SAFETY: the worker is used for a timer.
@@ -270,7 +270,7 @@ impl Future for SleepAsync {
             if let Some(timer) = this.timer.take() {
                 drop(worker.timers.stop(timer));
             }
-            this.timer = Some(worker.timers.start(at, Timer::Wake(context.waker().clone())));
+            this.timer = Some(worker.start(at, Timer::Wake(context.waker().clone())));
             Poll::Pending
         };
         // SAFETY: the waker that is cloned is the only code of users' here, and cannot end the worker whose code runs.

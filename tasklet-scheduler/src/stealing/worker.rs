@@ -41,7 +41,7 @@ use super::queue::Queue;
 use super::shared::{Counters, Shared};
 use super::task::PackedTask;
 use super::time::Elapsed;
-use super::timers::{Timer, Timers};
+use super::timers::{Timer, Timers, coalesced};
 use crate::engine::{Engine, FiberHead, Fibers, Host};
 
 /// Operations that a tasklet may do at a stretch before it gives way to others that can go on.
@@ -220,6 +220,13 @@ impl Worker {
         let now = self.shared.clock.now();
         guard.disarm();
         now
+    }
+
+    /// Starts a timer, which may go off together with others a little later.
+    pub(super) fn start(&self, at: Duration, timer: Timer) -> TimerKey {
+        let slack = self.shared.timer_slack;
+        let at = if slack.is_zero() { at } else { coalesced(at, self.now(), slack) };
+        self.timers.start(at, timer)
     }
 
     /// Makes a tasklet the one that runs, for the root to resume.
@@ -567,7 +574,7 @@ unsafe impl Scheduler for Worker {
 
     fn start_timer(&self, at: Duration) -> Option<TimerKey> {
         self.current_local().timed_out.set(false);
-        Some(self.timers.start(at, Timer::Wait(self.current_record())))
+        Some(self.start(at, Timer::Wait(self.current_record())))
     }
 
     fn stop_timer(&self, key: TimerKey) {

@@ -129,6 +129,7 @@ macro_rules! stealing_suite {
             stacks: an_absurd_stack_size_is_an_error_of_the_join;
             stacks: a_ceiling_is_waited_for;
             stacks: a_ceiling_is_waited_for_by_all_kinds;
+            stacks: a_tasklet_that_waits_for_a_stack_is_killed;
             stacks: stacks_are_used_again;
             shutdown: shutdown_kills_what_waits;
             shutdown: dropping_a_runtime_ends_it;
@@ -137,6 +138,7 @@ macro_rules! stealing_suite {
             shutdown: a_blocking_call_that_goes_on_is_counted;
             shutdown: a_runtime_cannot_be_ended_by_its_own_tasklet;
             shutdown: spawning_into_an_ending_runtime_counts_as_killed;
+            shutdown: an_ending_runtime_hangs_nobody_who_cleans_up;
             shutdown: unstarted_closures_are_dropped;
             shutdown: a_destructor_sends_while_its_runtime_ends;
             shutdown: the_figures_add_up;
@@ -160,6 +162,7 @@ macro_rules! stealing_suite {
             time: timeouts_nest;
             time: an_outer_limit_is_not_lost_to_an_inner_one;
             time: a_timeout_does_not_lose_a_message;
+            time: a_timeout_leaves_the_channel_as_it_was;
             time: a_timeout_does_not_deny_a_message_that_was_taken;
             time: a_kill_counts_more_than_a_timeout;
             time: a_timeout_ends_every_kind_of_wait;

@@ -1,5 +1,6 @@
 //! What every test of the work-stealing runtime begins with: runtimes, events in order, payloads that are counted, handshakes.
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -36,7 +37,8 @@ pub fn run_cases(test: &'static str, workers: &[usize], body: fn(Case)) {
         let (ended, watch) = mpsc::channel::<()>();
         let dog = std::thread::spawn(move || {
             if watch.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{test} hangs with {workers} workers");
+                // Not `eprintln`, which the harness would capture and lose.
+                let _ = writeln!(std::io::stderr(), "{test} hangs with {workers} workers");
                 std::process::abort();
             }
         });

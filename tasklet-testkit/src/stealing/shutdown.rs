@@ -9,7 +9,7 @@ use tasklet_scheduler::stealing::{self, PanicPolicy, TaskletBuilder};
 
 use super::Case;
 use super::setup::{
-    Census, Flag, LIMIT, caught, caught_text, channel, end, fail, has_our_stacks, park_for_ever, spin_until,
+    Census, Flag, LIMIT, Log, caught, caught_text, channel, end, fail, has_our_stacks, park_for_ever, spin_until,
 };
 use crate::child;
 
@@ -207,6 +207,37 @@ pub fn spawning_into_an_ending_runtime_counts_as_killed<B: Backend>(case: Case) 
     assert!(handle.try_spawn(|| ()).unwrap_err().is_closed());
     assert!(handle.spawn_on(0, || ()).unwrap_err().is_closed());
     assert_eq!(handle.try_spawn(|| ()).unwrap_err().to_string(), "the runtime is ending and takes no more tasklets");
+}
+
+/// A tasklet that catches its kill and cleans up finds that what it calls still comes to an end: children count as killed, both halves
+/// of a `join` run, blocking calls, sleeps and yields return.
+pub fn an_ending_runtime_hangs_nobody_who_cleans_up<B: Backend>(case: Case) {
+    let (log, census) = (Log::default(), Census::default());
+    let runtime = case.runtime::<B>();
+    let started = Flag::default();
+    let (starts, inner, counted) = (started.clone(), log.clone(), census.clone());
+    let cleans_up = runtime.spawn(move || {
+        starts.set();
+        assert!(caught(park_for_ever::<()>).is_err());
+        let _mask = stealing::mask();
+        let child = stealing::scope(|scope| {
+            let (one, other) = (counted.one(), counted.one());
+            scope.spawn(move || drop(other));
+            scope.spawn(move || drop(one)).join()
+        });
+        inner.add(format!("{}", child.unwrap_err()));
+        inner.add(format!("{:?}", stealing::join(|| 1, || 2)));
+        inner.add(stealing::blocking(|| "blocking"));
+        stealing::sleep(Duration::from_micros(100));
+        stealing::yield_now();
+        stealing::park_timeout(Duration::from_micros(100)).unwrap();
+        inner.add("end");
+    });
+    started.spin();
+    end(runtime);
+    cleans_up.join().unwrap();
+    census.assert_all_dropped();
+    assert_eq!(log.take(), ["the tasklet was killed", "(1, 2)", "blocking", "end"]);
 }
 
 /// What nobody has started is dropped and never runs.

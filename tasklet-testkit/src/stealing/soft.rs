@@ -122,10 +122,10 @@ pub fn wakes_merge<B: Backend>(case: Case) {
             .await
         });
         yield_until(|| value.has_waker() && polls.made() == 1);
-        let waker = value.0.lock().unwrap().1.clone().unwrap();
-        // It may be on another worker: let it come to rest.
+        let waker = value.0.lock().unwrap().1.take().unwrap();
         waker.wake_by_ref();
-        yield_until(|| polls.made() == 2);
+        // The second poll has left its waker, so it has not seen the value.
+        yield_until(|| value.has_waker() && polls.made() == 2);
         value.set(3);
         assert_eq!(soft.join().unwrap(), 3);
         assert_eq!(polls.made(), 3);

@@ -8,7 +8,7 @@ use tasklet_core::stack::StackSize;
 use tasklet_scheduler::stealing::{self, TaskletBuilder};
 
 use super::Case;
-use super::setup::{channel, end, has_our_stacks, yield_until};
+use super::setup::{Census, channel, end, has_our_stacks, yield_until};
 
 /// Tasklets that never wait run one after the other on the stacks of those before them.
 pub fn short_tasklets_need_few_stacks<B: Backend>(case: Case) {
@@ -143,6 +143,51 @@ pub fn a_ceiling_is_waited_for_by_all_kinds<B: Backend>(case: Case) {
         }
         assert_eq!(sum, 2 * 1_770);
     });
+    end(runtime);
+}
+
+/// A tasklet that waits for a stack is killed as any that has not started: at once, and without needing one.
+pub fn a_tasklet_that_waits_for_a_stack_is_killed<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    // The workers have one each, the caller of the test another, and then there are no more soon.
+    let ceiling = 16 * (StackSize::DEFAULT.bytes() + (64 << 10));
+    let runtime = case.builder::<B>().stack_ceiling(ceiling).build().unwrap();
+    let (census, ran) = (Census::default(), Census::default());
+    runtime.run(|| {
+        let gate = channel::<()>();
+        let parked: Vec<_> = (0..40)
+            .map(|_| {
+                let (gate, one, runs) = (gate.clone(), census.one(), ran.clone());
+                stealing::spawn_local(move || {
+                    let _one = one;
+                    drop(runs.one());
+                    gate.recv().unwrap();
+                })
+            })
+            .collect();
+        // Those that have a stack wait in the channel, the others for a stack.
+        let (mut before, mut still) = (-1, 0);
+        while still < 1_000 {
+            stealing::yield_now();
+            still = if gate.balance() == before { still + 1 } else { 0 };
+            before = gate.balance();
+        }
+        let with_a_stack = ran.made();
+        assert!(0 < with_a_stack && with_a_stack < 40, "{with_a_stack} of 40 have a stack");
+        for (number, tasklet) in parked.iter().enumerate().rev() {
+            if number >= with_a_stack {
+                tasklet.kill();
+                tasklet.wait().unwrap();
+            }
+        }
+        assert_eq!((ran.made(), census.dropped()), (with_a_stack, 40 - with_a_stack));
+        (0..with_a_stack).for_each(|_| gate.send(()).unwrap());
+        let killed = parked.into_iter().filter_map(|tasklet| tasklet.join().err()).filter(|error| error.is_killed());
+        assert_eq!(killed.count(), 40 - with_a_stack);
+    });
+    census.assert_all_dropped();
     end(runtime);
 }
 

@@ -192,6 +192,27 @@ pub fn a_timeout_does_not_lose_a_message<B: Backend>(case: Case) {
     assert_eq!((received, left), (100, 0));
 }
 
+/// Who gives up waiting leaves the channel as it was: neither side finds somebody who is not there, and what waits stays.
+pub fn a_timeout_leaves_the_channel_as_it_was<B: Backend>(case: Case) {
+    case.run_virtual::<B, _>(|_| {
+        let values = channel::<u32>();
+        for _ in 0..3 {
+            assert!(stealing::timeout(ms(1), || ignore(values.recv())).is_err());
+            assert!(values.try_send(1).unwrap_err().is_would_block());
+            assert!(stealing::timeout(ms(1), || ignore(values.send(2))).is_err());
+            assert!(values.try_recv().unwrap_err().is_would_block());
+        }
+        let source = values.clone();
+        let patient = spawn_parked(move |waits| {
+            waits.set();
+            source.send(3).unwrap();
+        });
+        assert!(stealing::timeout(ms(1), || ignore(values.send(4))).is_err());
+        assert_eq!(values.recv(), Ok(3));
+        patient.join().unwrap();
+    });
+}
+
 /// As above, for a sender whose value was taken: it is told so, or it would send twice.
 pub fn a_timeout_does_not_deny_a_message_that_was_taken<B: Backend>(case: Case) {
     let denied = case.run_virtual::<B, _>(|clock| {

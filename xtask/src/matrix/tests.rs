@@ -100,6 +100,18 @@ fn facade_cells_run_the_test_files_that_no_other_cell_runs() {
 }
 
 #[test]
+fn stress_passes_on_what_was_asked_for() {
+    let flags = StressFlags { seconds: 5, seed: Some(7), workers: Some(2), backend: "context" };
+    let [call] = &calls(&stress(&flags))[..] else { panic!("one call") };
+    for part in ["TASKLET_STRESS_SECONDS=5", "TASKLET_STRESS_SEED=7", "TASKLET_STRESS_WORKERS=2", "backend-context"] {
+        assert!(call.contains(part), "{part}: {call}");
+    }
+    assert!(call.ends_with("--test stress_stealing -- --ignored --nocapture"), "{call}");
+    let random = calls(&stress(&StressFlags { backend: REFERENCE, ..StressFlags::default() })).concat();
+    assert!(!random.contains("STRESS_SEED") && random.contains("-p tasklet-testkit"), "{random}");
+}
+
+#[test]
 fn sanitizer_cells_can_be_typed_as_shown() {
     let cells = matrix();
     let [call] = &calls(find(&cells, "tsan/threads"))[..] else { panic!("one call") };

@@ -1,0 +1,16 @@
+//! Random mixes of everything on the work-stealing runtime, on the reference backend. The long form is what
+//! `cargo xtask stress --backend threads` runs.
+
+use tasklet_testkit::Threads;
+use tasklet_testkit::stress::{Size, stress};
+
+#[test]
+fn nothing_is_lost_in_a_short_time() {
+    stress::<Threads>(2, Size::Small);
+}
+
+#[test]
+#[ignore = "takes a minute; `cargo xtask stress` runs it"]
+fn nothing_is_lost_in_a_long_time() {
+    stress::<Threads>(60, Size::Small);
+}
