@@ -39,15 +39,34 @@ fn can_move() -> bool {
 fn a_migratable_tasklet_runs_on_several_workers() {
     let runtime = Builder::new().workers(2).build().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let spawn = |stop: Arc<AtomicBool>| {
+    let started = Arc::new(AtomicUsize::new(0));
+    let spawn = || {
+        let (stop, started) = (stop.clone(), started.clone());
+        let body = move || {
+            started.fetch_add(1, Ordering::Relaxed);
+            wander(&stop)
+        };
         // SAFETY: what is on the stack across the yield is numbers and a vector; no thread-locals, no function of the library.
-        unsafe { stealing::TaskletBuilder::new().on(&runtime).spawn_migratable(move || wander(&stop)) }
+        unsafe { stealing::TaskletBuilder::new().on(&runtime).spawn_migratable(body) }
     };
-    let wanderers: Vec<_> = (0..4).map(|_| spawn(stop.clone())).collect();
     if !can_move() {
-        assert!(wanderers.iter().all(|refused| refused.as_ref().is_err_and(|error| error.is_cannot_move())));
+        assert!(spawn().is_err_and(|error| error.is_cannot_move()));
         return;
     }
+    // All of them start on one worker, since the other one is busy until they have.
+    let busy = Arc::new(AtomicBool::new(false));
+    let (is_busy, begun) = (busy.clone(), started.clone());
+    let blocker = runtime.spawn_on(1, move || {
+        is_busy.store(true, Ordering::Relaxed);
+        while begun.load(Ordering::Relaxed) != 4 {
+            std::hint::spin_loop();
+        }
+    });
+    while !busy.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    let wanderers: Vec<_> = (0..4).map(|_| spawn()).collect();
+    blocker.unwrap().join().unwrap();
     let trails: Vec<Trail> = wanderers.into_iter().map(|wanderer| wanderer.unwrap().join().unwrap()).collect();
     assert!(trails.iter().any(|trail| trail.seen.len() == 2));
     assert!(runtime.shutdown(Duration::from_secs(10)).is_clean());
