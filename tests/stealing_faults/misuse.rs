@@ -269,3 +269,18 @@ fn a_permit_for_one_that_has_ended_is_nobodys() {
     assert!(parks.into_iter().all(|handle| handle.join().unwrap_err().is_killed()));
     is_well(runtime);
 }
+
+#[test]
+fn a_runtime_that_is_dropped_inside_its_own_blocking_call_panics() {
+    let runtime = runtime(1);
+    let handle = runtime.handle();
+    let message = handle.spawn(move || {
+        let dropped = tasklet::blocking(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(runtime))));
+        tasklet::unwind::message(&dropped.unwrap_err()).to_owned()
+    });
+    // The runtime ends, so the tasklet may be told to before it has the message.
+    match message.join() {
+        Ok(message) => assert!(message.contains("wait for itself"), "{message}"),
+        Err(error) => assert!(error.is_killed(), "{error}"),
+    }
+}

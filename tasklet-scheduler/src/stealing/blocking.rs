@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tasklet_core::current;
@@ -37,6 +37,8 @@ struct State {
     idle: usize,
     closed: bool,
     calls: u64,
+    /// The threads alive that have come to work.
+    members: Vec<ThreadId>,
 }
 
 /// Figures of the threads for blocking calls.
@@ -97,6 +99,11 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether one of its threads calls.
+    pub(super) fn is_member(&self) -> bool {
+        self.0.lock().members.contains(&thread::current().id())
+    }
+
     /// Takes no more work, and waits for what there is, for `limit` at most. Returns how many threads have not come back.
     pub(super) fn close(&self, limit: Option<Duration>) -> usize {
         let mut state = self.0.lock();
@@ -122,7 +129,9 @@ impl Pool {
 impl Inner {
     /// What a thread does.
     fn work(&self) {
+        let id = thread::current().id();
         let mut state = self.lock();
+        state.members.push(id);
         loop {
             if let Some(job) = state.queue.pop_front() {
                 drop(state);
@@ -143,6 +152,7 @@ impl Inner {
                 break;
             }
         }
+        state.members.retain(|member| *member != id);
         state.threads -= 1;
         self.ended.notify_all();
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_deque::Worker as Deque;
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock, RealClock};
+use tasklet_core::current;
 use tasklet_core::driver::{Driver, ThreadDriver};
 use tasklet_core::stack::{Depot, StackConfig, StackError, StackSize};
 use tasklet_core::unwind::{AbortOnUnwind, drop_quietly};
@@ -340,8 +341,12 @@ impl<B: Backend> WorkerThread<B> {
     ///
     /// # Panics
     ///
-    /// A tasklet calls, or the host of a local scheduler that has left its main tasklet.
+    /// A tasklet calls, or the host of a local scheduler.
     pub fn run(mut self) {
+        assert!(
+            current::id().is_none(),
+            "a worker needs a thread of its own: a tasklet, or the host of a scheduler, calls"
+        );
         let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);

@@ -24,7 +24,7 @@ use super::worker::Worker;
 ///
 /// # Panics
 ///
-/// Dropping it inside one of its own tasklets panics: the tasklet would wait for itself. Its end has been asked for then, and the
+/// Dropping it inside one of its own tasklets, or inside a call of [`blocking`](super::blocking), panics: it would wait for itself. Its end has been asked for then, and the
 /// workers end by themselves.
 pub struct Runtime<B: Backend> {
     handle: Handle,
@@ -99,7 +99,7 @@ impl<B: Backend> Runtime<B> {
     /// One of the runtime's own tasklets calls.
     #[track_caller]
     pub fn shutdown(mut self, limit: Duration) -> Shutdown {
-        if self.handle.is_current() {
+        if self.handle.would_wait_for_itself() {
             self.refuse_to_wait();
         }
         self.ended = true;
@@ -113,8 +113,8 @@ impl<B: Backend> Runtime<B> {
         self.handle.shared.advance(Phase::Closing);
         if !std::thread::panicking() {
             panic!(
-                "a runtime cannot be ended by one of its own tasklets, which would wait for itself; end it outside of it. \
-                 It ends now without being waited for"
+                "a runtime cannot be ended by one of its own tasklets, nor inside a call of `blocking`: it would wait for itself; end \
+                 it outside of it. It ends now without being waited for"
             );
         }
     }
@@ -134,7 +134,7 @@ impl<B: Backend> Drop for Runtime<B> {
         if self.ended {
             return;
         }
-        if self.handle.is_current() {
+        if self.handle.would_wait_for_itself() {
             self.refuse_to_wait();
         } else {
             let _ = self.handle.end(None);
@@ -238,6 +238,11 @@ impl Handle {
     /// Whether it takes tasklets: its end has not been asked for.
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
+    }
+
+    /// Whether the runtime cannot end before the calling code has gone on.
+    fn would_wait_for_itself(&self) -> bool {
+        self.is_current() || self.shared.pool.is_member()
     }
 
     fn end(&self, limit: Option<Duration>) -> Shutdown {

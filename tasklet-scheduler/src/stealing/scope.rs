@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -27,6 +27,8 @@ struct Shared {
     /// Panics that nobody has asked for.
     panicked: AtomicUsize,
     caller: Arc<Record>,
+    /// The caller was killed, and its tasklets with it.
+    killed: AtomicBool,
     children: Mutex<Vec<JoinKill>>,
 }
 
@@ -51,7 +53,8 @@ impl Wake for Shared {
 /// # Scheduling
 ///
 /// The caller parks until the last tasklet has ended. While its thread is unwinding, because a destructor calls, the thread is blocked
-/// instead: then other workers have to run them, and with one worker the call does not return.
+/// instead: then other workers have to run them, and with one worker the call does not return. The same holds for a destructor that a worker
+/// runs between two tasklets.
 ///
 /// # Panics
 ///
@@ -79,6 +82,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
             running: AtomicUsize::new(0),
             panicked: AtomicUsize::new(0),
             caller: current::record(),
+            killed: AtomicBool::new(false),
             children: Mutex::default(),
         }),
         scope: PhantomData,
@@ -138,6 +142,8 @@ impl Kills<'_> {
 
 impl Shared {
     fn kill_all(&self) {
+        // First, so that what is spawned from now on is killed by its spawner.
+        self.killed.store(true, Ordering::Relaxed);
         let children = std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner));
         for JoinKill(record) in children {
             record.kill();
@@ -148,6 +154,12 @@ impl Shared {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         if children.len() == children.capacity() {
             children.retain(|JoinKill(child)| !child.is_finished());
+        }
+        // Relaxed: under the lock, which `kill_all` takes after it has set the flag.
+        if self.killed.load(Ordering::Relaxed) {
+            drop(children);
+            record.kill();
+            return;
         }
         children.push(JoinKill(record.clone()));
     }
