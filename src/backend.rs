@@ -38,3 +38,24 @@ mod none {
     #[derive(Debug)]
     pub enum NoBackend {}
 }
+
+/// Functions that start on the default backend.
+#[cfg(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator"))]
+#[path = "run.rs"]
+pub(crate) mod run;
+
+/// Functions that start on the default backend: there is none, so they do not compile where they are called, and say why.
+#[cfg(not(any(feature = "backend-corosensei", feature = "backend-context", feature = "backend-generator")))]
+pub(crate) mod run {
+    /// Nothing implements it.
+    #[diagnostic::on_unimplemented(
+        message = "no backend is selected, so nothing can run",
+        note = "turn on one of the features `backend-corosensei` (the default), `backend-context`, `backend-generator` of `tasklet`"
+    )]
+    pub trait SelectABackend {}
+
+    /// Runs `f` as a tasklet, where a backend is selected.
+    pub fn run<T: SelectABackend>(_: impl FnOnce() -> T + Send) -> T {
+        unreachable!("no type has this bound")
+    }
+}

@@ -32,6 +32,8 @@ pub mod local {
 /// The work-stealing scheduler: tasklets on every core. What most programs need of it is in the root of this crate too.
 pub mod stealing {
     #[doc(inline)]
+    pub use crate::backend::run::*;
+    #[doc(inline)]
     pub use tasklet_scheduler::stealing::*;
     pub use tasklet_scheduler::stealing::{Builder as BuilderOn, Runtime as RuntimeOn};
 
@@ -40,27 +42,6 @@ pub mod stealing {
 
     /// Makes a runtime on the [default backend](crate::backend::Default); [`BuilderOn`] takes any.
     pub type Builder = BuilderOn<crate::backend::Default>;
-
-    /// Runs `f` as a tasklet of a new runtime with the default settings, and returns what it returns. Tasklets that are left then are
-    /// killed.
-    ///
-    /// # Panics
-    ///
-    /// With what `f` panics with; if the workers could not be started; and if called by a tasklet whose worker would wait for it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let sum = tasklet::run(|| {
-    ///     let parts: Vec<_> = (1..=4).map(|n| tasklet::spawn(move || n * n)).collect();
-    ///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
-    /// });
-    /// assert_eq!(sum, 30);
-    /// ```
-    #[track_caller]
-    pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-        run_on::<crate::backend::Default, T>(f)
-    }
 
     /// Lets every other tasklet of this worker that can go on run first. On a plain thread, as [`std::thread::yield_now`].
     ///
@@ -114,12 +95,14 @@ pub mod unwind {
     pub use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
 }
 
+#[doc(inline)]
+pub use backend::run::*;
 #[cfg(feature = "futures")]
 pub use futures::block_on;
 #[doc(inline)]
 pub use stealing::{
-    Builder, CancelToken, Runtime, blocking, checkpoint, join, mask, run, scope, sleep, spawn, spawn_async,
-    spawn_local, spawn_on, timeout, try_spawn, yield_now,
+    Builder, CancelToken, Runtime, blocking, checkpoint, join, mask, scope, sleep, spawn, spawn_async, spawn_local,
+    spawn_on, timeout, try_spawn, yield_now,
 };
 pub use tasklet_scheduler::tasklet_local;
 
