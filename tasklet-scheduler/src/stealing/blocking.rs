@@ -204,7 +204,7 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     // SAFETY: only the lifetime changes. `call` stays until `is_done`, which the job sets when it has used it for the last time, and which
     // we wait for, whatever happens; a job that comes back is dropped here.
     let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
-    if let Err(job) = runtime.shared().pool.submit(job) {
+    if let Err(job) = runtime.shared().config.pool.submit(job) {
         // The closure in it is a reference, and has nothing to drop.
         job();
     }

@@ -350,11 +350,11 @@ impl<B: Backend> WorkerThread<B> {
         let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
-        let engine = Fibers::<B, Worker>::new(shared.depot.pool(), self.max_idle_fibers);
+        let engine = Fibers::<B, Worker>::new(shared.config.depot.pool(), self.max_idle_fibers);
         let worker =
             Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
         // One stack for each worker, whatever others use up: it can always go on.
-        let first = match worker.engine().take_fiber(&*worker, shared.stack_size) {
+        let first = match worker.engine().take_fiber(&*worker, shared.config.stack_size) {
             Ok(fiber) => {
                 worker.engine().give_back(fiber);
                 Ok(())

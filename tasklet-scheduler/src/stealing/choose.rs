@@ -194,15 +194,15 @@ impl Worker {
                 self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack())
             }
             Task::Resume(record) => Ok(Some(self.take_in(record))),
-            Task::Fork(fork) => match self.take_fiber(self.shared.stack_size, own) {
+            Task::Fork(fork) => match self.take_fiber(self.shared.config.stack_size, own) {
                 Err(_) => Err(Task::Fork(fork).pack()),
                 Ok(fiber) => {
-                    let spec = Spec { stack_size: self.shared.stack_size, ..Spec::here() };
+                    let spec = Spec { stack_size: self.shared.config.stack_size, ..Spec::here() };
                     let record = Record::detached(self.next_id(), spec, &self.token, move || fork.run());
                     Ok(Some(self.settle(record, fiber)))
                 }
             },
-            Task::Poll(soft) => match self.take_fiber(self.shared.stack_size, own) {
+            Task::Poll(soft) => match self.take_fiber(self.shared.config.stack_size, own) {
                 Err(_) => Err(Task::Poll(soft).pack()),
                 Ok(fiber) => {
                     self.counters().polled.add(1);

@@ -132,13 +132,13 @@ impl Worker {
             runner.bind(&self.token, f);
             return runner;
         }
-        let spec = Spec { stack_size: self.shared.stack_size, ..Spec::here() };
+        let spec = Spec { stack_size: self.shared.config.stack_size, ..Spec::here() };
         Record::detached(self.next_id(), spec, &self.token, f)
     }
 
     fn is_runner(&self, record: &Record) -> bool {
         // Forks have records without a handle too: one is as good as another.
-        self.local(record).stack_size.get() == self.shared.stack_size
+        self.local(record).stack_size.get() == self.shared.config.stack_size
     }
 
     /// Ends a tasklet of this worker's that never ran.
@@ -382,7 +382,7 @@ impl Worker {
         if is_tasklet_exit(payload) {
             return;
         }
-        if let PanicPolicy::Abort = self.shared.panic_policy {
+        if let PanicPolicy::Abort = self.shared.config.panic_policy {
             let name = self.current().name().map(|name| format!(" `{name}`")).unwrap_or_default();
             eprintln!(
                 "tasklet {}{name}, spawned at {}, panicked: {}; aborting, as the panic policy says",

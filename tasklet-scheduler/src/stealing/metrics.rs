@@ -48,8 +48,8 @@ impl Metrics {
             sleeping: shared.sleep.sleeping(),
             leaked: shared.leaked.load(Ordering::Relaxed),
             queued: shared.injector.len() + shared.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>(),
-            stacks: shared.depot.stats(),
-            blocking: shared.pool.stats(),
+            stacks: shared.config.depot.stats(),
+            blocking: shared.config.pool.stats(),
         }
     }
 }

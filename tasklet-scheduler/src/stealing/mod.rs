@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `builder`, `runtime` | making, using and ending a runtime |
 //! | `spawn` | making tasklets |
-//! | `worker` | one worker, and what channels and joins ask of it |
+//! | `worker`, `switch` | one worker, and what channels and joins ask of it |
 //! | `choose` | who goes on next; the promise of fairness |
 //! | `lifecycle` | beginnings, ends, kills; requests of other threads; the worker's end |
 //! | `idle`, `sleep` | stealing, and the protocol of sleeping |
@@ -43,6 +43,7 @@ mod shared;
 mod sleep;
 mod soft;
 mod spawn;
+mod switch;
 mod task;
 mod time;
 mod timers;

@@ -232,7 +232,7 @@ impl Handle {
 
     /// Where its stacks come from.
     pub fn depot(&self) -> &Depot {
-        &self.shared.depot
+        &self.shared.config.depot
     }
 
     /// Whether it takes tasklets: its end has not been asked for.
@@ -242,7 +242,7 @@ impl Handle {
 
     /// Whether the runtime cannot end before the calling code has gone on.
     fn would_wait_for_itself(&self) -> bool {
-        self.is_current() || self.shared.pool.is_member()
+        self.is_current() || self.shared.config.pool.is_member()
     }
 
     fn end(&self, limit: Option<Duration>) -> Shutdown {
@@ -266,7 +266,7 @@ impl Handle {
         report.unfinished.extend(shared.take_leaked());
         report.leaked = shared.leaked.load(std::sync::atomic::Ordering::Relaxed);
         let limit = limit.map(|limit| limit.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
-        report.blocking = shared.pool.close(limit);
+        report.blocking = shared.config.pool.close(limit);
         report.workers =
             shared.seats.iter().filter(|seat| seat.alive.load(std::sync::atomic::Ordering::Relaxed)).count();
         report

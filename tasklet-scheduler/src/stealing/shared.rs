@@ -25,17 +25,10 @@ use super::worker::Grave;
 
 /// One runtime, whatever its backend.
 pub(super) struct Shared {
+    pub(super) config: Config,
     pub(super) injector: Injector<PackedTask>,
     pub(super) sleep: Sleep,
     pub(super) seats: Box<[CachePadded<Seat>]>,
-    pub(super) clock: Arc<dyn Clock + Send + Sync>,
-    pub(super) timer_slack: Duration,
-    pub(super) depot: Depot,
-    pub(super) stack_size: StackSize,
-    pub(super) panic_policy: PanicPolicy,
-    pub(super) pool: Pool,
-    /// Whether the backend's coroutines may change their thread.
-    pub(super) moves: Moves,
     /// Names of the tasklets that have one and have started, for reports.
     names: Mutex<HashMap<u64, String>>,
     /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
@@ -151,13 +144,18 @@ impl Seat {
     }
 }
 
+/// What a runtime was made with.
 pub(super) struct Config {
+    /// What sleeping and time limits follow.
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
+    /// How late a timer may be.
     pub(super) timer_slack: Duration,
     pub(super) depot: Depot,
+    /// Of tasklets that ask for no other.
     pub(super) stack_size: StackSize,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
+    /// Whether the backend's coroutines may change their thread.
     pub(super) moves: Moves,
 }
 
@@ -165,16 +163,10 @@ impl Shared {
     pub(super) fn new(stealers: impl ExactSizeIterator<Item = Stealer<PackedTask>>, config: Config) -> Shared {
         let workers = stealers.len();
         Shared {
+            config,
             injector: Injector::new(),
             sleep: Sleep::new(workers),
             seats: stealers.map(|stealer| CachePadded::new(Seat::new(stealer))).collect(),
-            clock: config.clock,
-            timer_slack: config.timer_slack,
-            depot: config.depot,
-            stack_size: config.stack_size,
-            panic_policy: config.panic_policy,
-            pool: config.pool,
-            moves: config.moves,
             names: Mutex::default(),
             softs: Mutex::default(),
             unfinished: Mutex::default(),

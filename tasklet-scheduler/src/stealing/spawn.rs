@@ -60,7 +60,11 @@ impl TaskletBuilder {
     }
 
     fn spec(&mut self, shared: &Shared) -> Spec {
-        Spec { name: self.name.take(), site: self.site, stack_size: self.stack_size.unwrap_or(shared.stack_size) }
+        Spec {
+            name: self.name.take(),
+            site: self.site,
+            stack_size: self.stack_size.unwrap_or(shared.config.stack_size),
+        }
     }
 
     /// Makes the tasklet; any worker may start it. Never switches.
@@ -152,7 +156,7 @@ impl TaskletBuilder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
         let shared = runtime.shared();
-        if shared.moves == Moves::No {
+        if shared.config.moves == Moves::No {
             return Err(SpawnError { kind: Kind::CannotMove });
         }
         if !runtime.is_open() {
@@ -186,7 +190,7 @@ impl TaskletBuilder {
                 }
                 let spec = self.spec(&worker.shared);
                 let id = worker.next_id();
-                let (record, handle) = match worker.shared.panic_policy {
+                let (record, handle) = match worker.shared.config.panic_policy {
                     PanicPolicy::Keep => Record::joinable(id, spec, &worker.token, f),
                     PanicPolicy::Abort => Record::joinable(id, spec, &worker.token, || watched(f)),
                 };
@@ -220,7 +224,7 @@ impl TaskletBuilder {
         let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
         let spec = self.spec(shared);
         let id = shared.next_id();
-        let (posted, handle) = match shared.panic_policy {
+        let (posted, handle) = match shared.config.panic_policy {
             PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
             PanicPolicy::Abort => Record::joinable_at(id, spec, home, || watched(f)),
         };
@@ -295,10 +299,10 @@ impl Worker {
         site: &'static Location<'static>,
         f: &mut Option<F>,
     ) -> Option<JoinHandle<T>> {
-        if self.shared.panic_policy != PanicPolicy::Keep {
+        if self.shared.config.panic_policy != PanicPolicy::Keep {
             return None;
         }
-        let spec = Spec { name: None, site, stack_size: self.shared.stack_size };
+        let spec = Spec { name: None, site, stack_size: self.shared.config.stack_size };
         let (unstarted, handle) = Record::free(self.next_id(), spec, f.take()?);
         self.counters().spawned.add(1);
         self.push(Task::Start(unstarted));
@@ -335,7 +339,7 @@ unsafe fn free<T: Send>(
     spec: Spec,
     f: impl FnOnce() -> T + Send,
 ) -> (Unstarted, JoinHandle<T>) {
-    match shared.panic_policy {
+    match shared.config.panic_policy {
         // SAFETY: the caller's promise.
         PanicPolicy::Keep => unsafe { Record::free_unchecked(id, spec, f) },
         // SAFETY: as above.
