@@ -140,12 +140,13 @@ impl Worker {
             }
             self.patience.set(self.patience.get() / 2);
             let limit = if left { Some(watch) } else { (!settled).then_some(SETTLE) };
-            if search.sleep(left, limit) {
-                // Somebody called: it is worth a search.
+            let was_called = search.sleep(left, limit);
+            if was_called {
+                // It is worth a search.
                 self.patience.set(first_patience(self.shared.seats.len()));
             }
             rounds = 0;
-            settled = !left;
+            settled = !left && !was_called;
             watch = (watch * 2).min(WATCH[1]);
         }
     }
