@@ -12,7 +12,8 @@ use crate::primitive::{Condvar, Mutex, MutexGuard};
 
 /// Ends a driver's wait, from any thread.
 ///
-/// It is called in the middle of channel operations, possibly with a channel's lock held, so it must not use channels or schedulers.
+/// It is called in the middle of channel operations, possibly with a channel's lock held, so it must not use channels or schedulers. A
+/// panic in it ends the process: whoever notifies may have lent what lies on its stack.
 pub trait Notify: Send + Sync {
     /// Ends the current wait, or the next one.
     fn notify(&self);

@@ -12,7 +12,7 @@ use crate::park::Parked;
 use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::tasklet::{Record, Remains};
-use crate::unwind::Payload;
+use crate::unwind::{AbortOnUnwind, Payload};
 
 /// What another thread asks of a scheduler.
 pub enum Remote {
@@ -97,14 +97,17 @@ impl Home {
         self.pending.store(true, Ordering::Relaxed);
         drop(inbox);
         if is_first {
-            self.notify.notify();
+            self.notify();
         }
         Ok(())
     }
 
     /// Ends the current wait of its driver, or the next one.
     pub fn notify(&self) {
+        // What is notified of is in a queue already: callers that lend what lies on their stack must not unwind from here.
+        let guard = AbortOnUnwind::new("a driver's notifier");
         self.notify.notify();
+        guard.disarm();
     }
 
     fn is_about(&self, request: &Remote) -> bool {

@@ -284,3 +284,22 @@ fn a_runtime_that_is_dropped_inside_its_own_blocking_call_panics() {
         Err(error) => assert!(error.is_killed(), "{error}"),
     }
 }
+
+#[test]
+fn a_scoped_child_that_catches_one_kill_does_not_outlive_its_runtime() {
+    let runtime = runtime(1);
+    let (tell, told) = mpsc::channel();
+    let parent = runtime.spawn(move || {
+        tasklet::scope(|scope| {
+            scope.spawn(|| {
+                tell.send(()).unwrap();
+                let _ = std::panic::catch_unwind(park);
+                let _ = park();
+            });
+        });
+    });
+    told.recv().unwrap();
+    let report = runtime.shutdown(Duration::from_secs(20));
+    assert!(report.is_clean(), "{report}");
+    assert!(parent.join().unwrap_err().is_killed());
+}

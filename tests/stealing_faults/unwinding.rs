@@ -332,11 +332,33 @@ impl Driver for Panics<ThreadDriver> {
     }
 }
 
+/// A driver whose notifier panics, once the runtime has got to work.
+struct Silent(ThreadDriver);
+
+struct Refuses(Arc<dyn Notify>, AtomicU64);
+
+impl Notify for Refuses {
+    fn notify(&self) {
+        assert!(self.1.fetch_add(1, Ordering::Relaxed) < 20, "asked too often");
+        self.0.notify();
+    }
+}
+
+impl Driver for Silent {
+    fn wait(&self, timeout: Option<Duration>) {
+        self.0.wait(timeout);
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::new(Refuses(self.0.notifier(), AtomicU64::new(0)))
+    }
+}
+
 #[test]
 fn a_clock_or_driver_that_panics_ends_the_process_with_a_message() {
     const TEST: &str = "unwinding::a_clock_or_driver_that_panics_ends_the_process_with_a_message";
     let Some(role) = child::role() else {
-        for role in ["clock", "driver"] {
+        for role in ["clock", "driver", "notifier"] {
             let (output, text) = child::run(TEST, role);
             assert!(!output.status.success(), "{role}: {text}");
             assert!(text.contains("asked too often"), "{role}: {text}");
@@ -348,10 +370,18 @@ fn a_clock_or_driver_that_panics_ends_the_process_with_a_message() {
     let builder = Builder::new().workers(1);
     let builder = match &*role {
         "clock" => builder.clock(Panics(RealClock::default(), AtomicU64::new(0))),
+        "notifier" => builder.driver(|_| Box::new(Silent(ThreadDriver::default()))),
         _ => builder.driver(|_| Box::new(Panics(ThreadDriver::default(), AtomicU64::new(0)))),
     };
     let runtime: Runtime = builder.build().unwrap();
-    runtime.run(|| (0..100).for_each(|_| sleep(Duration::from_millis(5))));
+    // Calls that lend what lies on their stacks, and notify.
+    for _ in 0..100 {
+        let mut lent = [0u8; 64];
+        runtime.run(|| {
+            sleep(Duration::from_millis(5));
+            lent.fill(1);
+        });
+    }
     eprintln!("survived");
 }
 

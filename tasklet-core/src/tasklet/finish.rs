@@ -233,6 +233,10 @@ impl<W> Finish<W> {
         // Release: publishes the result to `is_finished`, `await_with` and `detach`. Acquire: pairs with the setting of `JOINERS` and
         // `DETACHED` there.
         let before = self.shared.fetch_or(FINISHED, Ordering::AcqRel);
+        if before & FINISHED != 0 {
+            // Wrong code ends it again: there is nothing left to do.
+            return Finished { detached: false, joiners: Joiners::None };
+        }
         if before & ACCESS != 0 {
             // Acquire: pairs with the release in `access`: the home is not used any more. Nobody begins to after `FINISHED`.
             while self.shared.load(Ordering::Acquire) & ACCESS != 0 {

@@ -153,6 +153,15 @@ impl Drop for Masked {
     }
 }
 
+/// Keeps a payload, or drops it if there is one: its destructor is the user's, and must not unwind here.
+fn keep_first(kept: &mut Option<Payload>, payload: Payload) {
+    if kept.is_none() {
+        *kept = Some(payload);
+    } else {
+        unwind::drop_quietly(payload);
+    }
+}
+
 /// Waits until `is_done`, whatever happens: what is thrown at the caller meanwhile is kept and given back. For waits whose early end
 /// would leave a borrow dangling. Whoever makes `is_done` true leaves a permit for the caller afterwards.
 ///
@@ -172,7 +181,7 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
             Ok(Ok(_)) => taken = true,
             // It may not park, and others make progress without it. Rare: the caller is a destructor that runs in a panic, or a hook.
             Ok(Err(_)) => std::thread::sleep(Duration::from_micros(50)),
-            Err(payload) => thrown = Some(thrown.unwrap_or(payload)),
+            Err(payload) => keep_first(&mut thrown, payload),
         }
     }
     drop(masked);
@@ -180,7 +189,7 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
     if !std::thread::panicking()
         && let Err(payload) = unwind::catch(current::finish_switch)
     {
-        thrown = Some(thrown.unwrap_or(payload));
+        keep_first(&mut thrown, payload);
     }
     if taken {
         // It may have been somebody else's, meant for another wait: those look again.

@@ -323,8 +323,11 @@ impl Worker {
             self.starved.set(true);
             return Err(None);
         }
-        // Idle ones of other sizes may be in the way.
+        // Idle ones of other sizes may be in the way. One of the default size stays, or goes back to the runtime if there is none.
         self.engine().retire_idle(self);
+        if let Ok(fiber) = self.engine().take_fiber(self, self.shared.config.stack_size) {
+            self.engine().give_back(fiber);
+        }
         self.engine().take_fiber(self, size).map_err(Some)
     }
 }

@@ -186,10 +186,9 @@ where
             if let Some(task) = other {
                 worker.deque.push(task);
             }
-            if std::thread::panicking() {
-                // Nobody else runs on this thread before the caller has stopped waiting.
-                worker.take_back(head);
-            }
+            // If it lies below what the first closure has left there. Somebody else may have no stack for it, or, while the caller's
+            // thread unwinds, never come to it. Thieves take the oldest, so if it is gone, all that is there is newer.
+            worker.take_back(head);
             join_taken(&fork, first)
         }
     }

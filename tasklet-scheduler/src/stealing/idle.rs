@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_micros(20);
 const ROUNDS: u32 = 40;
 
 /// How long a worker sleeps before it looks once more and sleeps for good: a spawn on another worker, which does without a fence, may be
-/// missed for as long as a store takes to arrive.
+/// missed for as long as a store takes to arrive. It stays in the list of sleepers meanwhile, so there is no second moment to miss one.
 const SETTLE: Duration = Duration::from_millis(1);
 
 /// How long a sleeper that left something behind in a deque waits before it looks again, at first and at most.
@@ -90,7 +90,7 @@ impl Worker {
             is_searching: Cell::new(false),
             random: self.tick.get().wrapping_mul(2654435761) | 1,
         };
-        let (mut rounds, mut watch, mut settled) = (0, WATCH[0], false);
+        let (mut rounds, mut watch) = (0, WATCH[0]);
         loop {
             if self.token.has_requests() {
                 self.take_requests();
@@ -103,6 +103,10 @@ impl Worker {
                 search.stop();
                 self.set_running(next);
                 return true;
+            }
+            if !self.queue.is_empty() {
+                // The end of one that could not start has woken it.
+                continue;
             }
             if self.closing.get() {
                 if self.is_done() {
@@ -139,14 +143,16 @@ impl Worker {
                 continue;
             }
             self.patience.set(self.patience.get() / 2);
-            let limit = if left { Some(watch) } else { (!settled).then_some(SETTLE) };
-            let was_called = search.sleep(left, limit);
-            if was_called {
-                // It is worth a search.
+            // Stacks that others give up are not told of.
+            let limit = (left || self.starved.get()).then_some(watch);
+            if search.sleep(limit) {
+                // Somebody called: it is worth a search.
                 self.patience.set(first_patience(self.shared.seats.len()));
             }
             rounds = 0;
-            settled = !left && !was_called;
+            if self.starved.get() {
+                self.retry_starved();
+            }
             watch = (watch * 2).min(WATCH[1]);
         }
     }
@@ -157,18 +163,17 @@ impl Worker {
         if left == 0 || self.shared.phase() == Phase::Leaking {
             return true;
         }
-        if !self.has_masked() {
-            // Counted over the times that the tasklets run in between, and anew when one of them has ended.
-            let (attempts, before) = self.kills.get();
-            let attempts = if left < before { 0 } else { attempts };
-            if attempts == KILL_ATTEMPTS {
-                return true;
-            }
+        // Counted over the times that the tasklets run in between, and anew when one of them has ended.
+        let (attempts, before) = self.kills.get();
+        let attempts = if left < before { 0 } else { attempts };
+        if attempts < KILL_ATTEMPTS {
             self.kills.set((attempts + 1, left));
             self.kill_started();
             if !self.queue.is_empty() {
                 return false;
             }
+        } else if !self.has_masked() {
+            return true;
         }
         // Another thread has claimed one, or what must not be cut short goes on elsewhere: a wake is on the way.
         self.wait(self.timers.earliest());
@@ -191,6 +196,18 @@ impl Worker {
 }
 
 impl Search<'_> {
+    /// Whether there is something that this worker would begin now.
+    fn has_work(&self, limit: Option<Duration>) -> bool {
+        let (worker, shared) = (self.worker, &self.worker.shared);
+        if worker.starved.get() {
+            return false;
+        }
+        let is_others = |at: usize| at != worker.index;
+        let mut seats = shared.seats.iter().enumerate();
+        !shared.injector.is_empty()
+            || (limit.is_none() && seats.any(|(at, seat)| is_others(at) && !seat.stealer.is_empty()))
+    }
+
     fn may_search(&self) -> bool {
         if !self.is_searching.get() {
             self.is_searching.set(self.worker.shared.sleep.start_searching());
@@ -277,16 +294,24 @@ impl Search<'_> {
         }
     }
 
-    /// Sleeps until there may be something to do. Returns whether the worker was called to search.
-    fn sleep(&mut self, left: bool, limit: Option<Duration>) -> bool {
+    /// Sleeps until there may be something to do, for `limit` at most, if there is something that this worker leaves alone for so long.
+    /// Returns whether the worker was called to search.
+    fn sleep(&mut self, limit: Option<Duration>) -> bool {
         let (worker, shared) = (self.worker, &self.worker.shared);
         shared.sleep.enter(worker.index, self.is_searching.replace(false));
         // F3 of the protocol.
-        let has_work = !shared.injector.is_empty()
-            || (!left && !worker.starved.get() && shared.seats.iter().any(|seat| !seat.stealer.is_empty()));
+        let mut has_work = self.has_work(limit);
         if !has_work && !worker.token.has_requests() {
-            let timer = worker.timers.earliest().map(|at| at.saturating_sub(worker.now()));
-            worker.wait_for(limit.into_iter().chain(timer).min());
+            let timer = || worker.timers.earliest().map(|at| at.saturating_sub(worker.now()));
+            if limit.is_none() && shared.seats.len() > 1 {
+                // Once more, without leaving the list in between.
+                worker.wait_for(timer().map_or(Some(SETTLE), |timer| Some(timer.min(SETTLE))));
+                has_work = self.has_work(limit);
+            }
+            let is_due = timer().is_some_and(|left| left.is_zero());
+            if !has_work && !is_due && !worker.token.has_requests() && shared.sleep.is_listed(worker.index) {
+                worker.wait_for(limit.into_iter().chain(timer()).min());
+            }
         }
         let called =
             shared.sleep.leave(worker.index, if has_work { Leaves::Searching } else { Leaves::Busy }) == Roused::Called;

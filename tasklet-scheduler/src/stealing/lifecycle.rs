@@ -108,10 +108,11 @@ impl Worker {
 
     /// The worker has no more use for a record: it is dropped, unless it is the helper that polls soft tasklets.
     #[inline]
-    fn let_go(&self, record: Arc<Record>) {
+    fn let_go(&self, mut record: Arc<Record>) {
         if record.is_joinable() {
             Record::release(record);
-        } else if self.is_runner(&record) {
+        } else if self.is_runner(&record) && Arc::get_mut(&mut record).is_some() {
+            // Nobody has kept it, who could mean another future by it later.
             self.spare_runner.set(Some(record));
         }
     }

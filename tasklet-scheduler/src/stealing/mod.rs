@@ -148,6 +148,8 @@ pub fn spawn_on<T: Send + 'static>(
 
 /// Makes a soft tasklet: a future that the workers poll, wherever one is free. Never switches.
 ///
+/// A kill ends it at once, and drops the future; one that blocks inside of a poll goes on until it comes out of that.
+///
 /// If the runtime is ending, the tasklet counts as killed.
 ///
 /// # Panics

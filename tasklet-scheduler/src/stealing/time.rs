@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tasklet_core::current;
-use tasklet_core::id::TaskletId;
+use tasklet_core::id::{SchedulerId, TaskletId};
 use tasklet_core::operation::{self, AnyBackend, Operation, Step};
 use tasklet_core::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Scheduler, TimerKey};
@@ -243,7 +243,8 @@ impl Worker {
 pub struct SleepAsync {
     time: Duration,
     at: Option<Duration>,
-    timer: Option<TimerKey>,
+    /// With the worker whose timer it is: keys of two may be equal.
+    timer: Option<(SchedulerId, TimerKey)>,
 }
 
 /// Sleeps in async code.
@@ -253,6 +254,24 @@ pub struct SleepAsync {
 /// Polling panics on a thread that is no worker of a runtime.
 pub fn sleep_async(time: Duration) -> SleepAsync {
     SleepAsync { time, at: None, timer: None }
+}
+
+impl SleepAsync {
+    /// Ends its timer, if that is this worker's. One of another worker goes off for nothing, which does no harm.
+    fn stop_timer(&mut self, worker: &Worker) {
+        if let Some((home, key)) = self.timer.take()
+            && home == worker.token.home().id()
+        {
+            drop(worker.timers.stop(key));
+        }
+    }
+}
+
+impl Drop for SleepAsync {
+    fn drop(&mut self) {
+        // SAFETY: the waker that is dropped is the only code of users' here, and cannot end the worker whose code runs.
+        unsafe { current::with_scheduler(|worker: &Worker| self.stop_timer(worker)) };
+    }
 }
 
 impl Future for SleepAsync {
@@ -266,11 +285,9 @@ impl Future for SleepAsync {
             if now >= at {
                 return Poll::Ready(());
             }
-            // A worker that it was polled on before wakes it too, which does no harm.
-            if let Some(timer) = this.timer.take() {
-                drop(worker.timers.stop(timer));
-            }
-            this.timer = Some(worker.start(at, Timer::Wake(context.waker().clone())));
+            this.stop_timer(worker);
+            let key = worker.start(at, Timer::Wake(context.waker().clone()));
+            this.timer = Some((worker.token.home().id(), key));
             Poll::Pending
         };
         // SAFETY: the waker that is cloned is the only code of users' here, and cannot end the worker whose code runs.

@@ -123,6 +123,8 @@ impl Worker {
         let spec = Spec { name: Some(format!("worker {}", parts.index)), ..Spec::here() };
         let workers = parts.shared.seats.len();
         let idle = Record::main(ids.next_id(), spec, &token);
+        // Nobody can have it queued as a new one.
+        idle.local(&token).admitted.set(true);
         Worker {
             token,
             shared: parts.shared,

@@ -123,6 +123,11 @@ impl Sleep {
         }
     }
 
+    /// Whether a worker that has entered the list has not been called.
+    pub(super) fn is_listed(&self, worker: usize) -> bool {
+        self.lock().contains(&worker)
+    }
+
     /// After work was put into a deque of the caller's: whom to notify, if anybody.
     #[inline]
     pub(super) fn call(&self) -> Option<usize> {
