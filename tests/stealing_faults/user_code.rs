@@ -279,3 +279,37 @@ fn a_destructor_that_ends_its_own_runtime_is_told_and_the_runtime_ends() {
         assert!(handle.try_spawn(|| ()).unwrap_err().is_closed());
     }
 }
+
+/// Keys of timers are counted per worker, so those of two may be equal.
+#[test]
+fn a_future_that_sleeps_on_two_workers_stops_nobody_elses_timer() {
+    let clock = Arc::new(tasklet::time::VirtualClock::default());
+    let runtime = tasklet::Builder::new().workers(2).clock(clock.clone()).build().unwrap();
+    let time = Duration::from_millis(20);
+    let mut future = Box::pin(sleep_async(time));
+    let poll = |future: &mut Pin<Box<stealing::SleepAsync>>| {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Future::poll(future.as_mut(), &mut context).is_pending());
+    };
+    // The first timer of one worker.
+    let future = runtime.spawn_on(0, move || {
+        poll(&mut future);
+        future
+    });
+    let mut future = future.unwrap().join().unwrap();
+    // The first ones of the other, at the same time; the clock stands still.
+    let sleepers = runtime.spawn_on(1, move || {
+        let sleepers: Vec<_> = (0..3).map(|_| tasklet::spawn_local(move || sleep(time))).collect();
+        yield_now();
+        poll(&mut future);
+        drop(future);
+        sleepers.iter().map(|sleeper| sleeper.record().clone()).collect::<Vec<_>>()
+    });
+    let sleepers = sleepers.unwrap().join().unwrap();
+    clock.advance(time);
+    let start = std::time::Instant::now();
+    while sleepers.iter().any(|sleeper| !sleeper.is_finished()) {
+        assert!(start.elapsed() < Duration::from_secs(20), "a sleeper's timer is gone");
+        thread::yield_now();
+    }
+}
