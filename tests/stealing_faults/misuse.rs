@@ -303,3 +303,26 @@ fn a_scoped_child_that_catches_one_kill_does_not_outlive_its_runtime() {
     assert!(report.is_clean(), "{report}");
     assert!(parent.join().unwrap_err().is_killed());
 }
+
+#[test]
+fn a_kill_reaches_a_scope_whose_caller_was_cancelled() {
+    let runtime = runtime(1);
+    let token = tasklet::CancelToken::new();
+    let (tell, told) = mpsc::channel();
+    let under = token.clone();
+    let parent = runtime.spawn(move || {
+        under.run(|| {
+            tasklet::scope(|scope| {
+                scope.spawn(|| {
+                    tell.send(()).unwrap();
+                    let _ = park();
+                });
+            });
+        });
+    });
+    told.recv().unwrap();
+    token.cancel();
+    parent.kill();
+    let joined = parent.join_timeout(Duration::from_secs(20)).expect("it ends");
+    assert!(joined.unwrap_err().is_killed());
+}

@@ -14,6 +14,7 @@ use tasklet_core::tasklet::Record;
 
 use super::extras::Extras;
 use super::worker::Worker;
+use crate::engine::FiberHead;
 
 /// Asks tasklets to stop. Clones are the same token; a [child](Self::child) is cancelled with its parent.
 ///
@@ -192,6 +193,34 @@ impl Drop for Mask {
         };
         // SAFETY: as above.
         unsafe { current::with_scheduler(leave) };
+    }
+}
+
+/// While it lives, the calling tasklet waits as if it was under no token: for a wait that a cancellation must not end, and a kill may.
+pub(super) struct Uncancelled(Vec<CancelToken>);
+
+impl Uncancelled {
+    pub(super) fn new() -> Uncancelled {
+        let take = |worker: &Worker| {
+            let has_extras = worker.current_head().is_some_and(FiberHead::has_extras);
+            has_extras.then(|| worker.with_extras(|extras| std::mem::take(&mut extras.borrow_mut().tokens))).flatten()
+        };
+        // SAFETY: the worker is used to move a list.
+        Uncancelled(unsafe { current::with_scheduler(take) }.flatten().unwrap_or_default())
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        let tokens = std::mem::take(&mut self.0);
+        if !tokens.is_empty() {
+            // SAFETY: as above.
+            unsafe {
+                current::with_scheduler(|worker: &Worker| {
+                    worker.with_extras(|extras| extras.borrow_mut().tokens = tokens);
+                })
+            };
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tasklet_core::current;
 use tasklet_core::tasklet::{JoinError, JoinHandle, Record, spot};
 use tasklet_core::unwind::is_tasklet_exit;
 
+use super::cancel::Uncancelled;
 use super::spawn::TaskletBuilder;
 
 /// Where tasklets are spawned that may borrow from outside of [`scope`].
@@ -117,7 +118,8 @@ struct Kills<'a> {
 
 impl Kills<'_> {
     fn wait(&self, is_done: impl Fn() -> bool) -> Option<tasklet_core::unwind::Payload> {
-        // Not masked at first: a kill is to be passed on.
+        // Not masked at first: a kill is to be passed on. A cancellation of the caller is not one.
+        let _uncancelled = Uncancelled::new();
         let mut thrown = None;
         let mut taken = false;
         while !is_done() && thrown.is_none() {
