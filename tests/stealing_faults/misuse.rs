@@ -322,6 +322,8 @@ fn a_kill_reaches_a_scope_whose_caller_was_cancelled() {
     });
     told.recv().unwrap();
     token.cancel();
+    // The caller learns of the one before the other.
+    runtime.run(|| (0..3).for_each(|_| yield_now()));
     parent.kill();
     let joined = parent.join_timeout(Duration::from_secs(20)).expect("it ends");
     assert!(joined.unwrap_err().is_killed());
