@@ -249,7 +249,7 @@ impl<T> Drop for JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("JoinHandle").field(&self.record).finish()
+        f.debug_tuple("JoinHandle").field(&*self.record).finish()
     }
 }
 
