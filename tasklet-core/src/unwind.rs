@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::task::Waker;
 
 /// What a panic or an interrupt carries, as in [`std::thread::Result`].
 pub type Payload = Box<dyn Any + Send + 'static>;
@@ -63,6 +64,13 @@ pub fn drop_quietly<T>(value: T) {
         && let Err(second) = catch(|| drop(payload))
     {
         std::mem::forget(second);
+    }
+}
+
+/// Wakes, where there is nobody to give a panic to: a waker is the user's code.
+pub fn wake_quietly(waker: Waker) {
+    if let Err(payload) = catch(|| waker.wake()) {
+        drop_quietly(payload);
     }
 }
 

@@ -77,18 +77,7 @@ impl Joiner {
     fn wake(self, unpark: impl FnOnce(Parked)) {
         match self {
             Joiner::Parked(parked) => unpark(parked),
-            Joiner::Waker(waker) | Joiner::Other(waker) => unwind::drop_quietly(WakeOnDrop(Some(waker))),
-        }
-    }
-}
-
-/// A waker is the user's code: what it panics with is swallowed.
-struct WakeOnDrop(Option<Waker>);
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            waker.wake();
+            Joiner::Waker(waker) | Joiner::Other(waker) => unwind::wake_quietly(waker),
         }
     }
 }

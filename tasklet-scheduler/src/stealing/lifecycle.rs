@@ -274,7 +274,7 @@ impl Worker {
                         self.throw(&record, Box::new(Elapsed::of(number)));
                     }
                 }
-                Timer::Wake(waker) => drop_quietly(WakeOnDrop(Some(waker))),
+                Timer::Wake(waker) => unwind::wake_quietly(waker),
             }
         }
     }
@@ -392,17 +392,6 @@ impl Worker {
                 unwind::message(payload)
             );
             std::process::abort();
-        }
-    }
-}
-
-/// A waker is the user's code: what it panics with is swallowed.
-struct WakeOnDrop(Option<std::task::Waker>);
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            waker.wake();
         }
     }
 }

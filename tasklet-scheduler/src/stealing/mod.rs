@@ -188,16 +188,15 @@ pub fn yield_now() {
 /// As [`yield_now`].
 #[inline(always)]
 pub fn yield_by<S: Switch>() {
-    // SAFETY: a worker ends after its tasklets.
+    // SAFETY: a worker ends after its tasklets. The token is used up at once, for the fiber that runs.
     let yielded = unsafe {
         current::with_scheduler(|worker: &Worker| {
             let is_movable = worker.is_movable();
             if let Some(token) = worker.prepare_yield(S::BACKEND, worker::MayMove::Yes) {
-                // Made a moment ago for the fiber that runs.
                 S::switch(worker, token);
             }
             if is_movable {
-                // The worker may be another one now, and the one above gone.
+                // The worker may be another one now; the one above is not this thread's to touch.
                 return false;
             }
             worker.finish_switch();
