@@ -3,15 +3,29 @@
 use std::fmt;
 
 use tasklet_core::park::ParkError;
+use tasklet_core::wait::Ended;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Closed,
     WouldBlock,
+    TimedOut,
     Park(ParkError),
 }
 
 impl Cause {
+    /// Why an attempt that has ended so has failed, if it has.
+    #[inline(always)]
+    pub(crate) fn of(ended: Ended) -> Option<Cause> {
+        match ended {
+            Ended::Done => None,
+            Ended::WouldBlock => Some(Cause::WouldBlock),
+            Ended::Closed => Some(Cause::Closed),
+            Ended::TimedOut => Some(Cause::TimedOut),
+            Ended::Refused(error) => Some(Cause::Park(error)),
+        }
+    }
+
     fn is_closed(self) -> bool {
         self == Cause::Closed
     }
@@ -33,6 +47,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Closed => f.write_str("the channel is closed"),
             Cause::WouldBlock => f.write_str("nobody is waiting on the other side"),
+            Cause::TimedOut => f.write_str("the time was up"),
             Cause::Park(error) => error.fmt(f),
         }
     }
@@ -67,6 +82,11 @@ impl<T> SendError<T> {
     /// Nobody was waiting, and the operation does not wait.
     pub fn is_would_block(&self) -> bool {
         self.cause.is_would_block()
+    }
+
+    /// The time was up.
+    pub fn is_timeout(&self) -> bool {
+        self.cause == Cause::TimedOut
     }
 
     /// Why the caller could not park or switch, if that is the cause.
@@ -130,6 +150,11 @@ impl RecvError {
     /// Nobody was waiting, and the operation does not wait.
     pub fn is_would_block(&self) -> bool {
         self.cause.is_would_block()
+    }
+
+    /// The time was up.
+    pub fn is_timeout(&self) -> bool {
+        self.cause == Cause::TimedOut
     }
 
     /// Why the caller could not park or switch, if that is the cause.

@@ -2,12 +2,10 @@
 //!
 //! [`ChannelBy`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
 
-#![forbid(unsafe_code)]
-
 mod channel;
 mod error;
 mod exchange;
-mod queue;
+mod message;
 
 pub use channel::{Channel, ChannelBy, Iter, SharedChannel};
 pub use error::{RecvError, SendAllError, SendError};

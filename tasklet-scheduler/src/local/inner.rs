@@ -18,6 +18,7 @@ use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
 use tasklet_core::stack::overflow::RunningTasklet;
+use tasklet_core::random::Random;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
@@ -74,6 +75,8 @@ pub(super) struct Inner {
     pub(super) closed: Cell<bool>,
     /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
     pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
+    /// The same numbers in each run, since the order is.
+    random: Random,
     ids: RefCell<TaskletIds>,
     /// The type of the backend that `engine` is made for.
     pub(super) backend: &'static TypeId,
@@ -103,6 +106,7 @@ impl Inner {
             budget_owner: Cell::new(None),
             interrupted: Cell::new(None),
             meter: Meter::new(),
+            random: Random::new(0),
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
             policy: Cell::new(ErrorPolicy::Raise),
@@ -410,6 +414,10 @@ unsafe impl Scheduler for Inner {
     }
 
     fn stop_timer(&self, _: TimerKey) {}
+
+    fn random(&self) -> u64 {
+        self.random.next()
+    }
 
     fn finish_switch(&self) {
         Self::raise(self.current_local().take_interrupt());
