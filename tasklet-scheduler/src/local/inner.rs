@@ -378,7 +378,7 @@ unsafe impl Scheduler for Inner {
 
     #[inline]
     fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError> {
-        if how == HandOver::Caller || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
+        if matches!(how, HandOver::Caller | HandOver::Next) || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
     }
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken> {
@@ -389,7 +389,7 @@ unsafe impl Scheduler for Inner {
         let record = self.current();
         let partner = who.into_record(&self.token);
         match how {
-            HandOver::Caller => {
+            HandOver::Caller | HandOver::Next => {
                 self.ring.insert(partner, &self.token);
                 None
             }

@@ -308,7 +308,7 @@ unsafe impl Scheduler for Worker {
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, _: &'static TypeId) -> Option<SwitchToken> {
         // The caller goes on in any case; a preference for the partner says that it goes next.
-        if who.record().is_at(&self.token) && how == HandOver::Partner {
+        if who.record().is_at(&self.token) && matches!(how, HandOver::Partner | HandOver::Next) {
             self.queue.push_next(who.into_record(&self.token));
         } else {
             self.unpark(who);
