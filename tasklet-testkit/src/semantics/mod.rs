@@ -180,6 +180,7 @@ macro_rules! semantics_suite {
             timers: parking_gives_up_when_its_time_is_up;
             timers: sleeping_respects_the_traps;
             timers: a_hook_cannot_sleep;
+            timers: a_clock_may_come_to_a_scheduling_point;
             timers: a_sleep_while_unwinding_returns_at_once;
             timers: an_interval_leaves_missed_ticks_out;
             timers: the_end_of_a_scheduler_kills_sleepers_and_wakes_none;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tasklet_channels::Channel;
 use tasklet_core::backend::{Backend, StackProvision};
-use tasklet_core::clock::{Clock as _, VirtualClock};
+use tasklet_core::clock::{Clock, VirtualClock};
 use tasklet_core::driver::VirtualDriver;
 use tasklet_core::park::{Direction, ParkError, ParkReason};
 use tasklet_core::tasklet::spot::{self, Permit};
@@ -219,8 +219,10 @@ pub fn a_sleeping_main_lets_the_tasklets_run<B: Backend>() {
 pub fn sleeping_until_the_past_is_a_yield<B: Backend>() {
     let t = Timed::<B>::new();
     t.clock.advance(ms(50));
-    for until in [ms(0), ms(20), ms(50)] {
+    t.sleeps("long", 3_600_000);
+    for (until, points) in [0, 20, 50].into_iter().flat_map(|until| (0..20).map(move |points| (ms(until), points))) {
         t.spawn("s", move |log| {
+            (0..points).for_each(|_| local::checkpoint());
             assert_eq!(local::try_sleep_until(until), Ok(()));
             log.now();
         });
@@ -619,6 +621,28 @@ pub fn a_hook_cannot_sleep<B: Backend>() {
     assert_eq!((t.at(), t.s.scheduler.next_timer()), (0, None));
 }
 
+/// A clock that comes to a scheduling point itself is not asked again there.
+pub fn a_clock_may_come_to_a_scheduling_point<B: Backend>() {
+    struct Checks(Arc<VirtualClock>);
+    impl Clock for Checks {
+        fn now(&self) -> Duration {
+            local::checkpoint();
+            self.0.now()
+        }
+    }
+    let clock = Arc::new(VirtualClock::default());
+    let builder = Scheduler::builder().clock(Checks(clock.clone())).driver(VirtualDriver::new(clock.clone()));
+    let s = Setup::<B>::on(builder.build());
+    s.spawn("s", |log| {
+        local::sleep(ms(10));
+        log.log("s");
+    });
+    s.yields("a", 2);
+    s.scheduler.run_with(WAIT).unwrap();
+    s.log.assert("a0 a1 s");
+    assert_eq!(clock.now(), ms(10));
+}
+
 /// A destructor that runs because of a kill cannot sleep, and need not know.
 pub fn a_sleep_while_unwinding_returns_at_once<B: Backend>() {
     struct Naps(Log);
@@ -659,36 +683,38 @@ pub fn the_end_of_a_scheduler_kills_sleepers_and_wakes_none<B: Backend>() {
             (0..20).for_each(|_| local::checkpoint());
         }
     }
-    let t = Timed::<B>::new();
-    let witness = Rc::new(());
-    let sleeper = |name: &'static str, again: bool| {
-        let witness = witness.clone();
-        t.spawn(name, move |log| {
-            let _delays = (Delays(log.clock.clone()), witness);
-            if again {
-                assert!(caught(|| local::sleep(ms(10))).is_err());
-                log.says("-caught");
+    for catches in [false, true] {
+        let t = Timed::<B>::new();
+        let witness = Rc::new(());
+        let tasklets = ["a", "b", "c"].map(|name| {
+            let witness = witness.clone();
+            t.spawn(name, move |log| {
+                let _delays = (Delays(log.clock.clone()), witness);
+                if catches {
+                    assert!(caught(|| local::sleep(ms(10))).is_err());
+                    log.says("-caught");
+                }
+                local::sleep(ms(10));
+                log.now();
+            })
+        });
+        let handle = t.s.scheduler.spawn_joinable({
+            let witness = witness.clone();
+            move || {
+                local::sleep(ms(10));
+                witness
             }
-            local::sleep(ms(10));
-            log.now();
-        })
-    };
-    let tasklets = [sleeper("a", false), sleeper("b", true), sleeper("c", false)];
-    let handle = t.s.scheduler.spawn_joinable({
-        let witness = witness.clone();
-        move || {
-            local::sleep(ms(10));
-            witness
-        }
-    });
-    t.s.run();
-    let Timed { s, clock: _ } = t;
-    let report = s.scheduler.shut_down();
-    assert_eq!((report.killed, report.discarded, report.refused), (4, 0, Vec::new()));
-    s.log.assert("b-caught@1000");
-    assert!(tasklets.iter().all(|tasklet| !tasklet.is_alive()));
-    assert!(handle.join().unwrap_err().is_killed());
-    assert_eq!(Rc::strong_count(&witness), 1);
+        });
+        t.s.run();
+        let Timed { s, clock } = t;
+        let report = s.scheduler.shut_down();
+        assert_eq!((report.killed, report.discarded, report.refused), (4, 0, Vec::new()));
+        s.log.assert(if catches { "a-caught@0 b-caught@0 c-caught@0" } else { "" });
+        assert_eq!(clock.now(), ms(3_000));
+        assert!(tasklets.iter().all(|tasklet| !tasklet.is_alive()));
+        assert!(handle.join().unwrap_err().is_killed());
+        assert_eq!(Rc::strong_count(&witness), 1);
+    }
 }
 
 /// One that catches every kill and sleeps again keeps nobody, and its timers go with the scheduler.
