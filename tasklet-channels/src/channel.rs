@@ -1,22 +1,22 @@
 //! The Stackless channel: a rendezvous with a balance and a preference.
 //!
 //! What an operation does to the queue of runnable tasklets is written in [`tasklet_core::channel`]; how waiters are claimed, in
-//! [`tasklet_core::park`].
+//! [`tasklet_core::wait`].
 
 use std::fmt;
 
 use tasklet_core::channel::{Direction, Preference};
-use tasklet_core::current;
 use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
 use tasklet_core::home::Remote;
 use tasklet_core::id::{ChannelId, TaskletId};
-use tasklet_core::operation::{self, Switch};
-use tasklet_core::park::{ParkReason, Parked, Wake};
+use tasklet_core::operation::Switch;
+use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::{self, Payload};
+use tasklet_core::wait::{self, Claimed, Patience, Waiters, Woken};
 
 use crate::error::{RecvError, SendAllError, SendError};
-use crate::exchange::{Receive, Send, Wait};
-use crate::queue::{Message, Queue};
+use crate::exchange::{Give, Take};
+use crate::message::Message;
 
 /// A rendezvous channel of this thread; see [`ChannelBy`].
 pub type Channel<T> = ChannelBy<T, Local>;
@@ -50,37 +50,51 @@ pub struct ChannelBy<T, R: Reach> {
     state: Handle<State<T>, R>,
 }
 
+/// What its lock guards. At most one of the lists has waiters, but for selects that both send and receive.
 pub(crate) struct State<T> {
     pub(crate) id: ChannelId,
-    pub(crate) queue: Queue<T>,
+    pub(crate) senders: Waiters<Message<T>>,
+    pub(crate) receivers: Waiters<Message<T>>,
     pub(crate) preference: Preference,
     pub(crate) schedule_all: bool,
     pub(crate) closing: bool,
 }
 
+impl<T> State<T> {
+    /// Those who wait for somebody who comes in `direction`.
+    #[inline(always)]
+    pub(crate) fn partners(&mut self, direction: Direction) -> &mut Waiters<Message<T>> {
+        match direction {
+            Direction::Send => &mut self.receivers,
+            Direction::Receive => &mut self.senders,
+        }
+    }
+
+    /// Ends the wait of the oldest waiter.
+    fn close_one(&mut self) -> Option<Woken> {
+        match self.senders.claim() {
+            Some(sender) => Some(sender.close()),
+            None => self.receivers.claim().map(Claimed::close),
+        }
+    }
+
+    fn balance(&self) -> isize {
+        self.senders.len() as isize - self.receivers.len() as isize
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Record> {
+        self.senders.records().chain(self.receivers.records())
+    }
+}
+
 impl<T> Waits for State<T> {
-    fn reason(&self, _: usize) -> ParkReason {
-        let direction = if self.queue.balance() > 0 { Direction::Send } else { Direction::Receive };
-        ParkReason::Channel { id: self.id, direction }
-    }
-
-    fn unlink(&mut self, who: TaskletId, key: usize) -> Option<Parked> {
-        self.queue.take_waiter(who, key)
-    }
-
-    fn is_shared(&self, key: usize, shared: usize, local: usize) -> bool {
-        // A waiter's own handle brings nobody. Local handles are elsewhere for who came through a shared one: at least, they may be.
-        if self.queue.is_shared(key) { shared + local > 1 } else { shared > 0 }
-    }
-
     fn on_fewer_handles(&self, shared: usize) {
         // One may be the waiter's own.
         if shared > 1 {
             return;
         }
         let mut last = None;
-        for waiter in self.queue.waiters() {
-            let home = waiter.home();
+        for home in self.waiting().filter_map(Record::home) {
             if last != Some(home.id()) {
                 let _ = home.submit(Remote::Recheck);
             }
@@ -98,7 +112,8 @@ impl<T, S: Switch> ChannelBy<T, Local<S>> {
     /// A channel with a preference.
     pub fn with_preference(preference: Preference) -> Self {
         let id = ChannelId::next();
-        let state = State { id, queue: Queue::new(), preference, schedule_all: false, closing: false };
+        let (senders, receivers) = (Waiters::new(), Waiters::new());
+        let state = State { id, senders, receivers, preference, schedule_all: false, closing: false };
         ChannelBy { id, state: Handle::new(state) }
     }
 }
@@ -117,7 +132,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// A handle for other threads.
     pub fn share(&self) -> ChannelBy<T, Shared<R::Switch>>
     where
-        T: std::marker::Send,
+        T: Send,
     {
         self.handle()
     }
@@ -139,12 +154,12 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Tasklets waiting to send, if positive; waiting to receive, if negative.
     pub fn balance(&self) -> isize {
-        self.state.lock().queue.balance()
+        self.state.lock().balance()
     }
 
     /// The waiting tasklets, oldest first.
     pub fn waiters(&self) -> Vec<TaskletId> {
-        self.state.lock().queue.waiters().map(|waiter| waiter.record().id()).collect()
+        self.state.lock().waiting().map(Record::id).collect()
     }
 
     /// Whom an exchange lets go on.
@@ -175,7 +190,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Whether it was closed and nobody waits in it.
     pub fn is_closed(&self) -> bool {
         let state = self.state.lock();
-        state.closing && state.queue.balance() == 0
+        state.closing && state.balance() == 0
     }
 
     /// Closes it for those who would have to wait, from now on. Who waits already may still be served, and is not woken.
@@ -190,10 +205,9 @@ impl<T, R: Reach> ChannelBy<T, R> {
     ///
     /// Those woken are appended to the queue, oldest first. The caller goes on.
     pub fn close(&self) {
-        let mut state = self.state.lock();
-        state.closing = true;
-        while let Some(waiter) = state.queue.take_first() {
-            current::unpark(waiter.with(Wake::Closed));
+        self.state.lock().closing = true;
+        while let Some(woken) = self.state.lock().close_one() {
+            woken.wake();
         }
     }
 
@@ -218,7 +232,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Unwinds with what is thrown at the caller, or with an error of a tasklet if the caller is the main tasklet.
     #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_value(value, Wait::Yes)
+        self.send_value(value, Patience::Wait)
     }
 
     /// As [`send`](Self::send), but an error instead of waiting.
@@ -236,7 +250,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// As [`send`](Self::send).
     #[inline(always)]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_value(value, Wait::No)
+        self.send_value(value, Patience::Now)
     }
 
     /// Sends something that is raised in the receiver, out of its `recv`.
@@ -254,7 +268,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// As [`send`](Self::send).
     pub fn send_throw(&self, payload: Payload) -> Result<(), SendError<Payload>> {
         let message = Message::Throw(Box::new(payload));
-        self.send_message(message, Wait::Yes).map_err(|error| error.map(Message::into_payload))
+        self.send_message(message, Patience::Wait).map_err(|error| error.map(Message::into_payload))
     }
 
     /// Sends each value; returns how many there were.
@@ -296,7 +310,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// caller is the main tasklet.
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.receive(Wait::Yes)
+        self.receive(Patience::Wait)
     }
 
     /// As [`recv`](Self::recv), but an error instead of waiting.
@@ -314,7 +328,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// As [`recv`](Self::recv).
     #[inline(always)]
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.receive(Wait::No)
+        self.receive(Patience::Now)
     }
 
     /// Receives until the channel is closed and no sender waits.
@@ -331,18 +345,18 @@ impl<T, R: Reach> ChannelBy<T, R> {
     }
 
     #[inline(always)]
-    fn send_value(&self, value: T, wait: Wait) -> Result<(), SendError<T>> {
-        self.send_message(Message::Value(value), wait).map_err(|error| error.map(Message::into_value))
+    fn send_value(&self, value: T, patience: Patience) -> Result<(), SendError<T>> {
+        self.send_message(Message::Value(value), patience).map_err(|error| error.map(Message::into_value))
     }
 
     #[inline(always)]
-    fn send_message(&self, message: Message<T>, wait: Wait) -> Result<(), SendError<Message<T>>> {
-        operation::perform::<R::Switch, _>(Send::new(&self.state, message, wait))
+    fn send_message(&self, message: Message<T>, patience: Patience) -> Result<(), SendError<Message<T>>> {
+        wait::perform::<R::Switch, _>(Give::new(&self.state, patience), Some(message), patience)
     }
 
     #[inline(always)]
-    fn receive(&self, wait: Wait) -> Result<T, RecvError> {
-        match operation::perform::<R::Switch, _>(Receive::new(&self.state, wait))? {
+    fn receive(&self, patience: Patience) -> Result<T, RecvError> {
+        match wait::perform::<R::Switch, _>(Take::new(&self.state, patience), None, patience)? {
             Message::Value(value) => Ok(value),
             Message::Throw(payload) => unwind::raise(*payload),
         }
@@ -360,7 +374,7 @@ impl<T, R: Reach> fmt::Debug for ChannelBy<T, R> {
         let state = self.state.lock();
         f.debug_struct("Channel")
             .field("id", &self.id.get())
-            .field("balance", &state.queue.balance())
+            .field("balance", &state.balance())
             .field("closing", &state.closing)
             .finish_non_exhaustive()
     }
@@ -378,7 +392,7 @@ impl<T, R: Reach> Iterator for Iter<'_, T, R> {
     fn next(&mut self) -> Option<T> {
         let ended = {
             let state = self.channel.state.lock();
-            state.closing && state.queue.balance() <= 0
+            state.closing && state.balance() <= 0
         };
         if ended {
             return None;

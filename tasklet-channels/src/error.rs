@@ -3,15 +3,30 @@
 use std::fmt;
 
 use tasklet_core::park::ParkError;
+use tasklet_core::wait::Ended;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Closed,
     WouldBlock,
+    TimedOut,
+    NoBuffer,
     Park(ParkError),
 }
 
 impl Cause {
+    /// Why an attempt that has ended so has failed, if it has.
+    #[inline(always)]
+    pub(crate) fn of(ended: Ended) -> Option<Cause> {
+        match ended {
+            Ended::Done => None,
+            Ended::WouldBlock => Some(Cause::WouldBlock),
+            Ended::Closed => Some(Cause::Closed),
+            Ended::TimedOut => Some(Cause::TimedOut),
+            Ended::Refused(error) => Some(Cause::Park(error)),
+        }
+    }
+
     fn is_closed(self) -> bool {
         self == Cause::Closed
     }
@@ -32,7 +47,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Closed => f.write_str("the channel is closed"),
-            Cause::WouldBlock => f.write_str("nobody is waiting on the other side"),
+            Cause::WouldBlock => f.write_str("the operation would have to wait"),
+            Cause::NoBuffer => f.write_str("a rendezvous has no room that could be reserved"),
+            Cause::TimedOut => f.write_str("the time was up"),
             Cause::Park(error) => error.fmt(f),
         }
     }
@@ -54,19 +71,29 @@ impl<T> SendError<T> {
         SendError { value: f(self.value), cause: self.cause }
     }
 
+    /// The channel is a rendezvous: there is no room that could be reserved.
+    pub fn is_no_buffer(&self) -> bool {
+        self.cause == Cause::NoBuffer
+    }
+
     /// The value that was not sent.
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// The channel is closed, and nobody was waiting in it.
+    /// The channel is closed, and nothing is left in it for the caller.
     pub fn is_closed(&self) -> bool {
         self.cause.is_closed()
     }
 
-    /// Nobody was waiting, and the operation does not wait.
+    /// It would have had to wait, and does not.
     pub fn is_would_block(&self) -> bool {
         self.cause.is_would_block()
+    }
+
+    /// The time was up.
+    pub fn is_timeout(&self) -> bool {
+        self.cause == Cause::TimedOut
     }
 
     /// Why the caller could not park or switch, if that is the cause.
@@ -122,14 +149,19 @@ impl RecvError {
         RecvError { cause }
     }
 
-    /// The channel is closed, and nobody was waiting in it.
+    /// The channel is closed, and nothing is left in it for the caller.
     pub fn is_closed(&self) -> bool {
         self.cause.is_closed()
     }
 
-    /// Nobody was waiting, and the operation does not wait.
+    /// It would have had to wait, and does not.
     pub fn is_would_block(&self) -> bool {
         self.cause.is_would_block()
+    }
+
+    /// The time was up.
+    pub fn is_timeout(&self) -> bool {
+        self.cause == Cause::TimedOut
     }
 
     /// Why the caller could not park or switch, if that is the cause.

@@ -2,14 +2,17 @@
 //!
 //! [`ChannelBy`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
 
-#![forbid(unsafe_code)]
-
 mod channel;
 mod error;
 mod exchange;
-mod queue;
+mod message;
+mod mpmc;
 
 pub use channel::{Channel, ChannelBy, Iter, SharedChannel};
 pub use error::{RecvError, SendAllError, SendError};
+pub use mpmc::{
+    CapacityError, Drain, IntoIter, Iter as ReceiverIter, PermitBy, Receiver, ReceiverBy, Sender, SenderBy, TryIter, WeakReceiverBy, WeakSenderBy, bounded,
+    bounded_by, never, never_by, rendezvous, try_bounded, try_bounded_by, unbounded, unbounded_by,
+};
 pub use tasklet_core::channel::{Direction, Preference};
 pub use tasklet_core::handle::{Local, Reach, Shared};

@@ -37,6 +37,8 @@ pub enum HandOver {
     Partner,
     /// The caller goes on; the partner becomes the last in the queue.
     Caller,
+    /// The caller goes on; the partner is next where a scheduler has an ear for that, and the last in the queue of a local one.
+    Next,
     /// The partner becomes the last in the queue, and the caller gives way to the next.
     Everybody,
 }

@@ -248,7 +248,7 @@ unsafe fn start<'s, O: Operation<'s>>(
             // SAFETY: as above, with `finish_switch`.
             let token = unsafe { scheduler.prepare_hand_over(partner, how, backend) };
             // Without a token too: a main tasklet has given way, if it has, inside the preparation.
-            let rest = if how == HandOver::Caller { Rest::Nothing } else { Rest::Switch };
+            let rest = if matches!(how, HandOver::Caller | HandOver::Next) { Rest::Nothing } else { Rest::Switch };
             Started::new(token, rest, Rest::SwitchKnown)
         }
     }

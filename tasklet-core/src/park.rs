@@ -56,6 +56,8 @@ pub enum ParkReason {
     Io,
     /// For a lock or another primitive of synchronisation, by its number.
     Lock(u64),
+    /// In several places, by their number, for whichever can be had first.
+    Select(usize),
     /// For whoever holds its resumer.
     Resume,
     /// For a permit that somebody who knows it leaves: see [`Spot`](crate::tasklet::spot::Spot).
@@ -71,6 +73,7 @@ impl fmt::Display for ParkReason {
             ParkReason::Sleep => f.write_str("sleeping"),
             ParkReason::Io => f.write_str("waiting for I/O"),
             ParkReason::Lock(id) => write!(f, "waiting for lock {id}"),
+            ParkReason::Select(arms) => write!(f, "selecting from {arms} arms"),
             ParkReason::Resume => f.write_str("suspended"),
             ParkReason::Permit => f.write_str("parked"),
         }

@@ -134,6 +134,10 @@ pub unsafe trait Scheduler: Any {
     /// Ends [`start_timer`](Self::start_timer). Does nothing if the timer has gone off.
     fn stop_timer(&self, key: TimerKey);
 
+    /// A number that nobody can foresee, unless the scheduler's order is to be the same in each run: which of several things that are
+    /// ready is taken.
+    fn random(&self) -> u64;
+
     /// From now on, or not any more, the running tasklet waits for something that it must not be disturbed in: what is thrown at it
     /// waits too. Schedulers that do not care wake it all the same, and it waits again.
     fn set_masked(&self, masked: bool) {

@@ -14,6 +14,7 @@ use crate::home::{Home, HomeToken, Remote};
 use crate::id::{TaskletId, TaskletIds};
 use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
+use crate::random::Random;
 use crate::scheduler::{Observed, Scheduler, TimerKey};
 use crate::stack::overflow::RunningTasklet;
 use crate::tasklet::{Record, Spec};
@@ -26,6 +27,7 @@ pub(crate) struct ThreadScheduler {
     clock: RealClock,
     /// When the wait ends that is about to begin.
     deadline: Cell<Option<Duration>>,
+    random: Random,
 }
 
 impl ThreadScheduler {
@@ -36,7 +38,7 @@ impl ThreadScheduler {
         let name = std::thread::current().name().map(str::to_owned);
         let spec = Spec { name, ..Spec::here() };
         let record = Record::main(TaskletIds::default().next_id(), spec, &token);
-        ThreadScheduler { token, driver, record, clock: RealClock::default(), deadline: Cell::new(None) }
+        ThreadScheduler { token, driver, record, clock: RealClock::default(), deadline: Cell::new(None), random: Random::unforeseen() }
     }
 
     fn deliver(who: Parked) {
@@ -141,6 +143,10 @@ unsafe impl Scheduler for ThreadScheduler {
 
     fn stop_timer(&self, _: TimerKey) {
         self.deadline.set(None);
+    }
+
+    fn random(&self) -> u64 {
+        self.random.next()
     }
 
     unsafe fn suspend(&self, _: SwitchToken) {

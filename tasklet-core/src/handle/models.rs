@@ -23,15 +23,6 @@ impl Watched {
 }
 
 impl Waits for Watched {
-    fn reason(&self, _: usize) -> ParkReason {
-        ParkReason::Resume
-    }
-    fn unlink(&mut self, _: TaskletId, _: usize) -> Option<Parked> {
-        None
-    }
-    fn is_shared(&self, _: usize, shared: usize, _: usize) -> bool {
-        shared != 0
-    }
     fn on_fewer_handles(&self, _: usize) {
         self.add();
     }
@@ -85,7 +76,7 @@ fn handle_is_missed_only_after_its_last_wake_was_seen() {
             assert!(home.submit(Remote::Recheck).is_ok());
         });
         // The order in which a scheduler asks whether waiting is a deadlock: handles first, then the inbox.
-        if !local.site().is_shared(0) {
+        if !local.is_awaited_elsewhere() {
             assert!(token.has_requests());
             assert!(local.lock().get() >= 1);
         }

@@ -18,6 +18,7 @@ use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
 use tasklet_core::stack::overflow::RunningTasklet;
+use tasklet_core::random::Random;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
@@ -76,6 +77,8 @@ pub(super) struct Inner {
     pub(super) closed: Cell<bool>,
     /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
     pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
+    /// The same numbers in each run, since the order is.
+    random: Random,
     ids: RefCell<TaskletIds>,
     /// The type of the backend that `engine` is made for.
     pub(super) backend: &'static TypeId,
@@ -105,6 +108,7 @@ impl Inner {
             budget_owner: Cell::new(None),
             interrupted: Cell::new(None),
             meter: Meter::new(),
+            random: Random::new(0),
             alarms: Alarms::default(),
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
@@ -380,7 +384,7 @@ unsafe impl Scheduler for Inner {
 
     #[inline]
     fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError> {
-        if how == HandOver::Caller || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
+        if matches!(how, HandOver::Caller | HandOver::Next) || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
     }
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken> {
@@ -391,7 +395,7 @@ unsafe impl Scheduler for Inner {
         let record = self.current();
         let partner = who.into_record(&self.token);
         match how {
-            HandOver::Caller => {
+            HandOver::Caller | HandOver::Next => {
                 self.ring.insert(partner, &self.token);
                 None
             }
@@ -417,6 +421,10 @@ unsafe impl Scheduler for Inner {
 
     fn stop_timer(&self, key: TimerKey) {
         self.stop_alarm(key);
+    }
+
+    fn random(&self) -> u64 {
+        self.random.next()
     }
 
     fn finish_switch(&self) {

@@ -80,12 +80,11 @@ impl Worker {
         }
     }
 
-    /// Raises what was thrown at the running tasklet while it waited. A time limit that came when it was served already, before it ran
-    /// again, is raised at its next scheduling point: what it was given would be lost, and what it gave it would give again.
+    /// Raises what was thrown at the running tasklet while it waited. What came when it was served already, before it ran again, is raised
+    /// at its next scheduling point: what it was given would be lost, and what it gave it would give again.
     #[cold]
     fn raise_after_wait(&self) {
-        let fields = self.current_local();
-        if fields.wake.get() == Wake::Served && self.elapsed_limit(fields).is_some() {
+        if self.current_local().wake.get() == Wake::Served {
             self.spend_budget();
         } else {
             self.raise_interrupt();
@@ -309,7 +308,7 @@ unsafe impl Scheduler for Worker {
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, _: &'static TypeId) -> Option<SwitchToken> {
         // The caller goes on in any case; a preference for the partner says that it goes next.
-        if who.record().is_at(&self.token) && how == HandOver::Partner {
+        if who.record().is_at(&self.token) && matches!(how, HandOver::Partner | HandOver::Next) {
             self.queue.push_next(who.into_record(&self.token));
         } else {
             self.unpark(who);
@@ -339,6 +338,10 @@ unsafe impl Scheduler for Worker {
     fn stop_timer(&self, key: TimerKey) {
         self.current_local().timed_out.set(false);
         drop(self.timers.stop(key));
+    }
+
+    fn random(&self) -> u64 {
+        self.random.next()
     }
 
     fn set_masked(&self, masked: bool) {

@@ -30,6 +30,7 @@ use tasklet_core::home::{Home, HomeToken};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::operation::{On, Switch};
 use tasklet_core::scheduler::TimerKey;
+use tasklet_core::random::Random;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::AbortOnUnwind;
 
@@ -82,6 +83,7 @@ pub(crate) struct Worker {
     pub(super) departing: Cell<Option<NonNull<Record>>>,
     /// Rounds of the next search for work before the worker sleeps: see `idle`.
     pub(super) patience: Cell<u32>,
+    pub(super) random: Random,
     ids: RefCell<TaskletIds>,
     _not_send: PhantomData<*mut ()>,
 }
@@ -139,6 +141,7 @@ impl Worker {
             queue: Queue::default(),
             deque: parts.deque,
             timers: Timers::default(),
+            random: Random::unforeseen(),
             tick: Cell::new(0),
             budget: Cell::new(BUDGET),
             // The root is the worker's own code.

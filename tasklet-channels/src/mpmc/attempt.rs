@@ -1,0 +1,304 @@
+//! What is attempted at a channel: to send, to receive, to reserve, to see it closed.
+
+use std::ops::Deref;
+
+use tasklet_core::channel::{Direction, HandOver};
+use tasklet_core::guarded::Guarded;
+use tasklet_core::park::ParkReason;
+use tasklet_core::scheduler::Scheduler;
+use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
+
+use super::Chan;
+use super::state::State;
+use crate::error::{Cause, RecvError, SendError};
+
+/// Sends what is in its cell. `C` leads to the channel: a borrow, or for futures that own it, a count.
+pub(crate) struct Send<C> {
+    chan: C,
+    refused: bool,
+}
+
+impl<C> Send<C> {
+    #[inline(always)]
+    pub(super) fn new(chan: C) -> Send<C> {
+        Send { chan, refused: false }
+    }
+}
+
+fn reason<T>(chan: &Chan<T>, direction: Direction) -> ParkReason {
+    ParkReason::Channel { id: chan.place.lock().id, direction }
+}
+
+// SAFETY: A1, A2: `chan` leads to one channel, which lives as long; the list is a field that nobody replaces.
+unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
+    type State = State<T>;
+    type Message = T;
+    type Output = Result<(), SendError<T>>;
+
+    #[inline(always)]
+    fn place(&self) -> &Guarded<State<T>> {
+        &self.chan.place
+    }
+
+    #[inline(always)]
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<T> {
+        &mut state.senders
+    }
+
+    fn reason(&self) -> ParkReason {
+        reason(&self.chan, Direction::Send)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
+        if state.closed {
+            self.refused = true;
+            return Found::Done;
+        }
+        state.send(cell)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {
+        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+            None => Ok(()),
+            Some(cause) => Err(SendError::new(cell.take().expect("a message that was not sent is here"), cause)),
+        }
+    }
+}
+
+/// Receives into its cell.
+pub(crate) struct Recv<C> {
+    chan: C,
+    refused: bool,
+}
+
+impl<C> Recv<C> {
+    #[inline(always)]
+    pub(super) fn new(chan: C) -> Recv<C> {
+        Recv { chan, refused: false }
+    }
+}
+
+// SAFETY: A1, A2: as above.
+unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Recv<C> {
+    type State = State<T>;
+    type Message = T;
+    type Output = Result<T, RecvError>;
+
+    #[inline(always)]
+    fn place(&self) -> &Guarded<State<T>> {
+        &self.chan.place
+    }
+
+    #[inline(always)]
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<T> {
+        &mut state.receivers
+    }
+
+    fn reason(&self) -> ParkReason {
+        reason(&self.chan, Direction::Receive)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
+        let found = state.receive(cell);
+        if matches!(found, Found::Wait) && state.has_ended() {
+            self.refused = true;
+            return Found::Done;
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {
+        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+            None => Ok(cell.take().expect("a receiver that was served has a message")),
+            Some(cause) => Err(RecvError::new(cause)),
+        }
+    }
+
+    fn abandon(&mut self, state: &mut State<T>, cell: &mut Option<T>) -> Option<Woken> {
+        state.take_back(cell)
+    }
+}
+
+/// Reserves a place in the buffer.
+pub(crate) struct Reserve<C> {
+    chan: C,
+    refused: Option<Cause>,
+}
+
+impl<C> Reserve<C> {
+    pub(super) fn new(chan: C) -> Reserve<C> {
+        Reserve { chan, refused: None }
+    }
+}
+
+// SAFETY: A1, A2: as above.
+unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Reserve<C> {
+    type State = State<T>;
+    type Message = ();
+    type Output = Result<(), SendError<()>>;
+
+    fn place(&self) -> &Guarded<State<T>> {
+        &self.chan.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<()> {
+        &mut state.reservers
+    }
+
+    fn reason(&self) -> ParkReason {
+        reason(&self.chan, Direction::Send)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        if state.closed {
+            self.refused = Some(Cause::Closed);
+        } else if state.capacity == 0 {
+            self.refused = Some(Cause::NoBuffer);
+        } else if state.has_room() {
+            state.reserved += 1;
+        } else {
+            return Found::Wait;
+        }
+        Found::Done
+    }
+
+    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Self::Output {
+        match self.refused.or(Cause::of(ended)) {
+            None => Ok(()),
+            Some(cause) => Err(SendError::new((), cause)),
+        }
+    }
+
+    fn abandon(&mut self, state: &mut State<T>, _: &mut Option<()>) -> Option<Woken> {
+        state.give_up()
+    }
+}
+
+/// Waits until the channel is closed.
+pub(crate) struct Closed<C> {
+    chan: C,
+}
+
+impl<C> Closed<C> {
+    pub(super) fn new(chan: C) -> Closed<C> {
+        Closed { chan }
+    }
+}
+
+// SAFETY: A1, A2: as above.
+unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Closed<C> {
+    type State = State<T>;
+    type Message = ();
+    type Output = Result<(), RecvError>;
+
+    fn place(&self) -> &Guarded<State<T>> {
+        &self.chan.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<()> {
+        &mut state.watchers
+    }
+
+    fn reason(&self) -> ParkReason {
+        reason(&self.chan, Direction::Send)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        if state.closed { Found::Done } else { Found::Wait }
+    }
+
+    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Self::Output {
+        Cause::of(ended).map_or(Ok(()), |cause| Err(RecvError::new(cause)))
+    }
+}
+
+/// Receives several messages: what is there, and one at least.
+pub(crate) struct RecvMany<'v, C, T> {
+    pub(super) chan: C,
+    pub(super) into: &'v mut Vec<T>,
+    pub(super) limit: usize,
+    pub(super) woken: Vec<Woken>,
+    pub(super) count: usize,
+    pub(super) refused: bool,
+}
+
+// SAFETY: A1, A2: as above.
+unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
+    type State = State<T>;
+    type Message = T;
+    type Output = Result<usize, RecvError>;
+
+    fn place(&self) -> &Guarded<State<T>> {
+        &self.chan.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<T> {
+        &mut state.receivers
+    }
+
+    fn reason(&self) -> ParkReason {
+        reason(&self.chan, Direction::Receive)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
+        while self.count < self.limit {
+            match state.receive(cell) {
+                Found::Wait => break,
+                Found::Done => {}
+                Found::Woke(woken, _) => self.woken.push(woken),
+            }
+            self.into.extend(cell.take());
+            self.count += 1;
+        }
+        if self.count == 0 && self.limit > 0 {
+            if !state.has_ended() {
+                return Found::Wait;
+            }
+            self.refused = true;
+        }
+        match self.woken.pop() {
+            Some(woken) => Found::Woke(woken, HandOver::Caller),
+            None => Found::Done,
+        }
+    }
+
+    fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {
+        self.woken.drain(..).for_each(Woken::wake);
+        if let Some(message) = cell.take() {
+            self.into.push(message);
+            self.count += 1;
+        }
+        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+            None => Ok(self.count),
+            Some(cause) => Err(RecvError::new(cause)),
+        }
+    }
+
+    fn abandon(&mut self, state: &mut State<T>, cell: &mut Option<T>) -> Option<Woken> {
+        state.take_back(cell)
+    }
+}

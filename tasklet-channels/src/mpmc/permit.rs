@@ -1,0 +1,73 @@
+//! Room in a buffer that was reserved.
+
+use std::fmt;
+
+use super::sender::SenderBy;
+use super::{Chan, wake};
+use crate::error::{Cause, SendError};
+
+/// Room for one message. Dropping it gives the room to others.
+#[must_use = "a permit that is dropped gives its room up"]
+pub struct PermitBy<'s, T, S> {
+    _sender: &'s SenderBy<T, S>,
+    chan: &'s Chan<T>,
+}
+
+impl<'s, T, S> PermitBy<'s, T, S> {
+    pub(super) fn new(sender: &'s SenderBy<T, S>, chan: &'s Chan<T>) -> Self {
+        PermitBy { _sender: sender, chan }
+    }
+
+    /// Sends a message into the room that was reserved, also if the channel was closed meanwhile.
+    ///
+    /// # Scheduling
+    ///
+    /// Never parks. A receiver that waits is made runnable.
+    ///
+    /// # Errors
+    ///
+    /// No receiver is left. The message is in the error.
+    pub fn send(self, message: T) -> Result<(), SendError<T>> {
+        let chan = self.chan;
+        std::mem::forget(self);
+        let mut cell = Some(message);
+        let mut state = chan.place.lock();
+        // Under the lock, so that a last receiver which goes now discards what is put into the buffer.
+        if chan.receivers.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            let woken = state.give_up();
+            drop(state);
+            wake(woken);
+            let message = cell.take().expect("a message that was not sent is here");
+            return Err(SendError::new(message, Cause::Closed));
+        }
+        state.reserved -= 1;
+        let woken = state.give(&mut cell);
+        state.buffer.extend(cell.take());
+        // If it went to a receiver, its room is free.
+        let admitted = if woken.is_some() { state.admit() } else { None };
+        drop(state);
+        wake(woken);
+        wake(admitted);
+        if chan.place.lock().closed {
+            // It was the last thing that the others waited for.
+            chan.wake_closed();
+        }
+        Ok(())
+    }
+}
+
+impl<T, S> Drop for PermitBy<'_, T, S> {
+    fn drop(&mut self) {
+        let woken = self.chan.place.lock().give_up();
+        wake(woken);
+        if self.chan.place.lock().closed {
+            self.chan.wake_closed();
+        }
+    }
+}
+
+impl<T, S> fmt::Debug for PermitBy<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::debug("Permit", self.chan, f)
+    }
+}

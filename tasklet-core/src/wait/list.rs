@@ -1,0 +1,364 @@
+//! The waiters of a place, oldest first: a list through nodes that lie where their owners wait.
+//!
+//! The invariants N1-N4 are in this folder's README.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::{PhantomData, PhantomPinned};
+use std::ptr::{self, NonNull};
+use std::task::Waker;
+
+use super::select::Ticket;
+use crate::current;
+use crate::park::{Parked, Wake};
+use crate::primitive::atomic::{AtomicU8, Ordering};
+use crate::tasklet::Record;
+use crate::unwind;
+
+/// In no list, and served by nobody.
+pub(super) const IDLE: u8 = 0;
+/// In its place's list: everything in it is the lock's.
+pub(super) const LINKED: u8 = 1;
+/// Out of the list, by somebody who has done what its owner waits for.
+pub(super) const SERVED: u8 = 2;
+/// Out of the list: what its owner waits for will not happen.
+pub(super) const CLOSED: u8 = 3;
+
+/// Who waits, and how to wake them.
+pub(super) enum Waiter {
+    /// A tasklet or thread that waits here and nowhere else.
+    Direct(Parked),
+    /// One that waits in several places: whoever claims its ticket may wake it.
+    Arm(NonNull<Ticket>, usize),
+    /// Async code.
+    Async(Waker),
+}
+
+/// The place of one waiter in a list, with a cell in which a message is left or found.
+pub(super) struct Node<M> {
+    state: AtomicU8,
+    fields: UnsafeCell<Fields<M>>,
+    _pinned: PhantomPinned,
+}
+
+struct Fields<M> {
+    next: *const Node<M>,
+    prev: *const Node<M>,
+    waiter: Option<Waiter>,
+    /// Of the tasklet that waits; null for async code.
+    record: *const Record,
+    cell: Option<M>,
+}
+
+impl<M> Node<M> {
+    #[inline(always)]
+    pub(super) fn new(cell: Option<M>) -> Node<M> {
+        Node {
+            state: AtomicU8::new(IDLE),
+            fields: UnsafeCell::new(Fields {
+                next: ptr::null(),
+                prev: ptr::null(),
+                waiter: None,
+                record: ptr::null(),
+                cell,
+            }),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn state(&self) -> u8 {
+        // Acquire: pairs with the release in `Claimed::end`, so that what was left in the cell is seen.
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Its owner has taken note of how the wait has ended.
+    pub(super) fn reset(&self) {
+        debug_assert_ne!(self.state(), LINKED, "a node that is linked is the list's");
+        self.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// The cell.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the node, which is not linked (N2), or holds the lock of its place; and no other reference to the cell is alive.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "what excludes others is the lock or the node's state")]
+    pub(super) unsafe fn cell(&self) -> &mut Option<M> {
+        // SAFETY: the caller's promise.
+        unsafe { &mut (*self.fields.get()).cell }
+    }
+
+    /// Replaces the waker of a linked node.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock of its place, and the node is linked.
+    pub(super) unsafe fn set_waker(&self, waker: &Waker) -> Option<Waiter> {
+        // SAFETY: the caller's promise (N2).
+        let fields = unsafe { &mut *self.fields.get() };
+        match &fields.waiter {
+            Some(Waiter::Async(old)) if old.will_wake(waker) => None,
+            _ => fields.waiter.replace(Waiter::Async(waker.clone())),
+        }
+    }
+}
+
+/// The waiters of a place, oldest first. Part of the state behind the place's lock.
+pub struct Waiters<M> {
+    head: *const Node<M>,
+    tail: *const Node<M>,
+    len: usize,
+    _cells: PhantomData<M>,
+}
+
+// SAFETY: it points to nodes that the lock of its place guards, like itself; what is in a node is a `Parked`, a `Waker`, a ticket whose
+// claim is an atomic, and a message, which moves between threads.
+unsafe impl<M: Send> Send for Waiters<M> {}
+
+impl<M> Waiters<M> {
+    /// Nobody waits.
+    pub const fn new() -> Waiters<M> {
+        Waiters { head: ptr::null(), tail: ptr::null(), len: 0, _cells: PhantomData }
+    }
+
+    /// How many wait. Those count that wait in several places, until they have gone on.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nobody waits.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Claims the oldest waiter that can be claimed: the caller is the one who ends its wait.
+    #[inline(always)]
+    pub fn claim(&mut self) -> Option<Claimed<'_, M>> {
+        while let Some(node) = NonNull::new(self.head.cast_mut()) {
+            // SAFETY: N1, a linked node is alive, and N2, the caller holds the lock: it has the list.
+            let waiter = unsafe {
+                self.remove(node.as_ref());
+                (*node.as_ref().fields.get()).waiter.take()
+            };
+            let woken = match waiter {
+                Some(Waiter::Direct(parked)) => Some(Woken::Parked(parked)),
+                Some(Waiter::Async(waker)) => Some(Woken::Waker(waker)),
+                // SAFETY: N3, the ticket of a linked node is alive.
+                Some(Waiter::Arm(ticket, arm)) => unsafe { ticket.as_ref() }.claim(arm).map(Woken::Parked),
+                None => None,
+            };
+            match woken {
+                Some(woken) => return Some(Claimed { node, woken: Some(woken), _list: PhantomData }),
+                // Somebody else has claimed it elsewhere.
+                // SAFETY: N1: its owner takes the lock, or sees this store, before it lets the node go.
+                None => unsafe { node.as_ref() }.state.store(IDLE, Ordering::Release),
+            }
+        }
+        None
+    }
+
+    /// The oldest waiter, if it waits here and nowhere else.
+    #[inline]
+    pub fn first(&self) -> Option<&Parked> {
+        let node = NonNull::new(self.head.cast_mut())?;
+        // SAFETY: N1, N2.
+        match unsafe { &(*node.as_ref().fields.get()).waiter } {
+            Some(Waiter::Direct(parked)) => Some(parked),
+            _ => None,
+        }
+    }
+
+    /// Whether the oldest waiter left or wants a message: whether there is something in its cell.
+    #[inline]
+    pub fn first_has_message(&self) -> bool {
+        let node = NonNull::new(self.head.cast_mut());
+        // SAFETY: N1, N2.
+        node.is_some_and(|node| unsafe { (*node.as_ref().fields.get()).cell.is_some() })
+    }
+
+    /// The tasklets that wait, oldest first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            loop {
+                let node = NonNull::new(at.cast_mut())?;
+                // SAFETY: N1, N2.
+                let fields = unsafe { &*node.as_ref().fields.get() };
+                at = fields.next;
+                // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
+                if let Some(record) = unsafe { fields.record.as_ref() } {
+                    return Some(record);
+                }
+            }
+        })
+    }
+
+    /// Appends a node.
+    ///
+    /// # Safety
+    ///
+    /// - The list is that of a place whose lock the caller holds, and the node is not linked.
+    /// - N1: the node is not moved, and not freed before it was removed; `record` is null or that of the tasklet that owns it.
+    /// - N3: a ticket in `waiter` lives as long.
+    #[inline(always)]
+    pub(super) unsafe fn push(&mut self, node: &Node<M>, waiter: Waiter, record: *const Record) {
+        debug_assert_ne!(node.state(), LINKED, "a node is in one list at most");
+        // SAFETY: the node is its owner's, who calls.
+        let fields = unsafe { &mut *node.fields.get() };
+        fields.next = ptr::null();
+        fields.prev = self.tail;
+        // Nothing to drop there: written without a look.
+        debug_assert!(fields.waiter.is_none(), "a node that is not linked has no waiter");
+        // SAFETY: as above.
+        unsafe { ptr::write(&raw mut fields.waiter, Some(waiter)) };
+        fields.record = record;
+        node.state.store(LINKED, Ordering::Relaxed);
+        let this = ptr::from_ref(node);
+        match NonNull::new(self.tail.cast_mut()) {
+            None => self.head = this,
+            // SAFETY: N1, N2.
+            Some(tail) => unsafe { (*tail.as_ref().fields.get()).next = this },
+        }
+        self.tail = this;
+        self.len += 1;
+    }
+
+    /// Takes a node out of the list; its state is the caller's to set.
+    ///
+    /// # Safety
+    ///
+    /// The node is in this list.
+    #[inline(always)]
+    unsafe fn remove(&mut self, node: &Node<M>) {
+        // SAFETY: N2.
+        let (next, prev) = unsafe { ((*node.fields.get()).next, (*node.fields.get()).prev) };
+        match NonNull::new(prev.cast_mut()) {
+            None => self.head = next,
+            // SAFETY: N1, N2.
+            Some(prev) => unsafe { (*prev.as_ref().fields.get()).next = next },
+        }
+        match NonNull::new(next.cast_mut()) {
+            None => self.tail = prev,
+            // SAFETY: N1, N2.
+            Some(next) => unsafe { (*next.as_ref().fields.get()).prev = prev },
+        }
+        self.len -= 1;
+    }
+
+    /// Takes a node out of the list if it is in there, for its owner, and gives back how it would have been woken.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock, and the node is in this list or in none.
+    pub(super) unsafe fn unlink(&mut self, node: &Node<M>) -> Option<Waiter> {
+        if node.state() != LINKED {
+            return None;
+        }
+        // SAFETY: it is linked, in this list by the caller's promise.
+        unsafe { self.remove(node) };
+        node.state.store(IDLE, Ordering::Relaxed);
+        // SAFETY: N2.
+        unsafe { (*node.fields.get()).waiter.take() }
+    }
+}
+
+impl<M> Default for Waiters<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> fmt::Debug for Waiters<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.records().map(Record::id)).finish()
+    }
+}
+
+/// A waiter whose wait the holder ends, by [`serve`](Self::serve) or [`close`](Self::close), with the place still locked.
+#[must_use = "a waiter that was claimed is woken by the claimer or by nobody"]
+pub struct Claimed<'w, M> {
+    node: NonNull<Node<M>>,
+    woken: Option<Woken>,
+    _list: PhantomData<&'w mut Waiters<M>>,
+}
+
+impl<M> Claimed<'_, M> {
+    /// Where its message lies, or is left.
+    #[inline(always)]
+    pub fn cell(&mut self) -> &mut Option<M> {
+        // SAFETY: N4: it was claimed, so its owner does not go on before it is woken, or, if it is async code, before it has seen the
+        // state that `end` stores.
+        unsafe { self.node.as_ref().cell() }
+    }
+
+    /// What it waits for has happened. It is to be woken with the lock released.
+    #[inline(always)]
+    pub fn serve(self) -> Woken {
+        self.end(SERVED)
+    }
+
+    /// What it waits for will not happen.
+    pub fn close(self) -> Woken {
+        match self.end(CLOSED) {
+            Woken::Parked(parked) => Woken::Parked(parked.with(Wake::Closed)),
+            woken => woken,
+        }
+    }
+
+    #[inline(always)]
+    fn end(mut self, state: u8) -> Woken {
+        // Release: pairs with the acquire in `Node::state`. The node may be gone after this, if it is async code's.
+        // SAFETY: N4.
+        unsafe { self.node.as_ref() }.state.store(state, Ordering::Release);
+        let woken = self.woken.take();
+        debug_assert!(woken.is_some(), "a claim ends once");
+        std::mem::forget(self);
+        match woken {
+            Some(woken) => woken,
+            None => unreachable!("a claim has somebody to wake"),
+        }
+    }
+}
+
+impl<M> Drop for Claimed<'_, M> {
+    fn drop(&mut self) {
+        // Only if what the claimer did has panicked: as if the place was closed for this one.
+        // SAFETY: N4.
+        unsafe { self.node.as_ref() }.state.store(CLOSED, Ordering::Release);
+        if let Some(woken) = self.woken.take() {
+            woken.wake();
+        }
+    }
+}
+
+/// Somebody whose wait has ended and who is to be told, with no lock held.
+#[must_use = "who is not woken waits for ever"]
+pub enum Woken {
+    /// A tasklet or a thread.
+    Parked(Parked),
+    /// Async code.
+    Waker(Waker),
+}
+
+impl Woken {
+    /// Makes it runnable. The caller goes on.
+    pub fn wake(self) {
+        match self {
+            Woken::Parked(parked) => current::unpark(parked),
+            Woken::Waker(waker) => unwind::wake_quietly(waker),
+        }
+    }
+}
+
+impl fmt::Debug for Woken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Woken::Parked(parked) => parked.fmt(f),
+            Woken::Waker(waker) => waker.fmt(f),
+        }
+    }
+}
