@@ -177,6 +177,7 @@ macro_rules! semantics_suite {
             timers: a_sleep_that_was_cut_short_does_not_shorten_the_next;
             timers: a_deadlock_is_found_when_nobody_sleeps_any_more;
             timers: a_wait_with_a_limit_is_no_deadlock;
+            timers: whoever_gives_up_leaves_the_queue_of_a_channel;
             timers: parking_gives_up_when_its_time_is_up;
             timers: sleeping_respects_the_traps;
             timers: a_hook_cannot_sleep;

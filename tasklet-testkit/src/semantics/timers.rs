@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tasklet_channels::Channel;
+use tasklet_channels::{Channel, rendezvous};
 use tasklet_core::backend::{Backend, StackProvision};
 use tasklet_core::clock::{Clock, VirtualClock};
 use tasklet_core::driver::VirtualDriver;
@@ -552,6 +552,29 @@ pub fn a_wait_with_a_limit_is_no_deadlock<B: Backend>() {
     t.run_all();
     t.s.log.assert("joins-Ok(false)@20");
     assert_eq!(c.balance(), -1);
+}
+
+/// Whoever gives up leaves the channel's queue, with its value; those behind are served in order, and in time.
+pub fn whoever_gives_up_leaves_the_queue_of_a_channel<B: Backend>() {
+    let t = Timed::<B>::new();
+    let (sender, receiver) = rendezvous::<&'static str>();
+    for (name, limit) in [("a", 30), ("b", 10), ("c", 40)] {
+        let receiver = receiver.clone();
+        t.spawn(name, move |log| match receiver.recv_timeout(ms(limit)) {
+            Ok(value) => log.says(&format!("-{value}")),
+            Err(error) => log.says(if error.is_timeout() { "-late" } else { "-refused" }),
+        });
+    }
+    local::sleep(ms(20));
+    t.s.log.assert("b-late@10");
+    assert_eq!(receiver.blocked_receivers(), 2);
+    sender.send("x").unwrap();
+    t.run_all();
+    t.s.log.assert("a-x@20 c-late@40");
+    let late = sender.send_timeout("y", ms(10)).unwrap_err();
+    assert_eq!((late.is_timeout(), t.at(), sender.blocked_senders()), (true, 50, 0));
+    assert_eq!(late.into_inner(), "y");
+    assert!(receiver.try_recv().unwrap_err().is_would_block());
 }
 
 /// A permit that comes in time, and one that does not.
