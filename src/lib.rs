@@ -133,10 +133,12 @@ pub mod stack {
     pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
 }
 
-/// Time as schedulers see it, and what they sleep on.
+/// Time as schedulers see it, and what they sleep on. The functions work in tasklets of every scheduler, and on plain threads.
 pub mod time {
     pub use tasklet_core::clock::{Clock, RealClock, VirtualClock};
     pub use tasklet_core::driver::{Driver, Notify, ThreadDriver, VirtualDriver};
+    #[doc(inline)]
+    pub use tasklet_scheduler::time::{Interval, interval, now, sleep, sleep_until, try_sleep_until};
 }
 
 /// What travels up a tasklet's stack: panics, interrupts, the exit that kill raises.

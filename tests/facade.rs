@@ -10,7 +10,7 @@ use std::time::Duration;
 use tasklet::backend::{self, Backend, StackProvision};
 use tasklet::local::{self, Budget, RunOptions, RunOutcome};
 use tasklet::stack::{Depot, GuardMode, StackConfig, StackPool, StackSize};
-use tasklet::time::{Clock, RealClock, ThreadDriver, VirtualClock};
+use tasklet::time::{self, Clock, RealClock, ThreadDriver, VirtualClock};
 use tasklet::{Channel, ParkError, ParkReason, SharedChannel, unwind};
 
 mod prelude {
@@ -80,7 +80,7 @@ fn names_lead_to_working_types() {
         .error_policy(local::ErrorPolicy::Raise)
         .flat(false)
         .build();
-    assert!(RealClock::default().now() < Duration::from_secs(60));
+    assert!(RealClock::default().now() <= RealClock::default().now());
 
     let tasklet = scheduler.tasklet().name("napper").stack_size(StackSize::new(64 << 10).unwrap()).spawn({
         let clock = clock.clone();
@@ -107,6 +107,24 @@ fn names_lead_to_working_types() {
     assert_eq!(tasklet.state(), local::State::Dead);
     assert!(matches!(tasklet.insert(), Err(local::TaskletStateError::Dead)));
     assert_eq!(scheduler.shut_down(), local::Shutdown::default());
+}
+
+#[test]
+fn a_point_in_time_means_the_same_everywhere() {
+    let before = time::now();
+    let scheduler = local::Scheduler::new();
+    let on_local = scheduler.spawn_joinable(time::now).join().unwrap();
+    let until = on_local + Duration::from_millis(2);
+    let on_a_runtime = tasklet::run(move || {
+        time::sleep_until(until);
+        time::now()
+    });
+    let after = std::thread::spawn(time::now).join().unwrap();
+    assert!(before <= on_local && until <= on_a_runtime && on_a_runtime <= after);
+    // The function of the root works in a tasklet of either.
+    let slept = scheduler.spawn_joinable(|| tasklet::sleep(Duration::from_millis(1)));
+    slept.join().unwrap();
+    assert!(time::now() >= after + Duration::from_millis(1));
 }
 
 #[test]

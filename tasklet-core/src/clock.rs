@@ -1,7 +1,7 @@
 //! Time as schedulers see it: real, or virtual for tests and simulations.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tells the time since an arbitrary start. Never goes back.
 ///
@@ -12,21 +12,22 @@ pub trait Clock {
     fn now(&self) -> Duration;
 }
 
-/// The system's monotonic clock.
-#[derive(Clone, Copy, Debug)]
+/// The system's monotonic clock. All real clocks of a process agree: a point in time means the same to every scheduler that has one,
+/// and to plain threads. They count from when the system started, or so.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RealClock {
-    start: Instant,
-}
-
-impl Default for RealClock {
-    fn default() -> Self {
-        RealClock { start: Instant::now() }
-    }
+    // Nothing so far, and nobody outside relies on that.
+    _private: (),
 }
 
 impl Clock for RealClock {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        // Not `Instant`, which tells no time but that since another one: all would have to share that other one.
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes a time to where it is told to, which is ours.
+        let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        assert_eq!(result, 0, "every system that Rust runs on has a monotonic clock");
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
     }
 }
 
@@ -80,5 +81,34 @@ impl<C: Clock + ?Sized> Clock for std::rc::Rc<C> {
 impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     fn now(&self) -> Duration {
         (**self).now()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Not those alone that one was made from, or that one thread made.
+    #[test]
+    fn all_real_clocks_agree() {
+        let first = RealClock::default();
+        let mut before = first.now();
+        for _ in 0..100 {
+            let on_another_thread = std::thread::spawn(|| RealClock::default().now()).join().unwrap();
+            let on_this = RealClock::default().now();
+            let after = first.now();
+            assert!(before <= on_another_thread && on_another_thread <= on_this && on_this <= after);
+            before = after;
+        }
+    }
+
+    #[test]
+    fn the_real_clock_goes_as_fast_as_others() {
+        let (clock, outer) = (RealClock::default(), std::time::Instant::now());
+        let start = clock.now();
+        let inner = std::time::Instant::now();
+        while inner.elapsed() < Duration::from_millis(10) {}
+        let (least, took) = (inner.elapsed(), clock.now() - start);
+        assert!(least <= took && took <= outer.elapsed(), "{took:?}");
     }
 }

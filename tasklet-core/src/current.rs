@@ -154,7 +154,7 @@ pub(crate) fn finish_switch() {
     get().scheduler().finish_switch();
 }
 
-/// The time of the current scheduler's clock; on a plain thread, of its own.
+/// The time of the current scheduler's clock; on a plain thread, of the system's.
 pub fn now() -> Duration {
     get().scheduler().now()
 }

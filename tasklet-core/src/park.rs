@@ -197,7 +197,7 @@ pub enum ParkError {
     Elsewhere,
     /// The tasklet's cancel token was cancelled.
     Cancelled,
-    /// The scheduler has no timers.
+    /// The scheduler has no timers. Those of this project have.
     NoTimers,
 }
 

@@ -1,8 +1,11 @@
 //! Schedulers of tasklets.
 //!
-//! [`local`] runs tasklets on one thread in Stackless's order, driven by its host. [`stealing`] runs them on every core.
+//! [`local`] runs tasklets on one thread in Stackless's order, driven by its host. [`stealing`] runs them on every core. What is in
+//! [`time`] works on both.
 
 mod engine;
 pub mod local;
 mod primitive;
 pub mod stealing;
+pub mod time;
+mod timers;

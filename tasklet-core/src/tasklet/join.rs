@@ -105,7 +105,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`ParkError::NoTimers`] under a scheduler that has none: the local one.
+    /// As [`wait`](Self::wait), and [`ParkError::NoTimers`] under a scheduler that has none.
     ///
     /// # Panics
     ///

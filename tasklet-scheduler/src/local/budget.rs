@@ -164,6 +164,16 @@ impl Meter {
         }
     }
 
+    /// When a total of time is used up.
+    pub(super) fn ends_at(&self) -> Option<Duration> {
+        match self.limit.get() {
+            Some(Limit { budget: Budget::Time(_), per_slice: false, mark, .. }) => {
+                Some(Duration::from_nanos(mark.saturating_add(1)))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn switches(&self) -> u64 {
         self.switches.get()
     }

@@ -30,6 +30,7 @@ use super::hooks::{Hooks, QuietClock};
 use super::policy::ErrorPolicy;
 use super::ring::Ring;
 use super::switch::Kind;
+use super::timers::Alarms;
 
 /// One caller of `run` that has not returned.
 pub(super) struct Watchdog {
@@ -68,6 +69,7 @@ pub(super) struct Inner {
     pub(super) budget_owner: Cell<Option<NonNull<Record>>>,
     pub(super) interrupted: Cell<Option<Interrupted>>,
     pub(super) meter: Meter,
+    pub(super) alarms: Alarms,
     pub(super) switch_trap: Cell<u32>,
     pub(super) flat: Cell<bool>,
     pub(super) policy: Cell<ErrorPolicy>,
@@ -107,6 +109,7 @@ impl Inner {
             interrupted: Cell::new(None),
             meter: Meter::new(),
             random: Random::new(0),
+            alarms: Alarms::default(),
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
             policy: Cell::new(ErrorPolicy::Raise),
@@ -128,11 +131,11 @@ impl Inner {
         self.hooks.quiet_clock(&*self.clock)
     }
 
-    /// Sleeps until another thread has asked for something.
-    pub(super) fn wait(&self) {
+    /// Sleeps until another thread has asked for something, for `limit` at most.
+    pub(super) fn wait(&self, limit: Option<Duration>) {
         let _quiet = self.hooks.quiet();
         let guard = AbortOnUnwind::new("a scheduler's driver");
-        self.driver.wait(None);
+        self.driver.wait(limit);
         guard.disarm();
     }
 
@@ -353,6 +356,9 @@ unsafe impl Scheduler for Inner {
         unsafe { self.local(record).set_wait(site, key) };
         // S3: a stack that unwinds from here would take the site with it. A driver or a clock that panics must not.
         let guard = AbortOnUnwind::new("a driver or a clock of a scheduler whose tasklet parks");
+        if self.local(record).timed_out.get() {
+            self.give_up_wait(record);
+        }
         let token = self.prepare_leave(record, backend);
         guard.disarm();
         token
@@ -413,11 +419,13 @@ unsafe impl Scheduler for Inner {
         self.clock().now()
     }
 
-    fn start_timer(&self, _: Duration) -> Option<TimerKey> {
-        None
+    fn start_timer(&self, at: Duration) -> Option<TimerKey> {
+        Some(self.start_alarm(at))
     }
 
-    fn stop_timer(&self, _: TimerKey) {}
+    fn stop_timer(&self, key: TimerKey) {
+        self.stop_alarm(key);
+    }
 
     fn random(&self) -> u64 {
         self.random.next()

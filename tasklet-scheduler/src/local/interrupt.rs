@@ -1,4 +1,4 @@
-//! What interrupts tasklets at scheduling points: requests of other threads, and budgets that are used up.
+//! What interrupts tasklets at scheduling points: requests of other threads, timers, and budgets that are used up.
 //!
 //! Rules R46-R50 of the Stackless order; the counting is in `budget`.
 
@@ -10,12 +10,13 @@ use super::inner::{Inner, Interrupted};
 use super::switch::Kind;
 
 impl Inner {
-    /// Does what is due at every scheduling point: requests of other threads, and budgets that are not counted in ticks.
+    /// Does what is due at every scheduling point: requests of other threads, timers, and budgets that are not counted in ticks.
     #[inline]
     pub(super) fn poll(&self) {
         if self.token.has_requests() {
             self.take_requests();
         }
+        self.poll_timers();
         if self.meter.is_limited() {
             self.poll_budget();
         }

@@ -69,6 +69,7 @@ impl Inner {
         if self.token.has_requests() {
             self.take_requests();
         }
+        self.poll_timers();
         let fields = self.local(record);
         let finished = self.ring.remove(record, &self.token);
         fields.fiber.set(None);
@@ -164,6 +165,7 @@ impl Inner {
         let mut report = Shutdown::default();
         self.switch_trap.set(0);
         self.hooks.clear();
+        self.close_timers();
         self.policy.set(ErrorPolicy::Discard);
         for _ in 0..KILL_ATTEMPTS {
             self.discard_unstarted(&mut report);

@@ -13,7 +13,7 @@
 //! | `lifecycle` | from first step to last; throw, kill, errors, the scheduler's end |
 //! | `run` | `run`, nesting, budgets' effect |
 //! | `budget`, `interrupt` | counting switches, ticks and time; what happens when they are used up |
-//! | `inbox` | what other threads ask for |
+//! | `inbox`, `timers` | what other threads ask for; waits whose time is up |
 //! | `scheduler`, `tasklet`, `remote`, `suspend`, `guards`, `hooks`, `error`, `policy` | what a user holds |
 //!
 //! The functions here act on the scheduler of the code that calls them: of the running tasklet, or for host code the one made last
@@ -36,6 +36,7 @@ mod scheduler;
 mod suspend;
 mod switch;
 mod tasklet;
+mod timers;
 
 use std::rc::Rc;
 
@@ -56,6 +57,8 @@ pub use run::{RunOptions, RunOutcome};
 pub use scheduler::{Builder, Scheduler, TaskletBuilder};
 pub use suspend::{Resumer, SuspendError};
 pub use tasklet::{State, Tasklet};
+
+pub use crate::time::{Interval, interval, now, sleep, sleep_until, try_sleep_until};
 
 use crate::engine::Host as _;
 use inner::Inner;

@@ -64,7 +64,8 @@ impl RunOptions {
         RunOptions { hard: true, ..self }
     }
 
-    /// When nothing is runnable, wait for other threads as long as one of them can make a tasklet runnable.
+    /// When nothing is runnable, wait for other threads as long as one of them can make a tasklet runnable, and for the times of tasklets
+    /// that sleep or wait with a limit. A total budget of time limits the waiting too: then the run ends with [`RunOutcome::Budget`].
     pub const fn block_thread(self) -> RunOptions {
         RunOptions { block_thread: true, ..self }
     }
@@ -89,9 +90,10 @@ impl RunOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunOutcome {
-    /// Nothing is runnable. Tasklets may be blocked or paused.
+    /// Nothing is runnable. Tasklets may be blocked, asleep or paused.
     Idle,
-    /// The budget is used up; the tasklets are queued as they were, the one that would have run next first.
+    /// The budget is used up; the tasklets are queued as they were, the one that would have run next first. None is if time was used
+    /// up [waiting](RunOptions::block_thread).
     Budget,
     /// The budget was used up by this tasklet, which is paused: insert it to let it go on, or kill it.
     Interrupted(Tasklet),
@@ -104,6 +106,7 @@ impl Inner {
     pub(super) fn run(&self, options: RunOptions) -> Result<RunOutcome, RunError> {
         options.check()?;
         self.poll();
+        self.fire_timers();
         if self.ring.len() > 1 || options.block_thread {
             self.may_switch().map_err(RunError::Park)?;
         } else if self.hooks.is_quiet() {

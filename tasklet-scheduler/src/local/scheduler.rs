@@ -94,7 +94,8 @@ impl<B: Backend> Builder<B> {
         Builder { driver: Box::new(driver), ..self }
     }
 
-    /// What budgets of time are measured with.
+    /// What budgets of time are measured with, and sleeping tasklets and time limits follow. One that is not the system's needs a
+    /// [driver](Self::driver) that waits by it.
     pub fn clock(self, clock: impl Clock + 'static) -> Self {
         Builder { clock: Box::new(clock), ..self }
     }
@@ -247,6 +248,9 @@ impl<B: Backend> Scheduler<B> {
     /// The caller leaves the queue until the run ends. Tasklets that are blocked or paused then stay so. Runs nest: a tasklet may
     /// call [`run`](super::run).
     ///
+    /// Tasklets that sleep, or wait with a time limit, are not waited for: a run begins with those whose time is up, and does not end
+    /// before they have run. [`next_timer`](Self::next_timer) tells when to run again; [`block_thread`](RunOptions::block_thread) waits.
+    ///
     /// # Errors
     ///
     /// See [`RunError`]. All other tasklets stay queued, in order.
@@ -265,7 +269,8 @@ impl<B: Backend> Scheduler<B> {
     ///
     /// As [`run`](Self::run). When a budget is used up, the caller goes on: instead of the next tasklet, which stays first in the
     /// queue, or, if the budget is [`hard`](RunOptions::hard), instead of the tasklet that used it up. With
-    /// [`block_thread`](RunOptions::block_thread), the thread sleeps while nothing is runnable and another thread can change that.
+    /// [`block_thread`](RunOptions::block_thread), the thread sleeps while nothing is runnable and another thread or a timer can change
+    /// that.
     ///
     /// # Errors
     ///
@@ -310,6 +315,11 @@ impl<B: Backend> Scheduler<B> {
     pub fn schedule(&self) {
         let result = self.inner.check_here().and_then(|()| self.inner.schedule());
         result.unwrap_or_else(|error| panic!("could not yield: {error}"));
+    }
+
+    /// When the time of the first tasklet that sleeps or waits with a limit is up, on the scheduler's [clock](super::now).
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.inner.next_timer()
     }
 
     /// Tasklets in the queue, the running one included.

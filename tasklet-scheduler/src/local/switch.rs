@@ -7,8 +7,8 @@ use std::any::TypeId;
 use std::ptr::NonNull;
 
 use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
-use tasklet_core::park::ParkError;
-use tasklet_core::tasklet::Record;
+use tasklet_core::park::{ParkError, Wake};
+use tasklet_core::tasklet::{Record, Wait};
 use tasklet_core::unwind::Payload;
 
 use crate::engine::{FiberHead, Host as _};
@@ -309,7 +309,7 @@ impl Inner {
     /// Links a live tasklet wherever it is; waits for the wake that is on its way if another thread has claimed it.
     pub(super) fn rouse(&self, target: NonNull<Record>) {
         while !self.make_runnable(target) {
-            self.wait();
+            self.wait(None);
             self.take_requests();
         }
     }
@@ -323,17 +323,22 @@ impl Inner {
             return true;
         }
         match self.local(record).wait() {
-            Some(wait) => match wait.site.unlink(record.id(), wait.key) {
-                Some(parked) => {
-                    self.ring.insert(parked.into_record(&self.token), &self.token);
-                    true
-                }
-                None => false,
-            },
+            Some(wait) => self.end_wait(record, wait, Wake::Served),
             None => {
                 self.insert(record);
                 true
             }
+        }
+    }
+
+    /// Links a tasklet that waits. `false` if another thread has claimed it, so that its wake is on the way.
+    pub(super) fn end_wait(&self, record: &Record, wait: Wait<'_>, wake: Wake) -> bool {
+        match wait.site.unlink(record.id(), wait.key) {
+            Some(parked) => {
+                self.ring.insert(parked.with(wake).into_record(&self.token), &self.token);
+                true
+            }
+            None => false,
         }
     }
 }

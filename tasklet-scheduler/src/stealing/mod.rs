@@ -14,7 +14,7 @@
 //! | `idle`, `sleep` | stealing, and the protocol of sleeping |
 //! | `queue`, `task`, `timers` | what a worker's tasklets lie in |
 //! | `scope`, `fork` | structured and fork-join parallelism |
-//! | `time`, `cancel`, `extras` | sleeping and time limits, tokens and masks, tasklet-local values |
+//! | `time`, `cancel`, `extras` | time limits, tokens and masks, tasklet-local values |
 //! | `migrate` | tasklets that may change their worker |
 //! | `soft`, `blocking` | futures; threads for code that blocks |
 //! | `shared`, `metrics` | what workers share; figures |
@@ -58,6 +58,7 @@ use tasklet_core::scheduler::Scheduler as _;
 use tasklet_core::tasklet::spot::{self, Permit};
 use tasklet_core::tasklet::{JoinHandle, Record};
 
+pub use crate::time::{Interval, interval, now, sleep, sleep_until, try_sleep_until};
 pub use blocking::{PoolStats, blocking};
 pub use builder::{BuildError, Builder, PanicPolicy, WorkerThread};
 pub use cancel::{CancelToken, Mask, is_cancelled, mask};
@@ -69,9 +70,7 @@ pub use migrate::spawn_migratable;
 pub use runtime::{Enter, Handle, Runtime, Shutdown, Unfinished, run_on};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{SpawnError, TaskletBuilder};
-pub use time::{
-    Elapsed, Interval, SleepAsync, interval, now, sleep, sleep_async, sleep_until, timeout, try_sleep_until,
-};
+pub use time::{Elapsed, SleepAsync, sleep_async, timeout};
 
 use worker::Worker;
 

@@ -38,8 +38,9 @@ use super::idle::first_patience;
 use super::queue::Queue;
 use super::shared::{Counters, Shared};
 use super::task::PackedTask;
-use super::timers::{Timer, Timers, coalesced};
+use super::timers::{Timer, coalesced};
 use crate::engine::{Engine, FiberHead, Fibers};
+use crate::timers::Timers;
 
 /// Operations that a tasklet may do at a stretch before it gives way to others that can go on.
 pub(super) const BUDGET: u32 = 128;
@@ -59,7 +60,7 @@ pub(crate) struct Worker {
     pub(super) idle: Arc<Record>,
     pub(super) queue: Queue,
     pub(super) deque: Deque<PackedTask>,
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<Timer>,
     pub(super) tick: Cell<u32>,
     pub(super) budget: Cell<u32>,
     /// Depth of sections in which the user's code runs in the middle of the worker's: nothing switches there.
