@@ -102,7 +102,7 @@ pub unsafe trait Attempt {
 }
 
 /// An attempt whose caller parks if it has to wait.
-struct Waiting<A: Attempt> {
+pub(super) struct Waiting<A: Attempt> {
     attempt: A,
     node: Node<A::Message>,
     patience: Patience,
@@ -111,6 +111,11 @@ struct Waiting<A: Attempt> {
 }
 
 impl<A: Attempt> Waiting<A> {
+    #[inline(always)]
+    pub(super) fn new(attempt: A, node: Node<A::Message>, patience: Patience) -> Waiting<A> {
+        Waiting { attempt, node, patience, who: None, ended: None }
+    }
+
     /// Takes the node out of the list, if it is in there.
     fn unlink(&self) -> Option<Waiter> {
         if self.node.state() != LINKED {
@@ -269,7 +274,7 @@ fn step<'s>(found: Found) -> Step<'s> {
 /// Unwinds with what is thrown at the caller while it has given way.
 #[inline(always)]
 pub fn perform<S: Switch, A: Attempt>(attempt: A, message: Option<A::Message>, patience: Patience) -> A::Output {
-    operation::perform::<S, _>(Waiting { attempt, node: Node::new(message), patience, who: None, ended: None })
+    operation::perform::<S, _>(Waiting::new(attempt, Node::new(message), patience))
 }
 
 /// As [`perform`], but the wait ends when the scheduler's clock shows `at`.
@@ -278,8 +283,7 @@ pub fn perform<S: Switch, A: Attempt>(attempt: A, message: Option<A::Message>, p
 ///
 /// As [`perform`].
 pub fn perform_until<S: Switch, A: Attempt>(attempt: A, message: Option<A::Message>, at: Duration) -> A::Output {
-    let waiting = Waiting { attempt, node: Node::new(message), patience: Patience::Wait, who: None, ended: None };
-    operation::perform_until::<S, _>(waiting, at)
+    operation::perform_until::<S, _>(Waiting::new(attempt, Node::new(message), Patience::Wait), at)
 }
 
 /// When a wait of `limit` that begins now ends, on the clock of the caller's scheduler.

@@ -9,3 +9,6 @@ pub use attempt::{Attempt, Ended, Found, Patience, deadline, perform, perform_un
 pub use future::WaitFuture;
 pub use list::{Claimed, Waiters, Woken};
 pub use select::{Arm, ArmOf, Lock, Mapped, Order, Seat, TypedArm, select};
+
+#[cfg(all(test, loom))]
+mod models;

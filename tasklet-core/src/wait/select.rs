@@ -378,7 +378,7 @@ pub enum Order {
 }
 
 /// How one round of a select has ended.
-enum Round {
+pub(super) enum Round {
     Chosen(usize),
     Again,
     Ended(Ended),
@@ -388,7 +388,7 @@ enum Round {
 const INLINE: usize = 8;
 
 /// One wait of a select.
-struct Select<'a, 'b> {
+pub(super) struct Select<'a, 'b> {
     arms: &'a mut [&'b mut dyn Arm],
     order: Order,
     patience: Patience,
@@ -399,7 +399,11 @@ struct Select<'a, 'b> {
     enlisted: bool,
 }
 
-impl Select<'_, '_> {
+impl<'a, 'b> Select<'a, 'b> {
+    pub(super) fn new(arms: &'a mut [&'b mut dyn Arm], order: Order, patience: Patience) -> Select<'a, 'b> {
+        Select { arms, order, patience, ticket: Ticket::new(), bell: None, who: None, round: None, enlisted: false }
+    }
+
     /// S1: looks at each arm by itself.
     fn look(&mut self, scheduler: &dyn Scheduler) -> Option<Found> {
         match self.order {
@@ -632,9 +636,9 @@ pub fn select<S: Switch>(
     loop {
         let deadline = arms.iter().filter_map(|arm| arm.deadline()).chain(limit).min();
         let patience_now = if deadline.is_some() { Patience::Now } else { patience };
-        let mut round = operation::perform::<S, _>(wait(arms, order, patience_now));
+        let mut round = operation::perform::<S, _>(Select::new(arms, order, patience_now));
         if let (Round::Ended(Ended::WouldBlock), Patience::Wait, Some(at)) = (&round, patience, deadline) {
-            round = operation::perform_until::<S, _>(wait(arms, order, Patience::Wait), at);
+            round = operation::perform_until::<S, _>(Select::new(arms, order, Patience::Wait), at);
         }
         match round {
             Round::Chosen(arm) => return Ok(arm),
@@ -643,8 +647,4 @@ pub fn select<S: Switch>(
             Round::Ended(ended) => return Err(ended),
         }
     }
-}
-
-fn wait<'a, 'b>(arms: &'a mut [&'b mut dyn Arm], order: Order, patience: Patience) -> Select<'a, 'b> {
-    Select { arms, order, patience, ticket: Ticket::new(), bell: None, who: None, round: None, enlisted: false }
 }

@@ -1,0 +1,248 @@
+//! Two and three callers at one or two places: a rendezvous, waits that are ended by their own side, selects that could serve each other.
+//!
+//! Each caller is a plain thread as its own scheduler, driven by hand: the thread-local one would be the same for all threads of a model.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::attempt::Waiting;
+use super::list::Node;
+use super::select::{Round, Select};
+use super::*;
+use crate::channel::HandOver;
+use crate::guarded::{Guarded, Locked};
+use crate::operation::{AnyBackend, Operation, Step, Switch};
+use crate::park::{ParkReason, Wake};
+use crate::scheduler::Scheduler;
+use crate::thread::ThreadScheduler;
+
+#[derive(Default)]
+struct State {
+    senders: Waiters<u32>,
+    receivers: Waiters<u32>,
+    closed: bool,
+}
+
+type Place = Arc<Locked<State>>;
+
+fn place() -> Place {
+    Arc::new(Locked::new(State::default()))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Give,
+    Take,
+}
+
+/// Half of a rendezvous.
+struct Half {
+    place: Place,
+    side: Side,
+    closed: bool,
+}
+
+impl Half {
+    fn new(place: &Place, side: Side) -> Half {
+        Half { place: place.clone(), side, closed: false }
+    }
+}
+
+// SAFETY: A1, A2: the place is counted, and its lists are fields that nobody replaces.
+unsafe impl Attempt for Half {
+    type State = State;
+    type Message = u32;
+    /// What was taken, or is given back; `None` if it was given, or nothing was taken.
+    type Output = Option<u32>;
+
+    fn place(&self) -> &Guarded<State> {
+        &self.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut State) -> &'s mut Waiters<u32> {
+        if self.side == Side::Give { &mut state.senders } else { &mut state.receivers }
+    }
+
+    fn reason(&self) -> ParkReason {
+        ParkReason::Permit
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, state: &mut State, cell: &mut Option<u32>, _: &dyn Scheduler) -> Found {
+        let partners = if self.side == Side::Give { &mut state.receivers } else { &mut state.senders };
+        if let Some(mut partner) = partners.claim() {
+            std::mem::swap(partner.cell(), cell);
+            return Found::Woke(partner.serve(), HandOver::Caller);
+        }
+        self.closed = state.closed;
+        if self.closed { Found::Done } else { Found::Wait }
+    }
+
+    fn finish(&mut self, cell: &mut Option<u32>, _: Ended) -> Option<u32> {
+        cell.take()
+    }
+}
+
+/// What [`operation::perform`](crate::operation::perform) does, under a scheduler of one's own. `before` comes between entering the list and
+/// parking.
+fn drive<'s, O: Operation<'s>>(
+    mut operation: O,
+    scheduler: &ThreadScheduler,
+    before: impl FnOnce(&dyn crate::park::WaitSite),
+) -> O::Output {
+    let outcome = match operation.begin(scheduler) {
+        Step::Done => Ok(Wake::Served),
+        Step::Park { site, key } => {
+            before(site);
+            // SAFETY: a thread makes no tokens, and the operation stays here until `finish_park`.
+            assert!(unsafe { scheduler.prepare_park(site, key, AnyBackend::BACKEND) }.is_none());
+            scheduler.finish_park()
+        }
+        Step::HandOver { partner, how } => {
+            // SAFETY: as above.
+            assert!(unsafe { scheduler.prepare_hand_over(partner, how, AnyBackend::BACKEND) }.is_none());
+            Ok(Wake::Served)
+        }
+    };
+    operation.finish(outcome)
+}
+
+fn wait(attempt: Half, message: Option<u32>, patience: Patience) -> Waiting<Half> {
+    Waiting::new(attempt, Node::new(message), patience)
+}
+
+fn give(place: &Place, message: u32, patience: Patience) -> Option<u32> {
+    drive(wait(Half::new(place, Side::Give), Some(message), patience), &ThreadScheduler::new(), |_| {})
+}
+
+fn take(place: &Place) -> Option<u32> {
+    drive(wait(Half::new(place, Side::Take), None, Patience::Wait), &ThreadScheduler::new(), |_| {})
+}
+
+/// A select of two halves. Returns which was chosen and what came of it.
+fn select_two(first: (Half, Option<u32>), second: (Half, Option<u32>)) -> (usize, Option<u32>) {
+    let scheduler = ThreadScheduler::new();
+    let (mut first, mut second) = (ArmOf::new(first.0, first.1), ArmOf::new(second.0, second.1));
+    let chosen = loop {
+        let mut arms: [&mut dyn Arm; 2] = [&mut first, &mut second];
+        match drive(Select::new(&mut arms, Order::Biased, Patience::Wait), &scheduler, |_| {}) {
+            Round::Chosen(arm) => break arm,
+            Round::Again => {}
+            Round::Ended(ended) => panic!("{ended:?}"),
+        }
+    };
+    (chosen, if chosen == 0 { first.output() } else { second.output() })
+}
+
+/// All orders with up to three switches of thread that are not asked for: more take hours, and have not been needed to find anything.
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+#[test]
+fn message_of_a_rendezvous_arrives_once() {
+    model(|| {
+        let place = place();
+        let other = place.clone();
+        let sender = thread::spawn(move || give(&other, 7, Patience::Wait));
+        assert_eq!(take(&place), Some(7));
+        assert_eq!(sender.join().unwrap(), None);
+    });
+}
+
+#[test]
+fn wait_that_is_ended_by_its_own_side_has_taken_nothing() {
+    model(|| {
+        let place = place();
+        let other = place.clone();
+        let sender = thread::spawn(move || give(&other, 7, Patience::Now));
+        let scheduler = ThreadScheduler::new();
+        let who = scheduler.current_id();
+        let waiting = wait(Half::new(&place, Side::Take), None, Patience::Wait);
+        let taken = drive(waiting, &scheduler, |site| {
+            // As a timer or a kill does.
+            if let Some(parked) = site.unlink(who, 0) {
+                scheduler.unpark(parked.with(Wake::TimedOut));
+            }
+        });
+        let back = sender.join().unwrap();
+        assert!((taken, back) == (Some(7), None) || (taken, back) == (None, Some(7)), "{taken:?} {back:?}");
+    });
+}
+
+#[test]
+fn select_takes_one_of_two_messages_and_leaves_the_other() {
+    model(|| {
+        let (left, right) = (place(), place());
+        let (first, second) = (left.clone(), right.clone());
+        let senders = [
+            thread::spawn(move || give(&first, 1, Patience::Now)),
+            thread::spawn(move || give(&second, 2, Patience::Now)),
+        ];
+        let scheduler = ThreadScheduler::new();
+        let who = scheduler.current_id();
+        let (mut first, mut second) =
+            (ArmOf::new(Half::new(&left, Side::Take), None), ArmOf::new(Half::new(&right, Side::Take), None));
+        let mut arms: [&mut dyn Arm; 2] = [&mut first, &mut second];
+        // Its time is up at once, in case both senders were early.
+        let round = drive(Select::new(&mut arms, Order::Biased, Patience::Wait), &scheduler, |site| {
+            if let Some(parked) = site.unlink(who, 0) {
+                scheduler.unpark(parked.with(Wake::TimedOut));
+            }
+        });
+        let taken = match round {
+            Round::Chosen(0) => first.output(),
+            Round::Chosen(_) => second.output(),
+            Round::Again | Round::Ended(_) => None,
+        };
+        let back = senders.map(|sender| sender.join().unwrap());
+        let expected = match taken {
+            Some(1) => [None, Some(2)],
+            Some(2) => [Some(1), None],
+            _ => [Some(1), Some(2)],
+        };
+        assert_eq!(back, expected, "taken {taken:?}");
+    });
+}
+
+#[test]
+fn close_ends_a_select_or_comes_before_it() {
+    model(|| {
+        let (left, right) = (place(), place());
+        let other = right.clone();
+        let closer = thread::spawn(move || {
+            let scheduler = ThreadScheduler::new();
+            let mut state = other.lock();
+            state.closed = true;
+            let woken = state.receivers.claim().map(Claimed::close);
+            drop(state);
+            if let Some(Woken::Parked(parked)) = woken {
+                scheduler.unpark(parked);
+            }
+        });
+        let taken = select_two((Half::new(&left, Side::Take), None), (Half::new(&right, Side::Take), None));
+        assert_eq!(taken, (1, None));
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn two_selects_that_could_serve_each_other_exchange_one_message() {
+    model(|| {
+        let (left, right) = (place(), place());
+        let (other_left, other_right) = (left.clone(), right.clone());
+        let other = thread::spawn(move || {
+            select_two((Half::new(&other_right, Side::Give), Some(2)), (Half::new(&other_left, Side::Take), None))
+        });
+        let ours = select_two((Half::new(&left, Side::Give), Some(1)), (Half::new(&right, Side::Take), None));
+        let theirs = other.join().unwrap();
+        let expected = if ours.0 == 0 { ((0, None), (1, Some(1))) } else { ((1, Some(2)), (0, None)) };
+        assert_eq!((ours, theirs), expected);
+    });
+}
