@@ -75,6 +75,55 @@ pub mod channel {
 
     /// A channel handle that may go to other threads, if its values may. Made by [`share`](ChannelBy::share).
     pub type SharedChannel<T> = ChannelBy<T, Shared<crate::backend::Switch>>;
+
+    /// Sends into a channel; see [`SenderBy`].
+    pub type Sender<T> = SenderBy<T, crate::backend::Switch>;
+
+    /// Receives from a channel; see [`ReceiverBy`].
+    pub type Receiver<T> = ReceiverBy<T, crate::backend::Switch>;
+
+    /// Room for one message; see [`PermitBy`].
+    pub type Permit<'s, T> = PermitBy<'s, T, crate::backend::Switch>;
+
+    /// A sender that does not keep its channel open; see [`WeakSenderBy`].
+    pub type WeakSender<T> = WeakSenderBy<T, crate::backend::Switch>;
+
+    /// A receiver that does not keep its channel open; see [`WeakReceiverBy`].
+    pub type WeakReceiver<T> = WeakReceiverBy<T, crate::backend::Switch>;
+
+    /// A channel with room for `capacity` messages. With 0 it is a rendezvous: a send and a receive happen together.
+    ///
+    /// # Panics
+    ///
+    /// No memory could hold so many messages; see [`try_bounded`].
+    #[track_caller]
+    pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        bounded_by(capacity)
+    }
+
+    /// As [`bounded`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// `capacity` messages are more than half of the address space holds.
+    pub fn try_bounded<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), CapacityError> {
+        try_bounded_by(capacity)
+    }
+
+    /// A channel without a buffer: a send and a receive happen together. The same as `bounded(0)`.
+    pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
+        bounded_by(0)
+    }
+
+    /// A channel with room for any number of messages: a send never waits.
+    pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+        unbounded_by()
+    }
+
+    /// A receiver that nothing ever comes to and that is never closed: an arm of a select that is switched off.
+    pub fn never<T>() -> Receiver<T> {
+        never_by()
+    }
     pub use tasklet_core::channel::{ChannelEvent, Direction};
 }
 
@@ -106,9 +155,12 @@ pub use stealing::{
     Builder, CancelToken, Runtime, blocking, checkpoint, join, mask, scope, sleep, spawn, spawn_async, spawn_local,
     spawn_on, timeout, try_spawn, yield_now,
 };
+pub use tasklet_channels::{select, select_biased};
 pub use tasklet_scheduler::tasklet_local;
 
-pub use channel::{Channel, Preference, RecvError, SendError, SharedChannel};
+pub use channel::{
+    Channel, Preference, Receiver, RecvError, Select, SendError, Sender, SharedChannel, bounded, rendezvous, unbounded,
+};
 pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};
 pub use tasklet_core::park::{ParkError, ParkReason};
 pub use tasklet_core::tasklet::{JoinError, JoinHandle};

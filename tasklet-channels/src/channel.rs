@@ -11,8 +11,8 @@ use tasklet_core::home::Remote;
 use tasklet_core::id::{ChannelId, TaskletId};
 use tasklet_core::operation::Switch;
 use tasklet_core::tasklet::Record;
-use tasklet_core::unwind::{self, Payload};
-use tasklet_core::wait::{self, Claimed, Patience, Waiters, Woken};
+use tasklet_core::unwind::Payload;
+use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, Waiters, Woken};
 
 use crate::error::{RecvError, SendAllError, SendError};
 use crate::exchange::{Give, Take};
@@ -344,6 +344,20 @@ impl<T, R: Reach> ChannelBy<T, R> {
         Iter { channel: self }
     }
 
+    /// Sending, as an arm of a select.
+    pub fn send_arm(&self, value: T) -> impl TypedArm<Output = Result<(), SendError<T>>> + use<'_, T, R> {
+        let give = Give::new(&self.state, Patience::Wait);
+        Mapped::new(ArmOf::new(give, Some(Message::Value(value))), |sent: Result<(), SendError<Message<T>>>| {
+            sent.map_err(|error| error.map(Message::into_value))
+        })
+    }
+
+    /// Receiving, as an arm of a select. What was sent by [`send_throw`](Self::send_throw) is raised when its output is taken.
+    pub fn recv_arm(&self) -> impl TypedArm<Output = Result<T, RecvError>> + use<'_, T, R> {
+        let take = Take::new(&self.state, Patience::Wait);
+        Mapped::new(ArmOf::new(take, None), |received: Result<Message<T>, RecvError>| received.map(Message::receive))
+    }
+
     #[inline(always)]
     fn send_value(&self, value: T, patience: Patience) -> Result<(), SendError<T>> {
         self.send_message(Message::Value(value), patience).map_err(|error| error.map(Message::into_value))
@@ -356,10 +370,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     #[inline(always)]
     fn receive(&self, patience: Patience) -> Result<T, RecvError> {
-        match wait::perform::<R::Switch, _>(Take::new(&self.state, patience), None, patience)? {
-            Message::Value(value) => Ok(value),
-            Message::Throw(payload) => unwind::raise(*payload),
-        }
+        wait::perform::<R::Switch, _>(Take::new(&self.state, patience), None, patience).map(Message::receive)
     }
 }
 

@@ -2,17 +2,30 @@
 //!
 //! [`ChannelBy`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
 
+mod broadcast;
 mod channel;
 mod error;
 mod exchange;
 mod message;
 mod mpmc;
+mod oneshot;
+mod select;
+mod timer;
+mod watch;
 
+pub use broadcast::{BroadcastError, BroadcastReceiver, BroadcastSender, broadcast};
 pub use channel::{Channel, ChannelBy, Iter, SharedChannel};
 pub use error::{RecvError, SendAllError, SendError};
 pub use mpmc::{
-    CapacityError, Drain, IntoIter, Iter as ReceiverIter, PermitBy, Receiver, ReceiverBy, Sender, SenderBy, TryIter, WeakReceiverBy, WeakSenderBy, bounded,
-    bounded_by, never, never_by, rendezvous, try_bounded, try_bounded_by, unbounded, unbounded_by,
+    CapacityError, Drain, EndsBy, IntoIter, Iter as ReceiverIter, PermitBy, Receiver, ReceiverBy, Sender, SenderBy,
+    TryIter, WeakReceiverBy, WeakSenderBy, bounded, bounded_by, never, never_by, rendezvous, try_bounded,
+    try_bounded_by, unbounded, unbounded_by,
 };
+pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use select::{Arm, Order, Select, SelectError, TypedArm};
+#[doc(hidden)]
+pub use select::{Limit, chosen, select_in};
 pub use tasklet_core::channel::{Direction, Preference};
 pub use tasklet_core::handle::{Local, Reach, Shared};
+pub use timer::{Timer, after, at, tick};
+pub use watch::{WatchReceiver, WatchSender, watch};

@@ -1,6 +1,6 @@
 //! What travels through a Stackless channel.
 
-use tasklet_core::unwind::Payload;
+use tasklet_core::unwind::{self, Payload};
 
 /// What a sender gives: a value, or something to raise in the receiver.
 pub(crate) enum Message<T> {
@@ -16,6 +16,15 @@ impl<T> Message<T> {
         match self {
             Message::Value(value) => value,
             Message::Throw(_) => unreachable!("a value does not become something to raise"),
+        }
+    }
+
+    /// What a receiver gets: the value, or it unwinds.
+    #[inline(always)]
+    pub(crate) fn receive(self) -> T {
+        match self {
+            Message::Value(value) => value,
+            Message::Throw(payload) => unwind::raise(*payload),
         }
     }
 

@@ -94,6 +94,9 @@ fn debug<T>(name: &str, chan: &Chan<T>, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     fields.field("len", &state.buffer.len()).field("closed", &state.closed).finish_non_exhaustive()
 }
 
+/// Both ends of a channel, with one way of switching.
+pub type EndsBy<T, S> = (SenderBy<T, S>, ReceiverBy<T, S>);
+
 /// A channel of this capacity cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapacityError {
@@ -116,7 +119,7 @@ impl std::error::Error for CapacityError {}
 ///
 /// As [`bounded`].
 #[track_caller]
-pub fn bounded_by<T, S: Switch>(capacity: usize) -> (SenderBy<T, S>, ReceiverBy<T, S>) {
+pub fn bounded_by<T, S: Switch>(capacity: usize) -> EndsBy<T, S> {
     match try_bounded_by(capacity) {
         Ok(handles) => handles,
         Err(error) => panic!("{error}"),
@@ -128,7 +131,7 @@ pub fn bounded_by<T, S: Switch>(capacity: usize) -> (SenderBy<T, S>, ReceiverBy<
 /// # Errors
 ///
 /// As [`try_bounded`].
-pub fn try_bounded_by<T, S: Switch>(capacity: usize) -> Result<(SenderBy<T, S>, ReceiverBy<T, S>), CapacityError> {
+pub fn try_bounded_by<T, S: Switch>(capacity: usize) -> Result<EndsBy<T, S>, CapacityError> {
     let size = size_of::<T>();
     match capacity.checked_mul(size.max(1)) {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(handles(capacity)),
@@ -137,7 +140,7 @@ pub fn try_bounded_by<T, S: Switch>(capacity: usize) -> Result<(SenderBy<T, S>, 
 }
 
 /// As [`unbounded`], for handles whose switch is compiled in.
-pub fn unbounded_by<T, S: Switch>() -> (SenderBy<T, S>, ReceiverBy<T, S>) {
+pub fn unbounded_by<T, S: Switch>() -> EndsBy<T, S> {
     handles(UNBOUNDED)
 }
 
@@ -149,7 +152,7 @@ pub fn never_by<T, S: Switch>() -> ReceiverBy<T, S> {
     receiver
 }
 
-fn handles<T, S: Switch>(capacity: usize) -> (SenderBy<T, S>, ReceiverBy<T, S>) {
+fn handles<T, S: Switch>(capacity: usize) -> EndsBy<T, S> {
     let chan = Chan::new(capacity);
     (SenderBy::new(chan.clone()), ReceiverBy::new(chan))
 }

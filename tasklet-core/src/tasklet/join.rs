@@ -19,6 +19,7 @@ use crate::park::{ParkError, Wake};
 use crate::scheduler::Scheduler;
 use crate::stack::StackError;
 use crate::unwind::{self, Payload};
+use crate::wait::{Arm, Found, TypedArm};
 
 /// The right to the result of a tasklet, as [`std::thread::JoinHandle`] is to a thread's.
 ///
@@ -77,6 +78,11 @@ impl<T> JoinHandle<T> {
             return Ok(());
         }
         operation::perform::<AnyBackend, _>(Await { record: &self.record, refused: None }).map(|_| ())
+    }
+
+    /// The end of the tasklet, as an arm of a select: [`join`](Self::join) does not wait then.
+    pub fn join_arm(&self) -> impl TypedArm<Output = ()> + use<'_, T> {
+        JoinArm { record: &self.record, waker: None }
     }
 
     /// Waits until the tasklet has finished, whatever happens: what is thrown at the caller meanwhile is kept and given back.
@@ -180,6 +186,46 @@ impl<T> JoinHandle<T> {
             None => Err(JoinError { cause: Cause::Killed }),
         }
     }
+}
+
+/// Waits for a tasklet to finish, among other things.
+struct JoinArm<'r> {
+    record: &'r Record,
+    /// What it has left with the tasklet.
+    waker: Option<Waker>,
+}
+
+// SAFETY: it has no place, and is in no list.
+unsafe impl Arm for JoinArm<'_> {
+    fn look(&mut self, _: &dyn Scheduler) -> Found {
+        if self.record.is_finished() { Found::Done } else { Found::Wait }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        let waker = waker();
+        match self.record.on_finish(waker.clone()) {
+            Ok(()) => self.waker = Some(waker),
+            Err(waker) => waker.wake(),
+        }
+    }
+
+    fn delist(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            let is_ours = |joiner: &Joiner| matches!(joiner, Joiner::Other(other) if other.will_wake(&waker));
+            drop(self.record.finish.unlink(is_ours));
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        // It may be killed by whoever has a handle.
+        true
+    }
+}
+
+impl TypedArm for JoinArm<'_> {
+    type Output = ();
+
+    fn output(&mut self) {}
 }
 
 /// Waits for a tasklet to finish.

@@ -20,13 +20,18 @@ pub struct WaitFuture<A: Attempt> {
 
 // SAFETY: the node is the lock's while it is linked, else the future's own; what is in it moves between threads.
 unsafe impl<A: Attempt<Message: Send> + Send> Send for WaitFuture<A> {}
-// SAFETY: a shared reference gives access to nothing.
-unsafe impl<A: Attempt> Sync for WaitFuture<A> {}
+// SAFETY: a shared reference gives access to the attempt alone.
+unsafe impl<A: Attempt + Sync> Sync for WaitFuture<A> {}
 
 impl<A: Attempt> WaitFuture<A> {
     /// A future; what it gives is `message`.
     pub fn new(attempt: A, message: Option<A::Message>) -> WaitFuture<A> {
         WaitFuture { attempt, node: Node::new(message), is_over: false }
+    }
+
+    /// What it attempts.
+    pub fn attempt(&self) -> &A {
+        &self.attempt
     }
 }
 
@@ -91,4 +96,3 @@ impl<A: Attempt> Drop for WaitFuture<A> {
         }
     }
 }
-

@@ -272,6 +272,70 @@ impl<A: Attempt> Drop for ArmOf<A> {
     }
 }
 
+/// An arm whose output is made into another.
+#[must_use = "an arm does nothing unless selected"]
+pub struct Mapped<A, F> {
+    arm: A,
+    map: F,
+}
+
+impl<A: TypedArm, U, F: FnMut(A::Output) -> U> Mapped<A, F> {
+    /// `map` is called with the output of `arm`.
+    pub fn new(arm: A, map: F) -> Mapped<A, F> {
+        Mapped { arm, map }
+    }
+}
+
+// SAFETY: the methods are those of `arm`.
+unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
+    fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
+        self.arm.look(scheduler)
+    }
+
+    fn lock(&self) -> Option<&dyn Lock> {
+        self.arm.lock()
+    }
+
+    unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
+        // SAFETY: the caller's promise.
+        unsafe { self.arm.look_locked(scheduler) }
+    }
+
+    unsafe fn enlist(&mut self, seat: Seat, record: *const Record) {
+        // SAFETY: the caller's promise.
+        unsafe { self.arm.enlist(seat, record) }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        self.arm.ring(waker);
+    }
+
+    fn delist(&mut self) {
+        self.arm.delist();
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.arm.is_over()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.arm.is_shared()
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.arm.deadline()
+    }
+}
+
+impl<A: TypedArm, U, F: FnMut(A::Output) -> U> TypedArm for Mapped<A, F> {
+    type Output = U;
+
+    #[track_caller]
+    fn output(&mut self) -> U {
+        (self.map)(self.arm.output())
+    }
+}
+
 /// Wakes a select for arms that have no list.
 struct Bell(Mutex<Ringing>);
 
@@ -584,4 +648,3 @@ pub fn select<S: Switch>(
 fn wait<'a, 'b>(arms: &'a mut [&'b mut dyn Arm], order: Order, patience: Patience) -> Select<'a, 'b> {
     Select { arms, order, patience, ticket: Ticket::new(), bell: None, who: None, round: None, enlisted: false }
 }
-

@@ -6,11 +6,14 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 
 use tasklet_core::current;
 use tasklet_core::home::Remote;
-use tasklet_core::scheduler::Scheduler as _;
+use tasklet_core::scheduler::Scheduler;
 use tasklet_core::tasklet::Record;
+use tasklet_core::unwind;
+use tasklet_core::wait::{Arm, Found, TypedArm};
 
 use super::extras::Extras;
 use super::worker::Worker;
@@ -40,6 +43,8 @@ struct State {
     children: Vec<Weak<Node>>,
     /// Those that run under it.
     tasklets: Vec<Arc<Record>>,
+    /// Of selects that wait for the cancellation.
+    wakers: Vec<Waker>,
 }
 
 impl CancelToken {
@@ -70,14 +75,16 @@ impl CancelToken {
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
         while let Some(node) = nodes.pop() {
-            let state = node.lock();
+            let mut state = node.lock();
             // Release: pairs with the acquire in `is_cancelled`. Under the lock, so that who enters the list later sees it.
             if node.cancelled.swap(true, Ordering::Release) {
                 continue;
             }
             let tasklets = state.tasklets.clone();
+            let wakers = std::mem::take(&mut state.wakers);
             nodes.extend(state.children.iter().filter_map(Weak::upgrade));
             drop(state);
+            wakers.into_iter().for_each(unwind::wake_quietly);
             for record in tasklets {
                 if let Some(home) = record.home() {
                     let _ = home.submit(Remote::Cancel(record));
@@ -90,6 +97,11 @@ impl CancelToken {
     pub fn is_cancelled(&self) -> bool {
         // Acquire: pairs with the release in `cancel`.
         self.node.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Its cancellation, as an arm of a select.
+    pub fn cancelled_arm(&self) -> impl TypedArm<Output = ()> + use<'_> {
+        CancelArm { node: &self.node, waker: None }
     }
 
     /// Calls `f` with the calling tasklet under this token, and under those that it runs under already.
@@ -115,6 +127,54 @@ impl CancelToken {
         unsafe { current::with_scheduler(Worker::leave_token) };
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
+}
+
+/// Waits for a cancellation, among other things.
+struct CancelArm<'t> {
+    node: &'t Node,
+    /// What it has left with the token.
+    waker: Option<Waker>,
+}
+
+// SAFETY: it has no place, and is in no list.
+unsafe impl Arm for CancelArm<'_> {
+    fn look(&mut self, _: &dyn Scheduler) -> Found {
+        // Acquire: pairs with the release in `cancel`.
+        if self.node.cancelled.load(Ordering::Acquire) { Found::Done } else { Found::Wait }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        let waker = waker();
+        let mut state = self.node.lock();
+        // Under the lock, as in `cancel`. Acquire: as above.
+        if self.node.cancelled.load(Ordering::Acquire) {
+            drop(state);
+            waker.wake();
+        } else {
+            state.wakers.push(waker.clone());
+            self.waker = Some(waker);
+        }
+    }
+
+    fn delist(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            let mut state = self.node.lock();
+            let at = state.wakers.iter().position(|other| other.will_wake(&waker));
+            let removed = at.map(|at| state.wakers.swap_remove(at));
+            drop(state);
+            drop(removed);
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+impl TypedArm for CancelArm<'_> {
+    type Output = ();
+
+    fn output(&mut self) {}
 }
 
 struct Enlisted<'a> {
