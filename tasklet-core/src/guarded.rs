@@ -7,78 +7,13 @@
 //! - **K2** At most one guard lives at a time. Without contention `borrowed` is set exactly then, so a second `lock` finds it and
 //!   panics; else the lock excludes.
 
+mod raw;
+
 use std::cell::{Cell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
 
 use crate::primitive::atomic::{AtomicBool, Ordering};
-
-/// How often a thread looks at a taken lock, waiting twice as long each time, before it lets others run: the holder is out of it within
-/// some hundred instructions unless the system has taken its processor away. Doubling also keeps two processors from exchanging the lock
-/// for each single operation, which costs more than the operations do.
-const SPINS: u32 = 8;
-
-/// How often it lets others run before it sleeps in between.
-const YIELDS: u32 = 64;
-
-/// A lock for a few instructions, in which nothing of users runs. Whoever waits for it spins, then lets other threads run.
-///
-/// A lock that puts its waiters to sleep has to ask, when it is released, whether somebody sleeps: a second atomic read-modify-write,
-/// which would be a third of a channel operation's.
-pub(crate) struct RawLock(AtomicBool);
-
-impl RawLock {
-    pub(crate) fn new() -> RawLock {
-        RawLock(AtomicBool::new(false))
-    }
-
-    #[inline(always)]
-    pub(crate) fn lock(&self) {
-        // Acquire: pairs with the release in `unlock`.
-        if self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.lock_slow();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_slow(&self) {
-        let mut round = 0;
-        loop {
-            // Acquire: as in `lock`.
-            if !self.0.load(Ordering::Relaxed)
-                && self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return;
-            }
-            pause(round);
-            round += 1;
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn unlock(&self) {
-        // Release: pairs with the acquire in `lock`.
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-#[cfg(loom)]
-fn pause(_: u32) {
-    loom::thread::yield_now();
-}
-
-#[cfg(not(loom))]
-fn pause(round: u32) {
-    if round < SPINS {
-        for _ in 0..1 << round {
-            std::hint::spin_loop();
-        }
-    } else if round < YIELDS {
-        std::thread::yield_now();
-    } else {
-        std::thread::sleep(std::time::Duration::from_micros(50));
-    }
-}
+use raw::RawLock;
 
 /// State behind a lock; see the module.
 pub struct Guarded<T> {

@@ -144,7 +144,7 @@ pub fn unbounded_by<T, S: Switch>() -> EndsBy<T, S> {
     handles(UNBOUNDED)
 }
 
-/// As [`never`], for a handle whose switch is compiled in.
+/// As [`never`](fn@never), for a handle whose switch is compiled in.
 pub fn never_by<T, S: Switch>() -> ReceiverBy<T, S> {
     let (sender, receiver) = handles(0);
     // Its count stays, so the channel is never closed from that side. What it leads to goes with the receiver all the same.

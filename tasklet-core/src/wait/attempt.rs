@@ -251,8 +251,9 @@ pub(super) fn abandon<A: Attempt>(attempt: &mut A, node: &Node<A::Message>) {
     }
 }
 
+/// What is left to do.
 #[inline(always)]
-fn step<'s>(found: Found) -> Step<'s> {
+pub(super) fn step<'s>(found: Found) -> Step<'s> {
     match found {
         Found::Woke(Woken::Parked(partner), how) => Step::HandOver { partner, how },
         Found::Woke(woken, _) => {

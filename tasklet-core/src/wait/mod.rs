@@ -1,14 +1,16 @@
 #![doc = include_str!("README.md")]
 
+mod arm;
 mod attempt;
 mod future;
 mod list;
 mod select;
 
+pub use arm::{Arm, ArmOf, Lock, Mapped, Seat, TypedArm};
 pub use attempt::{Attempt, Ended, Found, Patience, deadline, perform, perform_until};
 pub use future::WaitFuture;
 pub use list::{Claimed, Waiters, Woken};
-pub use select::{Arm, ArmOf, Lock, Mapped, Order, Seat, TypedArm, select};
+pub use select::{Order, select};
 
 #[cfg(all(test, loom))]
 mod models;

@@ -24,10 +24,25 @@ struct State {
     closed: bool,
 }
 
-type Place = Arc<Locked<State>>;
+/// One of two places. They lie in one allocation, so that their addresses have the same order each time, which is that of the locks.
+#[derive(Clone)]
+struct Place(Arc<[Locked<State>; 2]>, usize);
+
+impl std::ops::Deref for Place {
+    type Target = Locked<State>;
+
+    fn deref(&self) -> &Locked<State> {
+        &self.0[self.1]
+    }
+}
+
+fn places() -> (Place, Place) {
+    let both = Arc::new([Locked::new(State::default()), Locked::new(State::default())]);
+    (Place(both.clone(), 0), Place(both, 1))
+}
 
 fn place() -> Place {
-    Arc::new(Locked::new(State::default()))
+    places().0
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -138,11 +153,16 @@ fn select_two(first: (Half, Option<u32>), second: (Half, Option<u32>)) -> (usize
     (chosen, if chosen == 0 { first.output() } else { second.output() })
 }
 
-/// All orders with up to three switches of thread that are not asked for: more take hours, and have not been needed to find anything.
-fn model(f: impl Fn() + Send + Sync + 'static) {
+/// All orders with up to so many switches of thread that are not asked for: more take hours.
+fn model_with(switches: usize, f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(switches);
+    builder.max_branches = 10_000;
     builder.check(f);
+}
+
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    model_with(3, f);
 }
 
 #[test]
@@ -178,8 +198,9 @@ fn wait_that_is_ended_by_its_own_side_has_taken_nothing() {
 
 #[test]
 fn select_takes_one_of_two_messages_and_leaves_the_other() {
-    model(|| {
-        let (left, right) = (place(), place());
+    // Three threads.
+    model_with(2, || {
+        let (left, right) = places();
         let (first, second) = (left.clone(), right.clone());
         let senders = [
             thread::spawn(move || give(&first, 1, Patience::Now)),
@@ -214,7 +235,7 @@ fn select_takes_one_of_two_messages_and_leaves_the_other() {
 #[test]
 fn close_ends_a_select_or_comes_before_it() {
     model(|| {
-        let (left, right) = (place(), place());
+        let (left, right) = places();
         let other = right.clone();
         let closer = thread::spawn(move || {
             let scheduler = ThreadScheduler::new();
@@ -235,7 +256,7 @@ fn close_ends_a_select_or_comes_before_it() {
 #[test]
 fn two_selects_that_could_serve_each_other_exchange_one_message() {
     model(|| {
-        let (left, right) = (place(), place());
+        let (left, right) = places();
         let (other_left, other_right) = (left.clone(), right.clone());
         let other = thread::spawn(move || {
             select_two((Half::new(&other_right, Side::Give), Some(2)), (Half::new(&other_left, Side::Take), None))

@@ -1,0 +1,98 @@
+//! The lock itself.
+
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often a thread looks at a taken lock, waiting twice as long each time, before it lets others run: the holder is out of it within
+/// some hundred instructions unless the system has taken its processor away. Doubling also keeps two processors from exchanging the lock
+/// for each single operation, which costs more than the operations do.
+#[cfg(not(loom))]
+const SPINS: u32 = 8;
+
+/// How often it lets others run before it sleeps in between.
+#[cfg(not(loom))]
+const YIELDS: u32 = 64;
+
+/// A lock for a few instructions, in which nothing of users runs. Whoever waits for it spins, then lets other threads run.
+///
+/// A lock that puts its waiters to sleep has to ask, when it is released, whether somebody sleeps: a second atomic read-modify-write,
+/// which would be a third of a channel operation's.
+#[cfg(not(loom))]
+pub(super) struct RawLock(AtomicBool);
+
+#[cfg(not(loom))]
+impl RawLock {
+    pub(super) fn new() -> RawLock {
+        RawLock(AtomicBool::new(false))
+    }
+
+    #[inline(always)]
+    pub(super) fn lock(&self) {
+        // Acquire: pairs with the release in `unlock`.
+        if self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_slow();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) {
+        let mut round = 0;
+        loop {
+            // Acquire: as in `lock`.
+            if !self.0.load(Ordering::Relaxed)
+                && self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+            pause(round);
+            round += 1;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn unlock(&self) {
+        // Release: pairs with the acquire in `lock`.
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(not(loom))]
+fn pause(round: u32) {
+    if round < SPINS {
+        for _ in 0..1 << round {
+            std::hint::spin_loop();
+        }
+    } else if round < YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+}
+
+/// The same for models: whoever waits is blocked, since a thread that spins has endless many orders.
+#[cfg(loom)]
+pub(super) struct RawLock {
+    taken: loom::sync::Mutex<bool>,
+    released: loom::sync::Condvar,
+}
+
+#[cfg(loom)]
+impl RawLock {
+    pub(super) fn new() -> RawLock {
+        RawLock { taken: loom::sync::Mutex::new(false), released: loom::sync::Condvar::new() }
+    }
+
+    pub(super) fn lock(&self) {
+        let mut taken = self.taken.lock().unwrap();
+        while *taken {
+            taken = self.released.wait(taken).unwrap();
+        }
+        *taken = true;
+    }
+
+    pub(super) fn unlock(&self) {
+        *self.taken.lock().unwrap() = false;
+        self.released.notify_one();
+    }
+}

@@ -1,0 +1,296 @@
+//! What a select can wait for: the arms, and an attempt as one.
+
+use std::ptr::{self, NonNull};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::attempt::{Attempt, Ended, Found, abandon};
+use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
+use super::select::Ticket;
+use crate::guarded::Guarded;
+use crate::scheduler::Scheduler;
+use crate::tasklet::Record;
+
+/// A place's lock, whatever it guards.
+#[doc(hidden)]
+pub trait Lock {
+    /// Takes it.
+    fn lock_raw(&self);
+
+    /// Releases it.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken it.
+    unsafe fn unlock_raw(&self);
+}
+
+impl<T> Lock for Guarded<T> {
+    fn lock_raw(&self) {
+        Guarded::lock_raw(self);
+    }
+
+    unsafe fn unlock_raw(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { Guarded::unlock_raw(self) }
+    }
+}
+
+/// Something that a select can wait for, among others. Sealed: implemented by what this project's channels, timers, join handles and
+/// tokens make; their documentation says what each waits for.
+///
+/// # Safety
+///
+/// The hidden methods do what they say.
+pub unsafe trait Arm {
+    /// Looks with its own place locked, and does it if it can.
+    #[doc(hidden)]
+    fn look(&mut self, scheduler: &dyn Scheduler) -> Found;
+
+    /// The lock of its place, if it has one.
+    #[doc(hidden)]
+    fn lock(&self) -> Option<&dyn Lock> {
+        None
+    }
+
+    /// As `look`, with the lock taken.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken `lock`.
+    #[doc(hidden)]
+    unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
+        self.look(scheduler)
+    }
+
+    /// Enters the list of its place.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken `lock`, and calls `delist` before the ticket, the arm or the tasklet of `record` goes.
+    #[doc(hidden)]
+    unsafe fn enlist(&mut self, ticket: Seat, record: *const Record) {
+        let _ = (ticket, record);
+    }
+
+    /// Asks for `waker` to be woken when it is worth a look, at once if it is now: for arms without a list.
+    #[doc(hidden)]
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        let _ = waker;
+    }
+
+    /// Leaves the list of its place, and wants no waker to be woken any more.
+    #[doc(hidden)]
+    fn delist(&mut self);
+
+    /// Its wait was ended by somebody: whether it is over, or to be looked at again.
+    #[doc(hidden)]
+    fn is_over(&mut self) -> bool {
+        false
+    }
+
+    /// Whether somebody outside the caller's scheduler can end its wait.
+    #[doc(hidden)]
+    fn is_shared(&self) -> bool;
+
+    /// When it is worth a look, if that is known.
+    #[doc(hidden)]
+    fn deadline(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// An arm, with what comes of it when it was chosen.
+pub trait TypedArm: Arm {
+    /// What comes of it.
+    type Output;
+
+    /// What came of it.
+    ///
+    /// # Panics
+    ///
+    /// It was not chosen.
+    fn output(&mut self) -> Self::Output;
+}
+
+/// Which arm of which select a node waits for.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Seat {
+    pub(super) ticket: NonNull<Ticket>,
+    pub(super) arm: usize,
+}
+
+/// An attempt as an arm of a select.
+#[must_use = "an arm does nothing unless selected"]
+pub struct ArmOf<A: Attempt> {
+    attempt: A,
+    node: Node<A::Message>,
+    ended: Option<Ended>,
+}
+
+impl<A: Attempt> ArmOf<A> {
+    /// An arm; what it gives is `message`.
+    pub fn new(attempt: A, message: Option<A::Message>) -> ArmOf<A> {
+        ArmOf { attempt, node: Node::new(message), ended: None }
+    }
+
+    fn note(&mut self, found: Found) -> Found {
+        if !matches!(found, Found::Wait) {
+            self.ended = Some(Ended::Done);
+        }
+        found
+    }
+
+    /// What it would have given, if it was not chosen.
+    pub fn into_message(self) -> Option<A::Message> {
+        debug_assert_ne!(self.node.state(), LINKED, "a select takes its nodes out of the lists before it ends");
+        // SAFETY: the node is not linked, so it is ours.
+        unsafe { self.node.cell() }.take()
+    }
+}
+
+// SAFETY: the methods do what the trait says.
+unsafe impl<A: Attempt> Arm for ArmOf<A> {
+    fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
+        // SAFETY: A1, as in `Waiting::begin`.
+        let place = unsafe { &*ptr::from_ref(self.attempt.place()) };
+        let mut state = place.lock();
+        // SAFETY: the node is not linked, so it is ours.
+        let found = self.attempt.attempt(&mut state, unsafe { self.node.cell() }, scheduler);
+        drop(state);
+        self.note(found)
+    }
+
+    fn lock(&self) -> Option<&dyn Lock> {
+        // SAFETY: A1. The state's type may borrow; the lock is used while the arm is.
+        Some(unsafe { &*(ptr::from_ref(self.attempt.place())) })
+    }
+
+    unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
+        // SAFETY: the caller has the lock, and no other reference to the state is alive: arms are looked at one after the other.
+        let state = unsafe { &mut *self.attempt.place().value_raw() };
+        // SAFETY: as in `look`.
+        let found = self.attempt.attempt(state, unsafe { self.node.cell() }, scheduler);
+        self.note(found)
+    }
+
+    unsafe fn enlist(&mut self, seat: Seat, record: *const Record) {
+        // SAFETY: as in `look_locked`.
+        let state = unsafe { &mut *self.attempt.place().value_raw() };
+        let waiter = Waiter::Arm(seat.ticket, seat.arm);
+        // SAFETY: the caller has the lock and promises N1 and N3; A2.
+        unsafe { self.attempt.waiters(state).push(&self.node, waiter, record) };
+    }
+
+    fn delist(&mut self) {
+        if self.node.state() == LINKED {
+            // SAFETY: A1, as in `Waiting::begin`.
+            let place = unsafe { &*ptr::from_ref(self.attempt.place()) };
+            let mut state = place.lock();
+            // SAFETY: A1, A2. What it gives back is a copy of the seat.
+            drop(unsafe { self.attempt.waiters(&mut state).unlink(&self.node) });
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        match self.node.state() {
+            SERVED if A::LOOKS_AGAIN => {
+                self.node.reset();
+                return false;
+            }
+            SERVED => self.ended = Some(Ended::Done),
+            CLOSED => self.ended = Some(Ended::Closed),
+            _ => return false,
+        }
+        self.node.reset();
+        true
+    }
+
+    fn is_shared(&self) -> bool {
+        self.attempt.is_shared()
+    }
+}
+
+impl<A: Attempt> TypedArm for ArmOf<A> {
+    type Output = A::Output;
+
+    #[track_caller]
+    fn output(&mut self) -> A::Output {
+        let Some(ended) = self.ended.take() else { panic!("an arm that was not chosen has no output") };
+        // SAFETY: the node is not linked, so it is ours.
+        self.attempt.finish(unsafe { self.node.cell() }, ended)
+    }
+}
+
+impl<A: Attempt> Drop for ArmOf<A> {
+    fn drop(&mut self) {
+        if self.node.state() != IDLE {
+            abandon(&mut self.attempt, &self.node);
+        }
+    }
+}
+
+/// An arm whose output is made into another.
+#[must_use = "an arm does nothing unless selected"]
+pub struct Mapped<A, F> {
+    arm: A,
+    map: F,
+}
+
+impl<A: TypedArm, U, F: FnMut(A::Output) -> U> Mapped<A, F> {
+    /// `map` is called with the output of `arm`.
+    pub fn new(arm: A, map: F) -> Mapped<A, F> {
+        Mapped { arm, map }
+    }
+}
+
+// SAFETY: the methods are those of `arm`.
+unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
+    fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
+        self.arm.look(scheduler)
+    }
+
+    fn lock(&self) -> Option<&dyn Lock> {
+        self.arm.lock()
+    }
+
+    unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
+        // SAFETY: the caller's promise.
+        unsafe { self.arm.look_locked(scheduler) }
+    }
+
+    unsafe fn enlist(&mut self, seat: Seat, record: *const Record) {
+        // SAFETY: the caller's promise.
+        unsafe { self.arm.enlist(seat, record) }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        self.arm.ring(waker);
+    }
+
+    fn delist(&mut self) {
+        self.arm.delist();
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.arm.is_over()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.arm.is_shared()
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.arm.deadline()
+    }
+}
+
+impl<A: TypedArm, U, F: FnMut(A::Output) -> U> TypedArm for Mapped<A, F> {
+    type Output = U;
+
+    #[track_caller]
+    fn output(&mut self) -> U {
+        (self.map)(self.arm.output())
+    }
+}
