@@ -21,6 +21,8 @@ pub use mpmc::{
     TryIter, WeakReceiverBy, WeakSenderBy, bounded, bounded_by, never, never_by, rendezvous, try_bounded,
     try_bounded_by, unbounded, unbounded_by,
 };
+#[cfg(feature = "futures")]
+pub use mpmc::{RecvStream, SendSink};
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
 pub use select::{Arm, Order, Select, SelectError, TypedArm};
 #[doc(hidden)]

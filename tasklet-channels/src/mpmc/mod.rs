@@ -5,12 +5,15 @@
 //! | `state` | what the lock guards, and the rules of sending, receiving, making room, closing |
 //! | `attempt` | those as attempts, which park, look, are arms of a select, or futures |
 //! | `sender`, `receiver`, `permit` | the handles |
+//! | `stream` | streams and sinks of async code |
 
 mod attempt;
 mod permit;
 mod receiver;
 mod sender;
 mod state;
+#[cfg(feature = "futures")]
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub use permit::PermitBy;
 pub use receiver::{Drain, IntoIter, Iter, ReceiverBy, TryIter, WeakReceiverBy};
 pub use sender::{SenderBy, WeakSenderBy};
 use state::{State, UNBOUNDED};
+#[cfg(feature = "futures")]
+pub use stream::{RecvStream, SendSink};
 
 /// A sender whose operations look up how to switch; see [`SenderBy`].
 pub type Sender<T> = SenderBy<T, AnyBackend>;
