@@ -17,7 +17,8 @@ use crate::measure::median;
 use crate::process::{cpu_time, resident};
 use crate::subject::{Run, Setting};
 use crate::workloads::parts::{
-    BATCH, Bell, Countdown, FAN, RING, YIELDERS, branches, fibonacci, longest_nap, nap, sum_below, sum_of_primes,
+    BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, PRODUCERS, RING, YIELDERS, branches, fibonacci, longest_nap, nap,
+    share, sum_below, sum_of_primes,
 };
 use crate::workloads::{Kind, expect};
 
@@ -31,13 +32,16 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::PingPong => |setting| within(setting, ping_pong(setting.n)),
         Kind::Ring => |setting| within(setting, ring(setting.n)),
         Kind::Sieve => |setting| within(setting, sieve(setting.n)),
+        Kind::Mpmc => |setting| within(setting, mpmc(setting.n)),
+        Kind::MpscUnbounded => |setting| within(setting, mpsc_unbounded(setting.n)),
+        Kind::Select => |setting| within(setting, select(setting.n)),
         Kind::SpawnJoin => |setting| within(setting, spawn_join(setting.n)),
         Kind::Skynet => |setting| within(setting, skynet(setting.n)),
         Kind::FibSpawn => |setting| within(setting, fib_spawn(setting.n)),
         Kind::Sleep => |setting| within(setting, sleep(setting.n)),
         Kind::IdleMem => |setting| within(setting, idle_mem(setting.n)),
         Kind::WakeLatency => wake_latency,
-        Kind::Fib | Kind::Skew | Kind::IdleCpu => return None,
+        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc => return None,
     };
     Some(run)
 }
@@ -155,6 +159,102 @@ async fn sieve(primes: u64) -> Result<Vec<f64>> {
     let time = start.elapsed();
     expect("sum of the primes", sum, sum_of_primes(primes))?;
     Ok(vec![time.as_secs_f64() * 1e3])
+}
+
+/// Over flume's channel: tokio's own have one receiver.
+async fn mpmc(messages: u64) -> Result<Vec<f64>> {
+    let (sender, receiver) = flume::bounded::<u64>(BUFFER);
+    let start = Instant::now();
+    let producer = |at| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            for number in share(messages, PRODUCERS, at) {
+                sender.send_async(number).await.expect("somebody receives");
+            }
+        })
+    };
+    let producers: Vec<_> = (0..PRODUCERS).map(producer).collect();
+    drop(sender);
+    let consumer = |receiver: flume::Receiver<u64>| {
+        tokio::spawn(async move {
+            let mut sum = 0;
+            while let Ok(number) = receiver.recv_async().await {
+                sum += number;
+            }
+            sum
+        })
+    };
+    let consumers: Vec<_> = (0..CONSUMERS).map(|_| consumer(receiver.clone())).collect();
+    for producer in producers {
+        producer.await?;
+    }
+    let mut sum = 0;
+    for consumer in consumers {
+        sum += consumer.await?;
+    }
+    let time = start.elapsed();
+    expect("sum of the messages", sum, sum_below(messages))?;
+    Ok(vec![time.as_nanos() as f64 / messages as f64])
+}
+
+async fn mpsc_unbounded(messages: u64) -> Result<Vec<f64>> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let start = Instant::now();
+    let producer = |at| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            share(messages, PRODUCERS, at).for_each(|number| sender.send(number).expect("somebody receives"));
+        })
+    };
+    let producers: Vec<_> = (0..PRODUCERS).map(producer).collect();
+    drop(sender);
+    let consumer = tokio::spawn(async move {
+        let mut sum = 0;
+        while let Some(number) = receiver.recv().await {
+            sum += number;
+        }
+        sum
+    });
+    for producer in producers {
+        producer.await?;
+    }
+    let sum = consumer.await?;
+    let time = start.elapsed();
+    expect("sum of the messages", sum, sum_below(messages))?;
+    Ok(vec![time.as_nanos() as f64 / messages as f64])
+}
+
+async fn select(messages: u64) -> Result<Vec<f64>> {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..4).map(|_| mpsc::channel::<u64>(1)).unzip();
+    let [mut a, mut b, mut c, mut d] = <[_; 4]>::try_from(receivers).expect("as many as were made");
+    let start = Instant::now();
+    let producer = |(at, sender): (usize, &mpsc::Sender<u64>)| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            for number in share(messages, 4, at as u64) {
+                sender.send(number).await.expect("the one who selects");
+            }
+        })
+    };
+    let producers: Vec<_> = senders.iter().enumerate().map(producer).collect();
+    let mut sum = 0;
+    for _ in 0..messages {
+        let number = tokio::select! {
+            number = a.recv() => number,
+            number = b.recv() => number,
+            number = c.recv() => number,
+            number = d.recv() => number,
+        };
+        sum += number.ok_or("a producer has ended")?;
+    }
+    for producer in producers {
+        producer.await?;
+    }
+    // Until here: a closed channel would be chosen too.
+    drop(senders);
+    let time = start.elapsed();
+    expect("sum of the messages", sum, sum_below(messages))?;
+    Ok(vec![time.as_nanos() as f64 / messages as f64])
 }
 
 async fn spawn_join(tasks: u64) -> Result<Vec<f64>> {

@@ -15,6 +15,23 @@ pub(crate) const RING: u64 = 503;
 /// Tasks spawned before the first of them is joined.
 pub(crate) const BATCH: u64 = 10_000;
 
+/// Tasks that send into one channel.
+pub(crate) const PRODUCERS: u64 = 4;
+
+/// Tasks that receive from it.
+pub(crate) const CONSUMERS: u64 = 4;
+
+/// Messages that it holds.
+pub(crate) const BUFFER: usize = 256;
+
+/// Plain threads that send, and as many that receive.
+pub(crate) const THREADS: u64 = 2;
+
+/// Which of the numbers below `n` the producer `at` of so many sends.
+pub(crate) fn share(n: u64, producers: u64, at: u64) -> impl Iterator<Item = u64> {
+    (at..n).step_by(producers as usize)
+}
+
 /// Children of a node of the tree.
 pub(crate) const FAN: u64 = 10;
 
@@ -180,6 +197,7 @@ mod tests {
         assert_eq!((0..10).map(fibonacci).collect::<Vec<_>>(), [0, 1, 1, 2, 3, 5, 8, 13, 21, 34]);
         assert_eq!(sum_of_primes(5), 2 + 3 + 5 + 7 + 11);
         assert_eq!(sum_below(5), 10);
+        assert_eq!((0..3).flat_map(|at| share(11, 3, at)).sum::<u64>(), sum_below(11));
         assert_eq!(longest_nap(3), Duration::from_millis(3));
         assert_eq!(longest_nap(5000), Duration::from_millis(1000));
     }

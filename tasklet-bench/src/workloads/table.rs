@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 13] = [
+pub(crate) static WORKLOADS: [Workload; 17] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -61,6 +61,60 @@ pub(crate) static WORKLOADS: [Workload; 13] = [
         workers: 1,
         isolation: Isolation::Scheduler,
         figures: MILLISECONDS,
+    },
+    Workload {
+        kind: Kind::Mpmc,
+        name: "mpmc",
+        definition: "4 tasklets send N messages into a channel bounded by 256, and 4 receive them until it is closed; time per message",
+        size: "messages",
+        not_evidence_for: "channels whose users compute between two operations: one that is full or empty lets a whole batch pass per switch. \
+                           The rival is flume's channel under tokio",
+        n: 4_000_000,
+        quick_n: 4000,
+        workers: 1,
+        isolation: Isolation::Scheduler,
+        figures: NANOSECONDS,
+    },
+    Workload {
+        kind: Kind::MpscUnbounded,
+        name: "mpsc_unbounded",
+        definition: "4 tasklets send N messages into an unbounded channel, and one receives them until it is closed; time per message",
+        size: "messages",
+        not_evidence_for: "memory: on one worker, all messages may lie in the channel before the first is received",
+        n: 4_000_000,
+        quick_n: 4000,
+        workers: 1,
+        isolation: Isolation::Scheduler,
+        figures: NANOSECONDS,
+    },
+    Workload {
+        kind: Kind::Select,
+        name: "select",
+        definition: "4 tasklets send N messages into a rendezvous channel each, and one receives from all with `select!`; time per message",
+        size: "messages",
+        not_evidence_for: "select over many channels, or timers. A rival's channels are bounded by 1",
+        n: 1_000_000,
+        quick_n: 1000,
+        workers: 1,
+        isolation: Isolation::Scheduler,
+        figures: NANOSECONDS,
+    },
+    Workload {
+        kind: Kind::ThreadsMpmc,
+        name: "threads_mpmc",
+        definition: "2 plain threads send N messages into a channel bounded by 256, and 2 receive them until it is closed: our channel, then \
+                     crossbeam-channel's; time per message of each, and the ratio. No scheduler takes part, so --workers means nothing",
+        size: "messages",
+        not_evidence_for: "more threads than cores can run: who waits for a core is not seen here, or only that",
+        n: 4_000_000,
+        quick_n: 4000,
+        workers: 1,
+        isolation: Isolation::Scheduler,
+        figures: &[
+            figure(".ours", "ns"),
+            figure(".crossbeam", "ns"),
+            Figure { suffix: ".ratio", unit: "x", decimals: 3 },
+        ],
     },
     Workload {
         kind: Kind::SpawnJoin,

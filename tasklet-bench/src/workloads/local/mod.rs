@@ -23,6 +23,10 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         Kind::SpawnJoin => |setting| spawning::spawn_join::<B>(setting.n).map(|value| vec![value]),
         Kind::IdleMem => |setting| memory::idle_mem::<B>(setting.n).map(Vec::from),
         Kind::Sieve
+        | Kind::Mpmc
+        | Kind::MpscUnbounded
+        | Kind::Select
+        | Kind::ThreadsMpmc
         | Kind::Skynet
         | Kind::Fib
         | Kind::FibSpawn

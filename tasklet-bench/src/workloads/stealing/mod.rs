@@ -3,6 +3,7 @@
 //! Each run makes a runtime and does its work in a tasklet of it: what is measured is measured inside, without the threads' start and
 //! end. A run whose runtime does not end cleanly has no figure.
 
+mod channels;
 mod fork_join;
 mod idle;
 mod parallel;
@@ -15,7 +16,7 @@ mod waking;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasklet_channels::{ChannelBy, Local, Shared};
+use tasklet_channels::{ChannelBy, Local, ReceiverBy, SenderBy, Shared, bounded_by};
 use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
 use tasklet_core::tasklet::JoinHandle;
@@ -39,6 +40,10 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::PingPong, Tasklets::Stackful) => switching::ping_pong::<B>,
         (Kind::Ring, Tasklets::Stackful) => switching::ring::<B>,
         (Kind::Sieve, Tasklets::Stackful) => pipeline::sieve::<B>,
+        (Kind::Mpmc, Tasklets::Stackful) => channels::mpmc::<B>,
+        (Kind::MpscUnbounded, Tasklets::Stackful) => channels::mpsc_unbounded::<B>,
+        (Kind::Select, Tasklets::Stackful) => channels::select::<B>,
+        (Kind::ThreadsMpmc, Tasklets::Stackful) => channels::threads_mpmc::<B>,
         (Kind::SpawnJoin, Tasklets::Stackful) => spawning::spawn_join::<B>,
         (Kind::SpawnJoin, Tasklets::Soft) => spawning::spawn_join_soft::<B>,
         (Kind::Skynet, Tasklets::Stackful) => spawning::skynet::<B>,
@@ -76,6 +81,11 @@ fn end<B: Backend>(runtime: Runtime<B>) -> Result<()> {
 
 fn channel<T: Send, B: Backend>() -> Channel<T, B> {
     ChannelBy::<T, Local<On<B>>>::new().share()
+}
+
+/// A rendezvous with the switch of `B` compiled in.
+fn rendezvous<T, B: Backend>() -> (SenderBy<T, On<B>>, ReceiverBy<T, On<B>>) {
+    bounded_by(0)
 }
 
 fn join<T>(handle: JoinHandle<T>) -> Result<T> {

@@ -6,7 +6,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
 use tasklet_scheduler::stealing;
 
-use super::{channel, expect, join, within};
+use super::{expect, join, rendezvous, within};
 use crate::Result;
 use crate::subject::Setting;
 use crate::workloads::parts::{RING, YIELDERS};
@@ -37,8 +37,7 @@ pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let trips = setting.n;
     within::<B, _>(setting.workers, move || {
-        let (there, back) = (channel::<u64, B>(), channel::<u64, B>());
-        let (ball, bat) = (there.clone(), back.clone());
+        let ((there, ball), (bat, back)) = (rendezvous::<u64, B>(), rendezvous::<u64, B>());
         let start = Instant::now();
         let sum = stealing::spawn(move || {
             let mut sum = 0;
@@ -66,9 +65,9 @@ pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let hops = setting.n;
     within::<B, _>(setting.workers, move || {
-        let channels: Vec<_> = (0..RING).map(|_| channel::<u64, B>()).collect();
+        let channels: Vec<_> = (0..RING).map(|_| rendezvous::<u64, B>()).collect();
         let member = |at: usize| {
-            let (from, to) = (channels[at].clone(), channels[(at + 1) % channels.len()].clone());
+            let (from, to) = (channels[at].1.clone(), channels[(at + 1) % channels.len()].0.clone());
             stealing::spawn(move || {
                 let mut count = 0;
                 // The number is the hops made so far; each tasklet passes on its last one, past the end, to let the next one end.
@@ -86,7 +85,7 @@ pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
         };
         let members: Vec<_> = (0..channels.len()).map(member).collect();
         let start = Instant::now();
-        channels[0].send(1)?;
+        channels[0].0.send(1)?;
         let mut received = 0;
         for member in members {
             received += join(member)?;
