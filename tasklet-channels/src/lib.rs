@@ -1,6 +1,32 @@
 //! Channels between tasklets, and between tasklets and plain threads.
 //!
-//! [`ChannelBy`] is Stackless's: a rendezvous that lets the receiver run on, unless it prefers otherwise.
+//! # Which channel when
+//!
+//! | you have | take |
+//! |---|---|
+//! | work for several tasklets, and senders that shall not run ahead | [`bounded`] |
+//! | a hand-over that both sides take part in | [`rendezvous`] |
+//! | senders that must never wait, and memory for what they send | [`unbounded`] |
+//! | one answer to one question | [`oneshot`] |
+//! | a state of which only the latest counts: configuration, progress, shutdown | [`watch`] |
+//! | news for everybody who listens | [`broadcast`] |
+//! | a point in time among other things | [`after`], [`tick`] |
+//! | an arm of a select that is switched off | [`never`](fn@never) |
+//! | tasklets of one thread whose order is part of the program, values that are not `Send`, generators | [`ChannelBy`], Stackless's |
+//!
+//! All of them are used in the same way from tasklets of any scheduler, plain threads, and async code, and are arms of [`select!`].
+//!
+//! An operation returns or unwinds; none is dropped half way. A message is in the channel, was received once, or comes back in the error:
+//! also when a wait is ended by a kill, a time limit or another arm of a select. A future that is dropped has received nothing.
+//!
+//! # Differences
+//!
+//! | from | what is different here |
+//! |---|---|
+//! | `std::sync::mpsc` | any number of receivers; `close` from both ends; select; one error type for each direction, which says why |
+//! | crossbeam | tasklets park, the caller is recognised; a select's message is evaluated before the choice; times are on the scheduler's clock; `Select` has arms with types; `reserve`, `recv_many`, weak handles; `bounded` takes memory as it is filled |
+//! | Go | sending on a closed channel is an error with the message in it, no panic; receiving from one is an error, no zero value; closing twice is allowed; dropping the last handle of a side closes; select operands are evaluated once, in order, as in Go |
+//! | Stackless | [`ChannelBy`] is its channel; buffers, select, time limits and other threads are new; there is no balance or preference on the others |
 
 mod broadcast;
 mod channel;

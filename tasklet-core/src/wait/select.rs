@@ -315,7 +315,7 @@ impl Drop for Select<'_, '_> {
     }
 }
 
-/// Waits for one of several arms, and returns the number of the one that was chosen: its [output](TypedArm::output) is to be taken.
+/// Waits for one of several arms, and returns the number of the one that was chosen: its [output](super::TypedArm::output) is to be taken.
 ///
 /// `limit` is a point in time on the clock of the caller's scheduler.
 ///
