@@ -294,7 +294,7 @@ macro_rules! __select {
     (@parse ($order:ident) ($($limit:tt)*) ($($default:tt)*) ($(($arm:ident, ($($of:tt)*), $result:pat, $body:expr))*)) => {{
         // What was chosen, and what came of it; the arms are gone when its code runs.
         let (chosen, ($($arm,)*)) = {
-            $(let mut $arm = $crate::__select!(@arm $($of)*);)*
+            $($crate::__select!(@arm $arm $($of)*);)*
             let result = $crate::select_in(
                 &mut [$(&mut $arm as &mut dyn $crate::Arm),*],
                 $crate::Order::$order,
@@ -311,14 +311,15 @@ macro_rules! __select {
         $crate::__select!(@code ($($default)*) $(($arm, $result, $body))*)
     }};
 
-    (@arm recv $of:expr) => { ($of).recv_arm() };
-    (@arm send $of:expr, $message:expr) => { ($of).send_arm($message) };
-    (@arm send $of:expr, $message:expr,) => { ($of).send_arm($message) };
-    (@arm join $of:expr) => { ($of).join_arm() };
-    (@arm cancelled $of:expr) => { ($of).cancelled_arm() };
-    (@arm closed $of:expr) => { ($of).closed_arm() };
-    (@arm changed $of:expr) => { ($of).changed_arm() };
-    (@arm arm $of:expr) => { $of };
+    // Borrowed by a `let`, so that an operand which is made right there lives as long as its arm.
+    (@arm $arm:ident recv $of:expr) => { let operand = &$of; let mut $arm = operand.recv_arm(); };
+    (@arm $arm:ident send $of:expr, $message:expr) => { let operand = &$of; let mut $arm = operand.send_arm($message); };
+    (@arm $arm:ident send $of:expr, $message:expr,) => { let operand = &$of; let mut $arm = operand.send_arm($message); };
+    (@arm $arm:ident join $of:expr) => { let operand = &$of; let mut $arm = operand.join_arm(); };
+    (@arm $arm:ident cancelled $of:expr) => { let operand = &$of; let mut $arm = operand.cancelled_arm(); };
+    (@arm $arm:ident closed $of:expr) => { let operand = &$of; let mut $arm = operand.closed_arm(); };
+    (@arm $arm:ident changed $of:expr) => { let operand = &$of; let mut $arm = operand.changed_arm(); };
+    (@arm $arm:ident arm $of:expr) => { let mut $arm = $of; };
 
     (@unless_default ($chosen:ident)) => { $crate::chosen($chosen) };
     (@unless_default ($chosen:ident) $default:expr) => {

@@ -1,5 +1,6 @@
 //! The contract of `tasklet` as test suites, generic over what they test, and what such suites need.
 //!
+//! - [`channels`]: what channels and select promise under both schedulers; one macro instantiates it on a backend.
 //! - [`contract`]: what a stack-switching backend must do; one macro instantiates it.
 //! - [`differential`]: random programs on the local scheduler, with the logs that a model of its rules gives.
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
@@ -8,6 +9,7 @@
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
 //! - [`Recorder`]: a list of events, for tests of an order.
 
+pub mod channels;
 pub mod contract;
 pub mod differential;
 pub mod semantics;

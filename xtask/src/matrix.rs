@@ -28,6 +28,9 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
+/// The same for channels and select, under both schedulers.
+const CHANNEL_TESTS: [&str; 1] = ["channel_semantics"];
+
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
 const STRESS_TEST: &str = "stress_stealing";
@@ -42,8 +45,10 @@ pub(crate) fn cells(files: &TestFiles) -> Vec<Cell> {
     cells.push(reference_contract(files));
     cells.push(reference_local());
     cells.push(reference_stealing());
+    cells.push(reference_channels());
     for backend in BACKENDS {
-        cells.extend([contract(backend), local(backend), stealing(backend), facade_tests(backend, files)]);
+        cells.extend([contract(backend), local(backend), stealing(backend), channels(backend)]);
+        cells.push(facade_tests(backend, files));
         cells.extend([examples(backend), docs(backend)]);
     }
     cells.extend([no_backend(), all_features()]);
@@ -135,9 +140,26 @@ fn reference_stealing() -> Cell {
         .step(cargo(["test", "-p", "tasklet-testkit"]).tests(STEALING_TESTS))
 }
 
+fn channels(backend: &'static str) -> Cell {
+    Cell::new(
+        &format!("channels/{backend}"),
+        "channels and select promise the same under both schedulers, to everybody",
+    )
+    .backend(backend)
+    .expects(Expects::Tests)
+    .step(facade("test", backend).tests(CHANNEL_TESTS))
+}
+
+fn reference_channels() -> Cell {
+    Cell::new("channels/threads", "the same promises where a started tasklet has a thread that tools can look at")
+        .backend(REFERENCE)
+        .expects(Expects::Tests)
+        .step(cargo(["test", "-p", "tasklet-testkit"]).tests(CHANNEL_TESTS))
+}
+
 /// The test files of the schedulers' cells.
 fn scheduler_tests() -> Vec<&'static str> {
-    [&LOCAL_TESTS[..], &STEALING_TESTS].concat()
+    [&LOCAL_TESTS[..], &STEALING_TESTS, &CHANNEL_TESTS].concat()
 }
 
 fn facade_tests(backend: &'static str, files: &TestFiles) -> Cell {
@@ -252,6 +274,8 @@ fn sanitizers() -> Vec<Cell> {
                 "local_semantics",
                 "--test",
                 "stealing_semantics",
+                "--test",
+                "channel_semantics",
                 "--test",
                 "differential",
                 "--test",

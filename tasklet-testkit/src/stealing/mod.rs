@@ -16,7 +16,7 @@ pub mod soft;
 pub mod stacks;
 pub mod time;
 
-mod setup;
+pub(crate) mod setup;
 
 pub use setup::Case;
 #[doc(hidden)]

@@ -16,7 +16,7 @@ use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::stealing::{self, Builder, Runtime};
 
 /// How long something may take that has to happen: far more than it needs, since the machine may be busy with other tests.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a whole test may take: a hang ends the process, with the test's name.
 const HANG: Duration = Duration::from_secs(180);
@@ -49,17 +49,17 @@ pub fn run_cases(test: &'static str, workers: &[usize], body: fn(Case)) {
 }
 
 impl Case {
-    pub(super) fn builder<B: Backend>(self) -> Builder<B> {
+    pub(crate) fn builder<B: Backend>(self) -> Builder<B> {
         Builder::new().workers(self.workers)
     }
 
-    pub(super) fn runtime<B: Backend>(self) -> Runtime<B> {
+    pub(crate) fn runtime<B: Backend>(self) -> Runtime<B> {
         self.builder().build().expect("a runtime")
     }
 
     /// Runs `f` as a tasklet of a new runtime and looks whether everything has ended well.
     #[track_caller]
-    pub(super) fn run<B: Backend, T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn run<B: Backend, T: Send>(self, f: impl FnOnce() -> T + Send) -> T {
         let runtime = self.runtime::<B>();
         let result = runtime.run(f);
         end(runtime);
@@ -68,7 +68,7 @@ impl Case {
 
     /// As [`run`](Self::run), in virtual time.
     #[track_caller]
-    pub(super) fn run_virtual<B: Backend, T: Send>(self, f: impl FnOnce(&VirtualClock) -> T + Send) -> T {
+    pub(crate) fn run_virtual<B: Backend, T: Send>(self, f: impl FnOnce(&VirtualClock) -> T + Send) -> T {
         let clock = Arc::new(VirtualClock::default());
         let driven = clock.clone();
         let driver = move |_| -> Box<dyn tasklet_core::driver::Driver> { Box::new(VirtualDriver::new(driven.clone())) };
@@ -81,7 +81,7 @@ impl Case {
 
 /// Ends a runtime: everything ends, and every stack comes back.
 #[track_caller]
-pub(super) fn end<B: Backend>(runtime: Runtime<B>) {
+pub(crate) fn end<B: Backend>(runtime: Runtime<B>) {
     let handle = runtime.handle();
     let report = runtime.shutdown(LIMIT);
     assert!(report.is_clean(), "{report}");
@@ -90,31 +90,31 @@ pub(super) fn end<B: Backend>(runtime: Runtime<B>) {
 }
 
 /// Whether stacks come from the runtime's depot, so that they can be counted and limited.
-pub(super) fn has_our_stacks<B: Backend>() -> bool {
+pub(crate) fn has_our_stacks<B: Backend>() -> bool {
     B::STACKS == StackProvision::Ours
 }
 
 /// A channel for every thread.
-pub(super) fn channel<T: Send>() -> SharedChannel<T> {
+pub(crate) fn channel<T: Send>() -> SharedChannel<T> {
     Channel::new().share()
 }
 
 /// Ends the tasklet with an error, without the panic hook's words.
-pub(super) fn fail(text: &'static str) -> ! {
+pub(crate) fn fail(text: &'static str) -> ! {
     raise(Box::new(text))
 }
 
 /// Takes a result that nobody looks at.
-pub(super) fn ignore<T>(_: T) {}
+pub(crate) fn ignore<T>(_: T) {}
 
 /// Calls `f` and catches what unwinds out of it.
-pub(super) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
+pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }
 
 /// The text of what unwinds out of `f`.
 #[track_caller]
-pub(super) fn caught_text<R>(f: impl FnOnce() -> R) -> String {
+pub(crate) fn caught_text<R>(f: impl FnOnce() -> R) -> String {
     match caught(f) {
         Ok(_) => panic!("nothing was raised"),
         Err(payload) => message(&payload).to_owned(),
@@ -123,39 +123,39 @@ pub(super) fn caught_text<R>(f: impl FnOnce() -> R) -> String {
 
 /// Events in order, of all threads.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    pub(super) fn add(&self, event: impl Into<String>) {
+    pub(crate) fn add(&self, event: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.into());
     }
 
     /// The events so far; the list is empty afterwards.
-    pub(super) fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[track_caller]
-    pub(super) fn assert(&self, expected: &str) {
+    pub(crate) fn assert(&self, expected: &str) {
         assert_eq!(self.take().join(" "), expected);
     }
 
     /// A value that adds this event when it is dropped.
-    pub(super) fn on_drop(&self, event: &'static str) -> OnDrop {
+    pub(crate) fn on_drop(&self, event: &'static str) -> OnDrop {
         OnDrop { log: self.clone(), event }
     }
 }
 
 /// Adds an event when it is dropped.
 #[derive(Debug)]
-pub(super) struct OnDrop {
+pub(crate) struct OnDrop {
     log: Log,
     event: &'static str,
 }
 
 impl OnDrop {
     /// Adds another event.
-    pub(super) fn add(&self, event: &'static str) {
+    pub(crate) fn add(&self, event: &'static str) {
         self.log.add(event);
     }
 }
@@ -168,29 +168,29 @@ impl Drop for OnDrop {
 
 /// Counts what it has made, and what of that was dropped.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Census(Arc<[AtomicUsize; 2]>);
+pub(crate) struct Census(Arc<[AtomicUsize; 2]>);
 
 /// One of a [`Census`].
 #[derive(Debug)]
-pub(super) struct Counted(Census);
+pub(crate) struct Counted(Census);
 
 impl Census {
-    pub(super) fn one(&self) -> Counted {
+    pub(crate) fn one(&self) -> Counted {
         self.0[0].fetch_add(1, Ordering::SeqCst);
         Counted(self.clone())
     }
 
-    pub(super) fn made(&self) -> usize {
+    pub(crate) fn made(&self) -> usize {
         self.0[0].load(Ordering::SeqCst)
     }
 
-    pub(super) fn dropped(&self) -> usize {
+    pub(crate) fn dropped(&self) -> usize {
         self.0[1].load(Ordering::SeqCst)
     }
 
     /// Everything was dropped, and nothing twice.
     #[track_caller]
-    pub(super) fn assert_all_dropped(&self) {
+    pub(crate) fn assert_all_dropped(&self) {
         assert_eq!(self.dropped(), self.made(), "of all that was made, each is dropped once");
     }
 }
@@ -203,33 +203,33 @@ impl Drop for Counted {
 
 /// Something that happens once, seen from every thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flag(Arc<AtomicBool>);
+pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
-    pub(super) fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
     /// Keeps the thread until it is set.
     #[track_caller]
-    pub(super) fn spin(&self) {
+    pub(crate) fn spin(&self) {
         spin_until(|| self.is_set());
     }
 
     /// Lets other tasklets run until it is set.
     #[track_caller]
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         yield_until(|| self.is_set());
     }
 }
 
 /// Keeps the thread, and the worker if it is one's, until something has happened.
 #[track_caller]
-pub(super) fn spin_until(happened: impl Fn() -> bool) {
+pub(crate) fn spin_until(happened: impl Fn() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < LIMIT, "what is waited for does not happen");
@@ -239,7 +239,7 @@ pub(super) fn spin_until(happened: impl Fn() -> bool) {
 
 /// Lets other tasklets run until something has happened.
 #[track_caller]
-pub(super) fn yield_until(happened: impl Fn() -> bool) {
+pub(crate) fn yield_until(happened: impl Fn() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < LIMIT, "what is waited for does not happen");
@@ -251,7 +251,7 @@ pub(super) fn yield_until(happened: impl Fn() -> bool) {
 
 /// A tasklet of the calling tasklet's worker that has come to where `f` calls its argument and, if that follows, to its next wait.
 #[track_caller]
-pub(super) fn spawn_parked<T: 'static>(f: impl FnOnce(&Flag) -> T + 'static) -> JoinHandle<T> {
+pub(crate) fn spawn_parked<T: 'static>(f: impl FnOnce(&Flag) -> T + 'static) -> JoinHandle<T> {
     let flag = Flag::default();
     let seen = flag.clone();
     let handle = stealing::spawn_local(move || f(&seen));
@@ -261,7 +261,7 @@ pub(super) fn spawn_parked<T: 'static>(f: impl FnOnce(&Flag) -> T + 'static) -> 
 }
 
 /// Waits for ever.
-pub(super) fn park_for_ever<T>() -> T {
+pub(crate) fn park_for_ever<T>() -> T {
     loop {
         let _ = stealing::park();
     }

@@ -11,10 +11,16 @@ fn matrix() -> Vec<Cell> {
             "facade".into(),
             "local_semantics".into(),
             "stealing_semantics".into(),
+            "channel_semantics".into(),
             "examples".into(),
             "million".into(),
         ],
-        testkit: vec!["contract".into(), "differential".into(), "stealing_semantics".into()],
+        testkit: vec![
+            "contract".into(),
+            "differential".into(),
+            "stealing_semantics".into(),
+            "channel_semantics".into(),
+        ],
     })
 }
 

@@ -1,0 +1,221 @@
+//! Waits that end otherwise: kills, time limits, futures that are dropped. Nothing is lost or doubled by them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tasklet_bridge::futures::block_on;
+use tasklet_channels::{after, at, bounded, never, rendezvous, select, tick, unbounded};
+use tasklet_core::backend::Backend;
+use tasklet_core::current;
+use tasklet_scheduler::stealing;
+
+use super::Case;
+use super::setup::{Census, run, spawn, until};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A sender that is killed while it waits has not sent; a receiver, a select, one that reserves have taken nothing.
+pub fn a_kill_takes_a_waiter_out<B: Backend>(case: Case) {
+    let census = Census::default();
+    let counted = census.clone();
+    run::<B>(case, move || {
+        let (sender, receiver) = bounded(1);
+        sender.send(census.one()).unwrap();
+        let victims = [
+            spawn({
+                let (sender, message) = (sender.clone(), census.one());
+                move || drop(sender.send(message))
+            }),
+            spawn({
+                let sender = sender.clone();
+                move || drop(sender.reserve())
+            }),
+            spawn({
+                let (sender, census) = (sender.clone(), census.clone());
+                move || select! { send(sender, census.one()) -> _ => {}, send(sender, census.one()) -> _ => {} }
+            }),
+        ];
+        until(|| receiver.blocked_senders() == 4);
+        victims.iter().for_each(tasklet_core::tasklet::JoinHandle::kill);
+        for victim in victims {
+            assert!(victim.join().unwrap_err().is_killed());
+        }
+        assert_eq!((receiver.blocked_senders(), receiver.len()), (0, 1));
+        drop(receiver.recv().unwrap());
+        let victims = [
+            spawn({
+                let receiver = receiver.clone();
+                move || drop(receiver.recv())
+            }),
+            spawn({
+                let receiver = receiver.clone();
+                move || assert!(receiver.recv_many(&mut Vec::new(), 3).is_err())
+            }),
+            spawn({
+                let receiver = receiver.clone();
+                move || select! { recv(receiver) -> _ => {}, recv(receiver) -> _ => {} }
+            }),
+        ];
+        until(|| receiver.blocked_receivers() == 4);
+        victims.iter().for_each(tasklet_core::tasklet::JoinHandle::kill);
+        for victim in victims {
+            assert!(victim.join().unwrap_err().is_killed());
+        }
+        assert_eq!(sender.blocked_receivers(), 0);
+        sender.send(census.one()).unwrap();
+        assert!(receiver.try_recv().is_ok());
+    });
+    counted.assert_all_dropped();
+}
+
+/// A receiver that was given a message and is killed before it runs: the message is the next to be received.
+pub fn a_message_of_a_killed_receiver_comes_back<B: Backend>(case: Case) {
+    let census = Census::default();
+    let counted = census.clone();
+    run::<B>(case, move || {
+        for _ in 0..50 {
+            let (sender, receiver) = unbounded();
+            let victim = spawn({
+                let receiver = receiver.clone();
+                move || drop(receiver.recv())
+            });
+            until(|| sender.blocked_receivers() == 1);
+            let before = census.dropped();
+            sender.send(census.one()).unwrap();
+            victim.kill();
+            let came_back = victim.join().is_err_and(|error| error.is_killed()) && census.dropped() == before;
+            // Received by the victim and dropped there, or by us.
+            assert_eq!(receiver.try_recv().is_ok(), came_back);
+            assert_eq!(census.dropped() - before, 1);
+        }
+    });
+    counted.assert_all_dropped();
+}
+
+/// Time limits in virtual time, of every operation.
+pub fn limits_end_waits<B: Backend>(case: Case) {
+    case.run_virtual::<B, _>(|_| limits());
+}
+
+/// The same on a plain thread, whose clock is the real one.
+pub fn limits_end_waits_of_threads<B: Backend>(_: Case) {
+    limits();
+}
+
+fn limits() {
+    let (sender, receiver) = bounded(1);
+    let start = current::now();
+    assert!(receiver.recv_timeout(ms(5)).unwrap_err().is_timeout());
+    assert!(current::now() - start >= ms(5));
+    sender.send_timeout(1, ms(5)).unwrap();
+    let error = sender.send_timeout(2, ms(5)).unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(error.into_inner(), 2);
+    assert!(sender.send_deadline(3, start).unwrap_err().is_timeout());
+    assert!(sender.reserve_timeout(ms(5)).unwrap_err().is_timeout());
+    assert_eq!(receiver.recv_deadline(start), Ok(1));
+    assert!(current::now() - start >= ms(15));
+    assert_eq!((sender.blocked_senders(), sender.blocked_receivers()), (0, 0));
+
+    let before = current::now();
+    assert_eq!(select! { recv(receiver) -> _ => 1, default(ms(5)) => 2 }, 2);
+    assert!(current::now() - before >= ms(5));
+    let (short, long) = (after(ms(5)), after(ms(10_000)));
+    assert_eq!(select! { recv(long) -> _ => 1, recv(short) -> _ => 2, recv(never::<u8>()) -> _ => 3 }, 2);
+    assert_eq!(select! { recv(at(before)) -> due => due, default(ms(10_000)) => unreachable!() }, Ok(before));
+    let ticks = tick(ms(2));
+    let (first, second) = (ticks.recv().unwrap(), ticks.recv().unwrap());
+    assert!(second - first >= ms(2) && (second - first).as_millis() % 2 == 0);
+}
+
+/// Async code on both sides of one channel, beside a tasklet and `block_on`.
+pub fn async_code_sends_and_receives<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        for capacity in [0, 1, 3] {
+            let (sender, receiver) = bounded(capacity);
+            let thread = std::thread::spawn(move || {
+                block_on(async move {
+                    for number in 0..100 {
+                        sender.send_async(number).await.unwrap();
+                    }
+                });
+            });
+            for number in 0..50 {
+                assert_eq!(receiver.recv(), Ok(number));
+            }
+            let sum = block_on(async {
+                let mut sum = 0;
+                while let Ok(number) = receiver.recv_async().await {
+                    sum += number;
+                }
+                sum
+            });
+            assert_eq!(sum, (50..100).sum::<i32>());
+            until(|| thread.is_finished());
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// Tasklets that are futures, on the stealing scheduler.
+pub fn soft_tasklets_send_and_receive<B: Backend>(case: Case) {
+    case.run::<B, _>(|| {
+        let (sender, receiver) = rendezvous();
+        let source = stealing::spawn_async(async move {
+            for number in 0..100 {
+                sender.send_async(number).await.unwrap();
+            }
+        });
+        let sink = stealing::spawn_async(async move {
+            let mut next = 0;
+            while let Ok(number) = receiver.recv_async().await {
+                assert_eq!(number, next);
+                next += 1;
+            }
+            next
+        });
+        source.join().unwrap();
+        assert_eq!(sink.join().unwrap(), 100);
+    });
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A future that is dropped while it waits is as if it had never been; what it was given goes to the next.
+pub fn a_dropped_future_gives_back<B: Backend>(case: Case) {
+    let census = Census::default();
+    let counted = census.clone();
+    run::<B>(case, move || {
+        let (sender, receiver) = bounded(1);
+        {
+            let mut receiving = pin!(receiver.recv_async());
+            assert!(poll(receiving.as_mut()).is_pending());
+            assert_eq!(sender.blocked_receivers(), 1);
+            sender.try_send(census.one()).unwrap();
+            assert_eq!((sender.blocked_receivers(), sender.len()), (0, 0));
+        }
+        assert_eq!((sender.len(), census.dropped()), (1, 0));
+        {
+            let mut sending = pin!(sender.send_async(census.one()));
+            assert!(poll(sending.as_mut()).is_pending());
+            assert_eq!(sender.blocked_senders(), 1);
+        }
+        assert_eq!((sender.blocked_senders(), census.dropped()), (0, 1));
+        // Given back to one that waits too.
+        drop(receiver.recv().unwrap());
+        let mut first = Box::pin(receiver.recv_async());
+        assert!(poll(first.as_mut()).is_pending());
+        let mut second = Box::pin(receiver.recv_async());
+        assert!(poll(second.as_mut()).is_pending());
+        sender.try_send(census.one()).unwrap();
+        drop(first);
+        assert!(matches!(poll(second.as_mut()), Poll::Ready(Ok(_))));
+    });
+    counted.assert_all_dropped();
+}

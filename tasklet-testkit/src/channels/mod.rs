@@ -1,0 +1,93 @@
+//! What channels and select promise, whoever uses them: tasklets of either scheduler, plain threads, async code.
+//!
+//! Each function tests one behaviour on a [`Backend`](tasklet_core::backend::Backend), and does not know which.
+//! [`channel_suite!`](crate::channel_suite) expands to one `#[test]` for each, which runs under the local scheduler and under the
+//! work-stealing one with one worker, two and four.
+//!
+//! | chapter | what it tests |
+//! |---|---|
+//! | [`buffers`] | Order, room, those who wait for room, counts, absurd capacities, messages of every kind, many at once. |
+//! | [`meeting`] | The rendezvous: a send returns when it was received; tries; threads beside tasklets. |
+//! | [`closing`] | Last handles, `close`, permits after it, weak handles, names. |
+//! | [`selecting`] | Operands, readiness, fairness, bias, thousands of arms, a channel in several arms, what losing arms keep. |
+//! | [`leaving`] | Kills, time limits, timers, futures and those that are dropped. |
+
+pub mod buffers;
+pub mod closing;
+pub mod leaving;
+pub mod meeting;
+pub mod selecting;
+
+mod setup;
+
+/// One run of a test. Without workers: under the local scheduler.
+pub use crate::stealing::Case;
+
+/// Expands to one `#[test]` per behaviour of channels, for the given backend.
+#[macro_export]
+macro_rules! channel_suite {
+    ($backend:ty) => {
+        $crate::__channel_tests! { $backend, [0, 1, 2, 4];
+            buffers: messages_come_in_the_order_they_were_sent;
+            buffers: a_full_buffer_gives_the_message_back;
+            buffers: waiting_senders_are_let_in_oldest_first;
+            buffers: waiting_receivers_are_served_oldest_first;
+            buffers: absurd_capacities_are_an_error;
+            buffers: messages_of_every_kind_arrive;
+            buffers: many_are_received_at_once;
+            buffers: many_are_received_from_waiting_senders;
+            buffers: a_drain_lets_waiting_senders_in;
+            buffers: what_is_left_in_a_buffer_is_dropped_once;
+            meeting: a_send_returns_when_it_was_received;
+            meeting: a_try_meets_only_who_waits;
+            meeting: threads_and_tasklets_meet;
+            closing: the_last_sender_wakes_all_receivers;
+            closing: the_last_receiver_wakes_all_senders;
+            closing: a_closed_channel_is_drained;
+            closing: closing_wakes_everybody;
+            closing: a_permit_puts_the_end_off;
+            closing: permits_keep_room;
+            closing: weak_handles_keep_nothing_open;
+            selecting: operands_are_evaluated_once_and_in_order;
+            selecting: closed_channels_are_ready;
+            selecting: a_default_is_for_when_nothing_is_ready;
+            selecting: a_channel_may_be_in_several_arms;
+            selecting: a_select_never_meets_itself;
+            selecting: ready_arms_are_chosen_alike;
+            selecting: a_biased_select_takes_the_first;
+            selecting: thousands_of_arms_wait;
+            selecting: losing_arms_keep_their_messages;
+            selecting: an_arm_may_be_selected_again;
+            selecting: joins_and_ends_are_arms;
+            selecting: a_cancellation_is_an_arm;
+            selecting: selects_in_a_circle_go_on;
+            leaving: a_kill_takes_a_waiter_out;
+            leaving: a_message_of_a_killed_receiver_comes_back;
+            leaving: async_code_sends_and_receives;
+            leaving: a_dropped_future_gives_back;
+        }
+        $crate::__channel_tests! { $backend, [1, 2, 4];
+            leaving: soft_tasklets_send_and_receive;
+        }
+        $crate::__channel_tests! { $backend, [1];
+            buffers: huge_messages_arrive;
+            leaving: limits_end_waits;
+            leaving: limits_end_waits_of_threads;
+        }
+    };
+}
+
+/// One `#[test]` per line of a list in [`channel_suite!`](crate::channel_suite), with these numbers of workers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __channel_tests {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let test = concat!(module_path!(), "::", stringify!($test));
+                $crate::stealing::run_cases(test, &$workers, $crate::channels::$chapter::$test::<$backend>);
+            }
+        )*
+    };
+}
