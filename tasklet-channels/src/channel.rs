@@ -12,7 +12,7 @@ use tasklet_core::id::{ChannelId, TaskletId};
 use tasklet_core::operation::Switch;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::Payload;
-use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, TypedArm, Patience, Waiters, Woken};
+use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, Waiters, Woken};
 
 use crate::error::{RecvError, SendAllError, SendError};
 use crate::exchange::{Give, Take};

@@ -142,12 +142,7 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
     }
 
     #[inline(always)]
-    fn attempt(
-        &mut self,
-        state: &mut State<T>,
-        cell: &mut Option<Message<T>>,
-        scheduler: &dyn Scheduler,
-    ) -> Found {
+    fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Found {
         self.0.attempt(Direction::Send, state, cell, scheduler)
     }
 
@@ -199,12 +194,7 @@ unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
     }
 
     #[inline(always)]
-    fn attempt(
-        &mut self,
-        state: &mut State<T>,
-        cell: &mut Option<Message<T>>,
-        scheduler: &dyn Scheduler,
-    ) -> Found {
+    fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Found {
         self.0.attempt(Direction::Receive, state, cell, scheduler)
     }
 

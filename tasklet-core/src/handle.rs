@@ -87,8 +87,7 @@ unsafe impl<T: Waits + Send, S: Switch> Sync for Handle<T, Shared<S>> {}
 impl<T: Waits, S: Switch> Handle<T, Local<S>> {
     /// The first handle to a new value.
     pub fn new(value: T) -> Handle<T, Local<S>> {
-        let inner =
-            Inner { handles: AtomicUsize::new(0), locals: AtomicUsize::new(1), value: Guarded::new(value) };
+        let inner = Inner { handles: AtomicUsize::new(0), locals: AtomicUsize::new(1), value: Guarded::new(value) };
         Handle { inner: Arc::new(inner), _reach: Local::new() }
     }
 }

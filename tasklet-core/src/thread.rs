@@ -38,7 +38,14 @@ impl ThreadScheduler {
         let name = std::thread::current().name().map(str::to_owned);
         let spec = Spec { name, ..Spec::here() };
         let record = Record::main(TaskletIds::default().next_id(), spec, &token);
-        ThreadScheduler { token, driver, record, clock: RealClock::default(), deadline: Cell::new(None), random: Random::unforeseen() }
+        ThreadScheduler {
+            token,
+            driver,
+            record,
+            clock: RealClock::default(),
+            deadline: Cell::new(None),
+            random: Random::unforeseen(),
+        }
     }
 
     fn deliver(who: Parked) {

@@ -212,9 +212,7 @@ impl<T, S: Switch> ReceiverBy<T, S> {
     /// As [`recv`](Self::recv).
     pub fn recv_deadline(&self, at: Duration) -> Result<T, RecvError> {
         match self.try_recv() {
-            Err(error) if error.is_would_block() => {
-                wait::perform_until::<S, _>(Recv::new(&*self.chan), None, at)
-            }
+            Err(error) if error.is_would_block() => wait::perform_until::<S, _>(Recv::new(&*self.chan), None, at),
             received => received,
         }
     }

@@ -91,4 +91,3 @@ impl<A: Attempt> Drop for WaitFuture<A> {
         }
     }
 }
-

@@ -648,4 +648,3 @@ pub fn select<S: Switch>(
 fn wait<'a, 'b>(arms: &'a mut [&'b mut dyn Arm], order: Order, patience: Patience) -> Select<'a, 'b> {
     Select { arms, order, patience, ticket: Ticket::new(), bell: None, who: None, round: None, enlisted: false }
 }
-

@@ -16,9 +16,9 @@ use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
+use tasklet_core::random::Random;
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
 use tasklet_core::stack::overflow::RunningTasklet;
-use tasklet_core::random::Random;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
@@ -378,7 +378,11 @@ unsafe impl Scheduler for Inner {
 
     #[inline]
     fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError> {
-        if matches!(how, HandOver::Caller | HandOver::Next) || !who.record().is_at(&self.token) { Ok(()) } else { self.may_switch() }
+        if matches!(how, HandOver::Caller | HandOver::Next) || !who.record().is_at(&self.token) {
+            Ok(())
+        } else {
+            self.may_switch()
+        }
     }
 
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, backend: &'static TypeId) -> Option<SwitchToken> {

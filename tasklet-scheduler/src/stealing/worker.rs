@@ -29,8 +29,8 @@ use tasklet_core::driver::Driver;
 use tasklet_core::home::{Home, HomeToken};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::operation::{On, Switch};
-use tasklet_core::scheduler::TimerKey;
 use tasklet_core::random::Random;
+use tasklet_core::scheduler::TimerKey;
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::AbortOnUnwind;
 
