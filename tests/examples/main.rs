@@ -5,5 +5,7 @@
 mod hackysack;
 mod output;
 mod parallel_grep;
+mod pipeline;
 mod program;
+mod sieve;
 mod word_count;

@@ -34,6 +34,26 @@ fn actors_live_through_the_crash_of_one() {
 }
 
 #[test]
+fn every_philosopher_eats() {
+    prints("dining_philosophers", include_str!("output/dining_philosophers.txt"));
+}
+
+#[test]
+fn santa_delivers_and_talks() {
+    prints("santa", include_str!("output/santa.txt"));
+}
+
+#[test]
+fn chat_reaches_all_members_and_waits_for_none() {
+    prints("chat", include_str!("output/chat.txt"));
+}
+
+#[test]
+fn timeouts_and_cancel_disturb_nobody_else() {
+    prints("timeouts_and_cancel", include_str!("output/timeouts_and_cancel.txt"));
+}
+
+#[test]
 fn crawler_finds_the_same_pages_in_virtual_time() {
     prints("crawler", include_str!("output/crawler.txt"));
 }
@@ -50,7 +70,17 @@ fn crawler_comes_to_an_end_in_real_time() {
 
 #[test]
 fn a_closed_output_ends_them_quietly() {
-    for name in ["crawler", "assembly_line", "digital_circuit", "game_loop", "ping_pong"] {
+    for name in [
+        "crawler",
+        "assembly_line",
+        "digital_circuit",
+        "game_loop",
+        "ping_pong",
+        "dining_philosophers",
+        "santa",
+        "chat",
+        "timeouts_and_cancel",
+    ] {
         let output = run_with_closed_output(name, &[]);
         assert!(output.status.success() && output.stderr.is_empty(), "{name}: {}", stderr(&output));
     }
