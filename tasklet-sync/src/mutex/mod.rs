@@ -279,6 +279,6 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
             Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
         };
-        debug.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+        debug.field("poisoned", &self.is_poisoned()).field("waiting", &self.raw.waiting()).finish()
     }
 }

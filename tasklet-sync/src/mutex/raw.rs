@@ -212,6 +212,11 @@ impl RawMutex {
         if self.barge() { self.release(queue, Release::Free) } else { None }
     }
 
+    /// How many wait in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().waiters.len()
+    }
+
     pub(super) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
     }
