@@ -127,6 +127,12 @@ pub mod channel {
     pub use tasklet_core::channel::{ChannelEvent, Direction};
 }
 
+/// Locks and other synchronisation, for tasklets of both schedulers and plain threads together.
+pub mod sync {
+    #[doc(inline)]
+    pub use tasklet_sync::*;
+}
+
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
     pub use tasklet_core::current::install_overflow_handler;

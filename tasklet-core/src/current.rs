@@ -9,6 +9,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -145,8 +146,24 @@ pub fn yield_now() {
     get().scheduler().yield_now();
 }
 
-pub(crate) fn set_masked(masked: bool) {
-    get().scheduler().set_masked(masked);
+/// Keeps what is thrown at the caller, or cancels it, from ending its waits while this lives. The code that has made it drops it.
+#[must_use = "the caller is masked while this lives"]
+#[derive(Debug)]
+pub struct Masked(PhantomData<*mut ()>);
+
+impl Masked {
+    /// From now on.
+    #[expect(clippy::new_without_default, reason = "it is an act")]
+    pub fn new() -> Masked {
+        get().scheduler().set_masked(true);
+        Masked(PhantomData)
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        get().scheduler().set_masked(false);
+    }
 }
 
 /// Raises what was thrown at the caller and has waited: see [`Scheduler::finish_switch`].

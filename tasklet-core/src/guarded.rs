@@ -40,6 +40,17 @@ impl<T> Guarded<T> {
         }
     }
 
+    /// State that any thread reaches; in constants too.
+    #[cfg(not(loom))]
+    const fn shared(value: T) -> Guarded<T> {
+        Guarded {
+            lock: RawLock::new(),
+            contended: AtomicBool::new(true),
+            borrowed: Cell::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
     /// The state may be reached by several threads from now on.
     ///
     /// # Panics
@@ -144,6 +155,13 @@ unsafe impl<T: Send> Sync for Locked<T> {}
 
 impl<T> Locked<T> {
     /// State that any thread may reach.
+    #[cfg(not(loom))]
+    pub const fn new(value: T) -> Locked<T> {
+        Locked(Guarded::shared(value))
+    }
+
+    /// State that any thread may reach. Loom's locks cannot be made in constants.
+    #[cfg(loom)]
     pub fn new(value: T) -> Locked<T> {
         let guarded = Guarded::new(value);
         guarded.share();

@@ -6,6 +6,7 @@
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`stealing`]: what the work-stealing runtime promises, with one worker and with several; one macro instantiates it on a backend.
 //! - [`stress`]: random mixes of everything on the work-stealing runtime.
+//! - [`sync`]: what locks and other synchronisation promise under both schedulers; one macro instantiates it on a backend.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
 //! - [`Recorder`]: a list of events, for tests of an order.
 
@@ -15,6 +16,7 @@ pub mod differential;
 pub mod semantics;
 pub mod stealing;
 pub mod stress;
+pub mod sync;
 pub mod thread_backend;
 
 mod child;

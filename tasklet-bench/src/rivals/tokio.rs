@@ -17,8 +17,8 @@ use crate::measure::median;
 use crate::process::{cpu_time, resident};
 use crate::subject::{Run, Setting};
 use crate::workloads::parts::{
-    BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, PRODUCERS, RING, YIELDERS, branches, fibonacci, longest_nap, nap,
-    share, sum_below, sum_of_primes,
+    BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, LOCKERS, PRODUCERS, RING, YIELDERS, branches, fibonacci,
+    longest_nap, nap, share, sum_below, sum_of_primes,
 };
 use crate::workloads::{Kind, expect};
 
@@ -35,6 +35,7 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::Mpmc => |setting| within(setting, mpmc(setting.n)),
         Kind::MpscUnbounded => |setting| within(setting, mpsc_unbounded(setting.n)),
         Kind::Select => |setting| within(setting, select(setting.n)),
+        Kind::Mutex => |setting| within(setting, mutex(setting.n)),
         Kind::SpawnJoin => |setting| within(setting, spawn_join(setting.n)),
         Kind::Skynet => |setting| within(setting, skynet(setting.n)),
         Kind::FibSpawn => |setting| within(setting, fib_spawn(setting.n)),
@@ -73,6 +74,26 @@ async fn yields(each: u64) -> Result<Vec<f64>> {
     let time = start.elapsed();
     expect("yields", done, YIELDERS * each)?;
     Ok(vec![time.as_nanos() as f64 / (YIELDERS * each) as f64])
+}
+
+async fn mutex(each: u64) -> Result<Vec<f64>> {
+    let total = Arc::new(tokio::sync::Mutex::new(0));
+    let start = Instant::now();
+    let adds = || {
+        let total = total.clone();
+        async move {
+            for _ in 0..each {
+                *total.lock().await += 1;
+            }
+        }
+    };
+    let handles: Vec<_> = (0..LOCKERS).map(|_| tokio::spawn(adds())).collect();
+    for handle in handles {
+        handle.await?;
+    }
+    let time = start.elapsed();
+    expect("increments", *total.lock().await, LOCKERS * each)?;
+    Ok(vec![time.as_nanos() as f64 / (LOCKERS * each) as f64])
 }
 
 async fn ping_pong(trips: u64) -> Result<Vec<f64>> {

@@ -54,6 +54,7 @@ pub(crate) enum Kind {
     MpscUnbounded,
     Select,
     ThreadsMpmc,
+    Mutex,
     SpawnJoin,
     Skynet,
     Fib,

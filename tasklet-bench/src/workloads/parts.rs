@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Tasks that yield.
 pub(crate) const YIELDERS: u64 = 1000;
 
+/// Tasks that use one lock.
+pub(crate) const LOCKERS: u64 = 1000;
+
 /// Tasks of the ring: a prime, as in the programs of other languages that this workload is taken from.
 pub(crate) const RING: u64 = 503;
 

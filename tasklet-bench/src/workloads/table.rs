@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 17] = [
+pub(crate) static WORKLOADS: [Workload; 18] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -115,6 +115,19 @@ pub(crate) static WORKLOADS: [Workload; 17] = [
             figure(".crossbeam", "ns"),
             Figure { suffix: ".ratio", unit: "x", decimals: 3 },
         ],
+    },
+    Workload {
+        kind: Kind::Mutex,
+        name: "mutex",
+        definition: "1000 tasklets each add 1 to a number under one mutex, N times; time per increment, from before the first is spawned to \
+                     after the last has ended",
+        size: "increments of each tasklet",
+        not_evidence_for: "locks that are held for longer than an increment takes. The rival is the mutex of tokio::sync",
+        n: 1000,
+        quick_n: 10,
+        workers: 1,
+        isolation: Isolation::Scheduler,
+        figures: NANOSECONDS,
     },
     Workload {
         kind: Kind::SpawnJoin,

@@ -22,7 +22,7 @@ pub(super) struct RawLock(AtomicBool);
 
 #[cfg(not(loom))]
 impl RawLock {
-    pub(super) fn new() -> RawLock {
+    pub(super) const fn new() -> RawLock {
         RawLock(AtomicBool::new(false))
     }
 

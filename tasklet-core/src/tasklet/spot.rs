@@ -137,22 +137,6 @@ pub fn park_until(at: Duration) -> Result<Permit, ParkError> {
     operation::perform_until::<AnyBackend, _>(Wait { record: &record, refused: None }, at)
 }
 
-/// Keeps what is thrown at the caller from ending its waits.
-struct Masked;
-
-impl Masked {
-    fn new() -> Masked {
-        current::set_masked(true);
-        Masked
-    }
-}
-
-impl Drop for Masked {
-    fn drop(&mut self) {
-        current::set_masked(false);
-    }
-}
-
 /// Keeps a payload, or drops it if there is one: its destructor is the user's, and must not unwind here.
 fn keep_first(kept: &mut Option<Payload>, payload: Payload) {
     if kept.is_none() {
@@ -174,7 +158,7 @@ pub fn wait_until(is_done: impl Fn() -> bool) -> Option<Payload> {
         return None;
     }
     let record = current::record();
-    let masked = Masked::new();
+    let masked = current::Masked::new();
     let (mut thrown, mut taken) = (None, false);
     while !is_done() {
         match unwind::catch(|| operation::perform::<AnyBackend, _>(Wait { record: &record, refused: None })) {

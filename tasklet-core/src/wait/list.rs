@@ -180,6 +180,14 @@ impl<M> Waiters<M> {
         node.is_some_and(|node| unsafe { (*node.as_ref().fields.get()).cell.is_some() })
     }
 
+    /// What is in the cell of the oldest waiter.
+    #[inline]
+    pub fn first_message(&self) -> Option<&M> {
+        let node = NonNull::new(self.head.cast_mut())?;
+        // SAFETY: N1, N2.
+        unsafe { (*node.as_ref().fields.get()).cell.as_ref() }
+    }
+
     /// The tasklets that wait, oldest first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         let mut at = self.head;

@@ -345,8 +345,13 @@ unsafe impl Scheduler for Worker {
     }
 
     fn set_masked(&self, masked: bool) {
-        let depth = &self.current_local().atomic;
+        let fields = self.current_local();
+        let depth = &fields.atomic;
         depth.set(if masked { depth.get().saturating_add(1) } else { depth.get().saturating_sub(1) });
+        if !masked && fields.has_interrupt() {
+            // What came meanwhile is raised at the next scheduling point.
+            self.spend_budget();
+        }
     }
 
     unsafe fn suspend(&self, token: SwitchToken) {

@@ -18,7 +18,7 @@ pub mod leaving;
 pub mod meeting;
 pub mod selecting;
 
-mod setup;
+pub(crate) mod setup;
 
 /// One run of a test. Without workers: under the local scheduler.
 pub use crate::stealing::Case;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use tasklet_core::backend::Backend;
+use tasklet_core::current;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::{local, stealing};
 
@@ -12,7 +13,7 @@ use super::Case;
 
 /// Runs `body` as a tasklet: of a new local scheduler if the case has no workers, else of a new runtime.
 #[track_caller]
-pub(super) fn run<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) {
+pub(crate) fn run<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) {
     if case.workers > 0 {
         return case.run::<B, _>(body);
     }
@@ -24,13 +25,15 @@ pub(super) fn run<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) 
 }
 
 /// A tasklet of the caller's scheduler.
-pub(super) fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub(crate) fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     if stealing::worker_index().is_some() { stealing::spawn(f) } else { local::spawn_joinable(f) }
 }
 
 /// Lets others run, whatever calls.
-pub(super) fn give_way() {
-    if stealing::worker_index().is_none() && local::run_count() > 1 {
+pub(crate) fn give_way() {
+    // Not on a thread that was never under a scheduler.
+    let is_local = stealing::worker_index().is_none() && current::id().is_some();
+    if is_local && local::run_count() > 1 {
         local::schedule();
     } else {
         stealing::yield_now();
@@ -40,7 +43,7 @@ pub(super) fn give_way() {
 
 /// Lets others run until something has happened.
 #[track_caller]
-pub(super) fn until(happened: impl Fn() -> bool) {
+pub(crate) fn until(happened: impl Fn() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < LIMIT, "what is waited for does not happen");

@@ -27,6 +27,7 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         | Kind::MpscUnbounded
         | Kind::Select
         | Kind::ThreadsMpmc
+        | Kind::Mutex
         | Kind::Skynet
         | Kind::Fib
         | Kind::FibSpawn

@@ -6,6 +6,7 @@
 mod channels;
 mod fork_join;
 mod idle;
+mod locks;
 mod parallel;
 mod pipeline;
 mod spawning;
@@ -44,6 +45,7 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::MpscUnbounded, Tasklets::Stackful) => channels::mpsc_unbounded::<B>,
         (Kind::Select, Tasklets::Stackful) => channels::select::<B>,
         (Kind::ThreadsMpmc, Tasklets::Stackful) => channels::threads_mpmc::<B>,
+        (Kind::Mutex, Tasklets::Stackful) => locks::mutex::<B>,
         (Kind::SpawnJoin, Tasklets::Stackful) => spawning::spawn_join::<B>,
         (Kind::SpawnJoin, Tasklets::Soft) => spawning::spawn_join_soft::<B>,
         (Kind::Skynet, Tasklets::Stackful) => spawning::skynet::<B>,

@@ -1,0 +1,71 @@
+//! Locks and other synchronisation, for tasklets of both schedulers and plain threads together: the caller is recognised.
+//!
+//! The names, guards and error types are std's. A tasklet that has to wait parks, so the others of its worker run; a plain thread that has
+//! to wait sleeps. All of them rest on the wait queue of `tasklet-core`: who waits costs a node on its own stack.
+//!
+//! | type | what it is | in what order waiters go on |
+//! |---|---|---|
+//! | [`Mutex`] | exclusion | whoever comes first; [`Mutex::new_fair`], [`MutexGuard::unlock_fair`]: oldest first |
+//! | [`RwLock`] | one writer or many readers | oldest first, so that neither kind starves |
+//! | [`Condvar`] | waiting for a condition on what a mutex guards | oldest first |
+//! | [`Semaphore`] | a number of permits | oldest first |
+//! | [`Barrier`] | a number of parties that meet, again and again | all at once |
+//! | [`WaitGroup`] | waiting until all clones are gone | all at once |
+//! | [`Event`] | something that has happened, until it is reset | all at once |
+//! | [`Once`], [`OnceCell`], [`LazyLock`] | what is done or made once | all at once |
+//!
+//! # Rules
+//!
+//! **Scheduling.** What need not wait is no scheduling point: it neither switches nor is interrupted. What has to wait parks. Whoever ends a
+//! wait makes the waiter runnable and goes on.
+//!
+//! **Guards stay where they are.** A guard is not `Send`. It may be held while its tasklet waits for something else, since a started tasklet
+//! stays on its thread.
+//!
+//! **Poisoning** is std's: a lock whose guard is dropped by a panic is poisoned. The unwinding of a kill counts as one, since it leaves what
+//! is guarded half done as well.
+//!
+//! **Kills and time limits** end waits, and nothing is lost: what a waiter was given that goes away without looking, a lock, a permit or a
+//! notification, is passed on to the next.
+//!
+//! **A caller that may not wait.** The forms with a time limit return that as an error. The others have none to return, and do this:
+//!
+//! - Under a cancelled token, what waits for a short time by its nature ([`Mutex`], [`RwLock`], [`Once`] and its like) goes on waiting, and a kill
+//!   waits too: clean-up needs locks. What may wait for long ([`Condvar`], [`Semaphore`], [`Barrier`], [`WaitGroup`], [`Event`]) unwinds as a kill
+//!   does.
+//! - While the thread unwinds from a panic, where a panic would end the process, the thread is blocked until it is over.
+//! - Else, such as under a block trap of the local scheduler or in one of its hooks, it panics with the text of the
+//!   [`ParkError`](tasklet_core::park::ParkError).
+//!
+//! **Deadlock.** Any thread may release a lock, so the local scheduler's rule of deadlock leaves waits of this crate out: it does not report
+//! them as a `Deadlock`. Builds with debug assertions look for circles of locks instead. A [`Mutex`] or [`RwLock`] whose wait without a time
+//! limit would close one panics, with the tasklets, where they were spawned, and the locks. Other builds wait for ever, and have nothing of it.
+
+mod barrier;
+mod condvar;
+mod cycles;
+mod event;
+mod gate;
+mod lazy_lock;
+mod mutex;
+mod once;
+mod once_cell;
+mod permits;
+mod poison;
+mod rwlock;
+mod semaphore;
+mod wait_group;
+mod waiting;
+
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use event::Event;
+pub use lazy_lock::LazyLock;
+pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_cell::OnceCell;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+pub use wait_group::WaitGroup;
+pub use waiting::WaitError;

@@ -1,0 +1,101 @@
+//! What locks and other synchronisation promise, whoever uses them: tasklets of either scheduler, and plain threads.
+//!
+//! Each function tests one behaviour on a [`Backend`](tasklet_core::backend::Backend), and does not know which.
+//! [`sync_suite!`](crate::sync_suite) expands to one `#[test]` for each, which runs under the local scheduler and under the work-stealing one
+//! with one worker, two and four.
+//!
+//! | chapter | what it tests |
+//! |---|---|
+//! | [`locks`] | Exclusion between tasklets and threads, fairness, poisoning, tries, readers and writers. |
+//! | [`conditions`] | Condition variables: one, all, their order. |
+//! | [`permits`] | Semaphores: order, many at once, owned permits, counts in random programs. |
+//! | [`meeting`] | Barriers, groups, events. |
+//! | [`onces`] | What is done or made once. |
+//! | [`leaving`] | Kills, cancellations and time limits, and that nothing is lost by them. |
+//! | [`circles`] | Circles of locks are reported, with debug assertions. |
+
+pub mod circles;
+pub mod conditions;
+pub mod leaving;
+pub mod locks;
+pub mod meeting;
+pub mod onces;
+pub mod permits;
+
+mod setup;
+
+/// One run of a test. Without workers: under the local scheduler.
+pub use crate::stealing::Case;
+
+/// Expands to one `#[test]` per behaviour of locks and other synchronisation, for the given backend.
+#[macro_export]
+macro_rules! sync_suite {
+    ($backend:ty) => {
+        $crate::__sync_tests! { $backend, [0, 1, 2, 4];
+            locks: one_at_a_time_is_in_a_mutex;
+            locks: a_mutex_is_held_while_its_tasklet_waits;
+            locks: a_fair_mutex_goes_to_the_oldest;
+            locks: a_fair_unlock_goes_to_the_oldest;
+            locks: a_waiter_is_not_passed_for_ever;
+            locks: a_panic_poisons;
+            locks: a_kill_poisons;
+            locks: a_try_takes_what_is_free;
+            locks: many_read_and_one_writes;
+            locks: a_writer_is_not_starved;
+            locks: a_downgrade_lets_readers_in;
+            conditions: notify_one_wakes_the_oldest;
+            conditions: notify_all_wakes_those_who_wait;
+            conditions: messages_go_through_a_condition;
+            permits: waiters_are_let_in_oldest_first;
+            permits: few_do_not_pass_many;
+            permits: owned_permits_travel;
+            permits: permits_are_added_and_forgotten;
+            permits: random_programs_keep_their_counts;
+            meeting: a_barrier_lets_all_pass_together;
+            meeting: a_party_that_goes_away_has_not_come;
+            meeting: a_group_waits_for_all_members;
+            meeting: an_event_stays_until_it_is_reset;
+            meeting: an_event_wakes_those_who_wait;
+            onces: one_caller_does_it;
+            onces: what_unwinds_poisons_a_once;
+            onces: a_cell_is_made_by_one;
+            onces: a_cell_whose_maker_unwinds_is_made_by_the_next;
+            onces: a_lazy_value_is_made_when_it_is_used;
+            leaving: a_killed_waiter_passes_the_mutex_on;
+            leaving: a_killed_waiter_of_a_fair_mutex_passes_it_on;
+            leaving: a_killed_writer_lets_readers_in;
+            leaving: a_killed_acquirer_passes_its_permits_on;
+            leaving: a_killed_acquirer_stands_in_nobodys_way;
+            leaving: a_killed_waiter_passes_its_notification_on;
+            leaving: random_kills_lose_nothing;
+            circles: two_locks_in_opposite_order_are_reported;
+            circles: locking_twice_is_reported;
+        }
+        $crate::__sync_tests! { $backend, [1, 2, 4];
+            leaving: a_cancelled_tasklet_locks;
+            leaving: a_cancellation_ends_long_waits;
+        }
+        $crate::__sync_tests! { $backend, [0, 1];
+            leaving: limits_end_waits;
+        }
+        $crate::__sync_tests! { $backend, [1];
+            leaving: limits_end_waits_of_threads;
+            circles: a_wait_with_a_limit_is_no_deadlock;
+        }
+    };
+}
+
+/// One `#[test]` per line of a list in [`sync_suite!`](crate::sync_suite), with these numbers of workers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __sync_tests {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let test = concat!(module_path!(), "::", stringify!($test));
+                $crate::stealing::run_cases(test, &$workers, $crate::sync::$chapter::$test::<$backend>);
+            }
+        )*
+    };
+}

@@ -1,0 +1,173 @@
+//! Semaphores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tasklet_core::backend::Backend;
+use tasklet_sync::{Mutex, Semaphore, WaitError};
+
+use super::Case;
+use super::setup::{Dice, Log, give_way, run, spawn, spawn_waiting, until, waiting};
+
+/// In the order of their coming, a thread among them; nobody who tries gets in before.
+pub fn waiters_are_let_in_oldest_first<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (semaphore, order) = (Arc::new(Semaphore::new(1)), Arc::new(Mutex::new(Vec::new())));
+        let permit = semaphore.acquire();
+        let enter = |number: usize| {
+            let (semaphore, order) = (semaphore.clone(), order.clone());
+            move || {
+                let _permit = semaphore.acquire();
+                order.lock().unwrap().push(number);
+                give_way();
+            }
+        };
+        let first = spawn_waiting(|| waiting(&*semaphore), enter(0));
+        let thread = std::thread::spawn(enter(1));
+        until(|| waiting(&*semaphore) == 2);
+        let last = spawn_waiting(|| waiting(&*semaphore), enter(2));
+        drop(permit);
+        assert!(semaphore.try_acquire().is_err() || order.lock().unwrap().len() == 3);
+        first.join().unwrap();
+        thread.join().unwrap();
+        last.join().unwrap();
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+        assert_eq!(semaphore.available_permits(), 1);
+    });
+}
+
+/// One that wants many is not passed by those who want few.
+pub fn few_do_not_pass_many<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (semaphore, log) = (Arc::new(Semaphore::new(3)), Log::default());
+        let permits = [semaphore.acquire(), semaphore.acquire()];
+        let enter = |name: &'static str, count: usize| {
+            let (its, log) = (semaphore.clone(), log.clone());
+            spawn_waiting(
+                || waiting(&*semaphore),
+                move || {
+                    let _permits = its.acquire_many(count);
+                    log.add(name);
+                },
+            )
+        };
+        let many = enter("many", 3);
+        let few = enter("few", 1);
+        assert_eq!(semaphore.try_acquire().unwrap_err(), WaitError::WouldBlock);
+        let [first, second] = permits;
+        drop(first);
+        (0..5).for_each(|_| give_way());
+        log.assert("");
+        drop(second);
+        many.join().unwrap();
+        few.join().unwrap();
+        log.assert("many few");
+        assert_eq!(semaphore.available_permits(), 3);
+    });
+}
+
+/// An owned permit goes to another tasklet, and to a thread, and keeps the semaphore.
+pub fn owned_permits_travel<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let semaphore = Arc::new(Semaphore::new(2));
+        let (first, second) = (semaphore.acquire_owned(), semaphore.try_acquire_owned().unwrap());
+        assert!(semaphore.try_acquire_owned().is_err());
+        let waiter = spawn_waiting(|| waiting(&*semaphore), {
+            let semaphore = semaphore.clone();
+            move || drop(semaphore.acquire_many_owned(2))
+        });
+        spawn(move || drop(first)).join().unwrap();
+        std::thread::spawn(move || drop(second)).join().unwrap();
+        waiter.join().unwrap();
+        assert_eq!(semaphore.available_permits(), 2);
+        let permit = semaphore.acquire_owned();
+        drop(semaphore);
+        assert_eq!(permit.semaphore().available_permits(), 1);
+    });
+}
+
+/// The number of permits may change.
+pub fn permits_are_added_and_forgotten<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let waiter = spawn_waiting(|| waiting(&*semaphore), {
+            let semaphore = semaphore.clone();
+            move || semaphore.acquire_many(2).forget()
+        });
+        semaphore.add_permits(1);
+        (0..5).for_each(|_| give_way());
+        assert!(!waiter.is_finished());
+        semaphore.add_permits(2);
+        waiter.join().unwrap();
+        assert_eq!(semaphore.available_permits(), 1);
+        assert_eq!(semaphore.forget_permits(5), 1);
+        assert!(semaphore.try_acquire().is_err());
+        assert_eq!(semaphore.acquire_many(0).count(), 0);
+    });
+}
+
+/// Random programs of tasklets and threads: there are never more inside than permits, what a mutex guards is whole, and all comes back.
+pub fn random_programs_keep_their_counts<B: Backend>(case: Case) {
+    const PERMITS: usize = 3;
+    for seed in 1..=6 {
+        let semaphore = Arc::new(Semaphore::new(PERMITS));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let total = Arc::new(if seed % 2 == 0 { Mutex::new(0_u64) } else { Mutex::new_fair(0) });
+        let program = {
+            let (semaphore, inside, total) = (semaphore.clone(), inside.clone(), total.clone());
+            move |seed: u64| {
+                let mut dice = Dice::new(seed);
+                let mut added = 0;
+                for _ in 0..60 {
+                    match dice.below(4) {
+                        0 | 1 => {
+                            let count = 1 + dice.below(PERMITS as u64) as usize;
+                            let permits = match dice.below(3) {
+                                0 => semaphore.try_acquire_many(count).ok(),
+                                _ => Some(semaphore.acquire_many(count)),
+                            };
+                            if let Some(permits) = permits {
+                                let now = inside.fetch_add(permits.count(), Ordering::SeqCst) + permits.count();
+                                assert!(now <= PERMITS, "{now} are inside; seed {seed}");
+                                if dice.below(2) == 0 {
+                                    give_way();
+                                }
+                                inside.fetch_sub(permits.count(), Ordering::SeqCst);
+                            }
+                        }
+                        2 => {
+                            let mut total = total.lock().unwrap();
+                            let seen = *total;
+                            if dice.below(2) == 0 {
+                                give_way();
+                            }
+                            *total = seen + 1;
+                            added += 1;
+                        }
+                        _ => give_way(),
+                    }
+                }
+                added
+            }
+        };
+        let thread = std::thread::spawn({
+            let program = program.clone();
+            move || program(seed * 100)
+        });
+        let added = Arc::new(AtomicUsize::new(0));
+        let sum = added.clone();
+        run::<B>(case, move || {
+            let spawn_one = |number| {
+                let program = program.clone();
+                spawn(move || program(seed * 100 + number))
+            };
+            let tasklets: Vec<_> = (1..8).map(spawn_one).collect();
+            for tasklet in tasklets {
+                sum.fetch_add(tasklet.join().unwrap() as usize, Ordering::SeqCst);
+            }
+        });
+        let sum = added.load(Ordering::SeqCst) as u64 + thread.join().unwrap();
+        assert_eq!(*total.lock().unwrap(), sum, "seed {seed}");
+        assert_eq!(semaphore.available_permits(), PERMITS, "seed {seed}");
+    }
+}
