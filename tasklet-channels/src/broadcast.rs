@@ -39,6 +39,7 @@ impl<T> State<T> {
 struct Shared<T> {
     place: Locked<State<T>>,
     senders: AtomicUsize,
+    /// The first of new ones is counted, and the last one leaves, with the place locked: so a message that was sent to somebody is kept.
     receivers: AtomicUsize,
 }
 
@@ -164,12 +165,15 @@ impl<T> BroadcastSender<T> {
     ///
     /// There is no receiver. The message is in the error.
     pub fn send(&self, message: T) -> Result<usize, SendError<T>> {
-        let receivers = self.shared.receivers.load(Ordering::Relaxed);
-        if receivers == 0 {
-            return Err(SendError::new(message, Cause::Closed));
-        }
+        // Allocated before the lock is taken.
         let message = Arc::new(message);
         let mut state = self.shared.place.lock();
+        let receivers = self.shared.receivers.load(Ordering::Relaxed);
+        if receivers == 0 {
+            drop(state);
+            let message = Arc::into_inner(message).expect("nobody else has it");
+            return Err(SendError::new(message, Cause::Closed));
+        }
         let oldest = if state.ring.len() == state.capacity { state.ring.pop_front() } else { None };
         state.first += u64::from(oldest.is_some());
         state.ring.push_back(message);
@@ -181,8 +185,10 @@ impl<T> BroadcastSender<T> {
 
     /// A receiver of what is sent from now on.
     pub fn subscribe(&self) -> BroadcastReceiver<T> {
+        let state = self.shared.place.lock();
         self.shared.receivers.fetch_add(1, Ordering::Relaxed);
-        let next = self.shared.place.lock().next();
+        let next = state.next();
+        drop(state);
         BroadcastReceiver { shared: self.shared.clone(), next: Locked::new(next) }
     }
 
@@ -332,9 +338,9 @@ impl<T> Clone for BroadcastReceiver<T> {
 
 impl<T> Drop for BroadcastReceiver<T> {
     fn drop(&mut self) {
+        let mut state = self.shared.place.lock();
         if self.shared.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
             // Nobody is left to have what is kept.
-            let mut state = self.shared.place.lock();
             state.first = state.next();
             let ring = std::mem::take(&mut state.ring);
             drop(state);

@@ -4,10 +4,11 @@
 //! [`tasklet_core::wait`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use tasklet_core::channel::{Direction, Preference};
 use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
-use tasklet_core::home::Remote;
+use tasklet_core::home::Home;
 use tasklet_core::id::{ChannelId, TaskletId};
 use tasklet_core::operation::Switch;
 use tasklet_core::tasklet::Record;
@@ -45,6 +46,8 @@ pub type SharedChannel<T> = ChannelBy<T, Shared>;
 ///   ```
 /// - On the local scheduler, an exchange says who runs next; see [`Preference`].
 /// - [`send_throw`](Self::send_throw) raises something in the receiver.
+/// - As in Stackless, a receiver that was given a message, and is killed before it has run on, takes the message with it: the sender has
+///   gone on, and there is no buffer to put it back into. With the other channels it is the next to be received.
 pub struct ChannelBy<T, R: Reach> {
     id: ChannelId,
     state: Handle<State<T>, R>,
@@ -88,18 +91,14 @@ impl<T> State<T> {
 }
 
 impl<T> Waits for State<T> {
-    fn on_fewer_handles(&self, shared: usize) {
+    fn deserted(&self, shared: usize) -> Vec<Arc<Home>> {
         // One may be the waiter's own.
         if shared > 1 {
-            return;
+            return Vec::new();
         }
-        let mut last = None;
-        for home in self.waiting().filter_map(Record::home) {
-            if last != Some(home.id()) {
-                let _ = home.submit(Remote::Recheck);
-            }
-            last = Some(home.id());
-        }
+        let mut homes: Vec<Arc<Home>> = self.waiting().filter_map(Record::home).collect();
+        homes.dedup_by_key(|home| home.id());
+        homes
     }
 }
 
@@ -206,8 +205,13 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Those woken are appended to the queue, oldest first. The caller goes on.
     pub fn close(&self) {
         self.state.lock().closing = true;
-        while let Some(woken) = self.state.lock().close_one() {
-            woken.wake();
+        loop {
+            // Who is woken is the user's code, perhaps: not under the lock.
+            let woken = self.state.lock().close_one();
+            match woken {
+                Some(woken) => woken.wake(),
+                None => return,
+            }
         }
     }
 
@@ -346,7 +350,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Sending, as an arm of a select.
     pub fn send_arm(&self, value: T) -> impl TypedArm<Output = Result<(), SendError<T>>> + use<'_, T, R> {
-        let give = Give::new(&self.state, Patience::Wait);
+        let give = Give::new(&self.state, Patience::Now);
         Mapped::new(ArmOf::new(give, Some(Message::Value(value))), |sent: Result<(), SendError<Message<T>>>| {
             sent.map_err(|error| error.map(Message::into_value))
         })
@@ -354,7 +358,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Receiving, as an arm of a select. What was sent by [`send_throw`](Self::send_throw) is raised when its output is taken.
     pub fn recv_arm(&self) -> impl TypedArm<Output = Result<T, RecvError>> + use<'_, T, R> {
-        let take = Take::new(&self.state, Patience::Wait);
+        let take = Take::new(&self.state, Patience::Now);
         Mapped::new(ArmOf::new(take, None), |received: Result<Message<T>, RecvError>| received.map(Message::receive))
     }
 
@@ -403,7 +407,7 @@ impl<T, R: Reach> Iterator for Iter<'_, T, R> {
     fn next(&mut self) -> Option<T> {
         let ended = {
             let state = self.channel.state.lock();
-            state.closing && state.balance() <= 0
+            state.closing && state.senders.is_empty()
         };
         if ended {
             return None;

@@ -6,6 +6,7 @@ use tasklet_core::handle::{Handle, Reach};
 use tasklet_core::id::ChannelId;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::scheduler::Scheduler;
+use tasklet_core::tasklet::Record;
 use tasklet_core::wait::{Attempt, Ended, Found, Patience, Waiters};
 
 use crate::channel::State;
@@ -36,19 +37,28 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         cell: &mut Option<Message<T>>,
         scheduler: &dyn Scheduler,
     ) -> Found {
-        let how = hand_over(direction, state.preference, state.schedule_all);
+        self.refused = None;
+        let mut how = hand_over(direction, state.preference, state.schedule_all);
         let partners = state.partners(direction);
         if !partners.is_empty() {
+            let mut asked = std::ptr::null();
             if how != HandOver::Caller
-                && let Some(error) = partners.first().and_then(|first| scheduler.may_hand_over(first, how).err())
+                && let Some(oldest) = partners.oldest()
             {
-                self.refused = Some(Cause::Park(error));
-                return Found::Done;
+                if let Err(error) = scheduler.may_hand_over(oldest, how) {
+                    self.refused = Some(Cause::Park(error));
+                    return Found::Done;
+                }
+                asked = std::ptr::from_ref(oldest);
             }
             if let Some(mut partner) = partners.claim() {
                 match direction {
                     Direction::Send => put(partner.cell(), cell.take()),
                     Direction::Receive => put(cell, partner.cell().take()),
+                }
+                if !partner.record().is_some_and(|record| std::ptr::eq(record, asked)) {
+                    // Another thread has just claimed the one that was asked for. The caller may go on, whoever it is.
+                    how = HandOver::Caller;
                 }
                 return Found::Woke(partner.serve(), how);
             }
@@ -81,14 +91,13 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         let mut state = self.state.lock();
         let id = state.id;
         let partners = state.partners(direction);
-        if partners.is_empty() {
+        // Async code, which has no home, is told of as one of this scheduler.
+        let is_ours = |oldest: &Record| oldest.home().is_none_or(|home| home.id() == scheduler.home().id());
+        let is_ours = partners.oldest().map(is_ours);
+        let will_block = partners.is_empty();
+        if will_block || is_ours.unwrap_or(true) {
             drop(state);
-            tell(scheduler, id, direction, true);
-            return None;
-        }
-        if partners.first().is_none_or(|first| first.home().id() == scheduler.home().id()) {
-            drop(state);
-            tell(scheduler, id, direction, false);
+            tell(scheduler, id, direction, will_block);
             return None;
         }
         let found = self.attempt(direction, &mut state, cell, scheduler);
@@ -122,6 +131,8 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
     type State = State<T>;
     type Message = Message<T>;
     type Output = Result<(), SendError<Message<T>>>;
+
+    const GIVES: bool = true;
 
     #[inline(always)]
     fn place(&self) -> &Guarded<State<T>> {

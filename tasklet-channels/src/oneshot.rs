@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tasklet_core::channel::Direction;
@@ -13,7 +13,7 @@ use tasklet_core::operation::AnyBackend;
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{
-    self, ArmOf, Attempt, Claimed, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline,
+    self, ArmOf, Attempt, Claimed, Ended, Found, Mapped, Patience, TypedArm, Waiters, Woken, deadline,
 };
 
 use crate::error::{Cause, RecvError, SendError};
@@ -26,9 +26,34 @@ struct State<T> {
     sent: bool,
     /// Nothing will be received any more.
     closed: bool,
-    receiver: Waiters<T>,
+    receivers: Waiters<()>,
+    /// Of async code that waits for the message: the last that has asked.
+    waker: Option<Waker>,
     /// Those who wait for the receiver to go.
     watchers: Waiters<()>,
+}
+
+impl<T> State<T> {
+    /// The message, or that it will never come; `None` if it may.
+    fn receive(&mut self) -> Option<Result<T, RecvError>> {
+        match self.message.take() {
+            Some(message) => Some(Ok(message)),
+            None => (self.sent || self.closed).then(|| Err(RecvError::new(Cause::Closed))),
+        }
+    }
+
+    /// Tells one of those who need not wait any more to look again.
+    fn tell_one(&mut self) -> Option<Woken> {
+        if self.sent || self.closed {
+            if let Some(waker) = self.waker.take() {
+                return Some(Woken::Waker(waker));
+            }
+            if let Some(receiver) = self.receivers.claim() {
+                return Some(receiver.serve());
+            }
+        }
+        if self.closed { self.watchers.claim().map(Claimed::serve) } else { None }
+    }
 }
 
 type Place<T> = Arc<Locked<State<T>>>;
@@ -48,10 +73,11 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
         message: None,
         sent: false,
         closed: false,
-        receiver: Waiters::new(),
+        receivers: Waiters::new(),
+        waker: None,
         watchers: Waiters::new(),
     }));
-    (OneshotSender { place: place.clone() }, OneshotReceiver { future: WaitFuture::new(Recv::new(place), None) })
+    (OneshotSender { place: place.clone() }, OneshotReceiver { place })
 }
 
 /// Sends the one message. Dropping it without doing so ends the receiver's wait with an error.
@@ -75,15 +101,8 @@ impl<T> OneshotSender<T> {
             drop(state);
             return Err(SendError::new(message, Cause::Closed));
         }
-        state.sent = true;
-        let mut message = Some(message);
-        let woken = state.receiver.claim().map(|mut receiver| {
-            *receiver.cell() = message.take();
-            receiver.serve()
-        });
-        state.message = message;
-        drop(state);
-        wake(woken);
+        // It stays there until somebody looks: who is told may be killed, or be a future that is not polled again. Our drop tells them.
+        state.message = Some(message);
         Ok(())
     }
 
@@ -117,11 +136,8 @@ impl<T> OneshotSender<T> {
 
 impl<T> Drop for OneshotSender<T> {
     fn drop(&mut self) {
-        let mut state = self.place.lock();
-        let woken = if state.sent { None } else { state.receiver.claim().map(Claimed::close) };
-        state.sent = true;
-        drop(state);
-        wake(woken);
+        self.place.lock().sent = true;
+        tell(&self.place);
     }
 }
 
@@ -133,14 +149,10 @@ impl<T> fmt::Debug for OneshotSender<T> {
 
 /// Receives the one message. In async code, it is the future of it.
 pub struct OneshotReceiver<T> {
-    future: WaitFuture<Recv<Place<T>>>,
+    place: Place<T>,
 }
 
 impl<T> OneshotReceiver<T> {
-    fn place(&self) -> &Place<T> {
-        &self.future.attempt().place
-    }
-
     /// Waits for the message.
     ///
     /// # Scheduling
@@ -155,7 +167,11 @@ impl<T> OneshotReceiver<T> {
     ///
     /// Unwinds with what is thrown at the caller.
     pub fn recv(&self) -> Result<T, RecvError> {
-        wait::perform::<AnyBackend, _>(Recv::new(&**self.place()), None, Patience::Wait)
+        loop {
+            if let Some(received) = wait::perform::<AnyBackend, _>(self.attempt(), None, Patience::Wait) {
+                return received;
+            }
+        }
     }
 
     /// As [`recv`](Self::recv), but an error instead of waiting.
@@ -164,7 +180,8 @@ impl<T> OneshotReceiver<T> {
     ///
     /// As [`recv`](Self::recv), and [`RecvError::is_would_block`].
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        wait::perform::<AnyBackend, _>(Recv::new(&**self.place()), None, Patience::Now)
+        wait::perform::<AnyBackend, _>(self.attempt(), None, Patience::Now)
+            .unwrap_or(Err(RecvError::new(Cause::WouldBlock)))
     }
 
     /// As [`recv`](Self::recv), but waits for `limit` at most.
@@ -190,29 +207,43 @@ impl<T> OneshotReceiver<T> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_deadline(&self, at: Duration) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Err(error) if error.is_would_block() => {
-                wait::perform_until::<AnyBackend, _>(Recv::new(&**self.place()), None, at)
+        loop {
+            match self.try_recv() {
+                Err(error) if error.is_would_block() => {}
+                received => return received,
             }
-            received => received,
+            if let Some(received) = wait::perform_until::<AnyBackend, _>(self.attempt(), None, at) {
+                return received;
+            }
         }
     }
 
     /// Receiving, as an arm of a select.
     pub fn recv_arm(&self) -> impl TypedArm<Output = Result<T, RecvError>> + use<'_, T> {
-        ArmOf::new(Recv::new(&**self.place()), None)
+        Mapped::new(ArmOf::new(self.attempt(), None), |received: Option<Result<T, RecvError>>| {
+            received.expect("an arm that was told to look again has looked")
+        })
     }
 
-    /// From now on the message cannot be sent. One that was can be received.
+    fn attempt(&self) -> Recv<'_, T> {
+        Recv { place: &self.place, received: None }
+    }
+
+    /// From now on the message cannot be sent. One that was can be received; who waits for one does so in vain, and is told.
     pub fn close(&self) {
-        close(self.place());
+        close(&self.place);
     }
 }
 
 fn close<T>(place: &Locked<State<T>>) {
     place.lock().closed = true;
+    tell(place);
+}
+
+/// Tells all those who need not wait any more to look again.
+fn tell<T>(place: &Locked<State<T>>) {
     loop {
-        let woken = place.lock().watchers.claim().map(Claimed::serve);
+        let woken = place.lock().tell_one();
         match woken {
             Some(woken) => woken.wake(),
             None => return,
@@ -225,110 +256,75 @@ impl<T> Future for OneshotReceiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `future` is pinned with the receiver: nothing moves it out.
-        unsafe { self.map_unchecked_mut(|this| &mut this.future) }.poll(context)
+        // A waker is the user's code: it is cloned and dropped with nothing locked.
+        let waker = context.waker().clone();
+        let mut state = self.place.lock();
+        if let Some(received) = state.receive() {
+            drop(state);
+            return Poll::Ready(received);
+        }
+        let replaced = state.waker.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 }
 
 impl<T> Drop for OneshotReceiver<T> {
     fn drop(&mut self) {
-        let place = self.place().clone();
-        close(&place);
-        let message = place.lock().message.take();
-        drop(message);
+        let mut state = self.place.lock();
+        state.closed = true;
+        let (message, waker) = (state.message.take(), state.waker.take());
+        drop(state);
+        tell(&self.place);
+        drop((message, waker));
     }
 }
 
 impl<T> fmt::Debug for OneshotReceiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OneshotReceiver").field("id", &self.place().lock().id.get()).finish_non_exhaustive()
+        f.debug_struct("OneshotReceiver").field("id", &self.place.lock().id.get()).finish_non_exhaustive()
     }
 }
 
-fn wake(woken: Option<Woken>) {
-    if let Some(woken) = woken {
-        woken.wake();
-    }
+/// Receives the message. Who is told that it is there looks again.
+struct Recv<'p, T> {
+    place: &'p Locked<State<T>>,
+    received: Option<Result<T, RecvError>>,
 }
 
-/// Receives the message. `P` leads to the place.
-struct Recv<P> {
-    place: P,
-    refused: bool,
-}
+// SAFETY: A1, A2: the place is borrowed; the list is a field that nobody replaces.
+unsafe impl<T> Attempt for Recv<'_, T> {
+    type State = State<T>;
+    type Message = ();
+    /// `None` if it is to look again.
+    type Output = Option<Result<T, RecvError>>;
 
-impl<P> Recv<P> {
-    fn new(place: P) -> Recv<P> {
-        Recv { place, refused: false }
-    }
-}
-
-/// What leads to a place.
-trait Leads {
-    type Message;
-
-    fn place(&self) -> &Guarded<State<Self::Message>>;
-}
-
-impl<T> Leads for Place<T> {
-    type Message = T;
+    const LOOKS_AGAIN: bool = true;
 
     fn place(&self) -> &Guarded<State<T>> {
-        self
-    }
-}
-
-impl<T> Leads for &Locked<State<T>> {
-    type Message = T;
-
-    fn place(&self) -> &Guarded<State<T>> {
-        self
-    }
-}
-
-// SAFETY: A1, A2: `place` leads to one place, which lives as long; the list is a field that nobody replaces.
-unsafe impl<P: Leads> Attempt for Recv<P> {
-    type State = State<P::Message>;
-    type Message = P::Message;
-    type Output = Result<P::Message, RecvError>;
-
-    fn place(&self) -> &Guarded<Self::State> {
-        self.place.place()
+        self.place
     }
 
-    fn waiters<'s>(&self, state: &'s mut Self::State) -> &'s mut Waiters<P::Message> {
-        &mut state.receiver
+    fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<()> {
+        &mut state.receivers
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Channel { id: self.place.place().lock().id, direction: Direction::Receive }
+        ParkReason::Channel { id: self.place.lock().id, direction: Direction::Receive }
     }
 
     fn is_shared(&self) -> bool {
         true
     }
 
-    fn attempt(&mut self, state: &mut Self::State, cell: &mut Option<P::Message>, _: &dyn Scheduler) -> Found {
-        *cell = state.message.take();
-        if cell.is_none() && !state.sent {
-            return Found::Wait;
-        }
-        self.refused = cell.is_none();
-        Found::Done
+    fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        self.received = state.receive();
+        if self.received.is_some() { Found::Done } else { Found::Wait }
     }
 
-    fn finish(&mut self, cell: &mut Option<P::Message>, ended: Ended) -> Self::Output {
-        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
-            None => Ok(cell.take().expect("a receiver that was served has a message")),
-            Some(cause) => Err(RecvError::new(cause)),
-        }
-    }
-
-    fn abandon(&mut self, state: &mut Self::State, cell: &mut Option<P::Message>) -> Option<Woken> {
-        state.message = cell.take();
-        let mut other = state.receiver.claim()?;
-        *other.cell() = state.message.take();
-        Some(other.serve())
+    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Self::Output {
+        self.received.take().or_else(|| Cause::of(ended).map(|cause| Err(RecvError::new(cause))))
     }
 }
 

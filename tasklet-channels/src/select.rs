@@ -53,8 +53,8 @@ impl std::error::Error for SelectError {}
 /// Several arms, of which one is chosen: what [`select!`](crate::select) is for arms whose number is not known beforehand.
 ///
 /// An arm is made by what it waits for: `recv_arm`, `send_arm`, `closed_arm`, `changed_arm` of the channels' handles, `join_arm` of a join
-/// handle, `cancelled_arm` of a token. The arm that was chosen has its [output](TypedArm::output); the others are as before, and may be
-/// selected again. Without an arm, a select waits for ever.
+/// handle, `cancelled_arm` of a token. The arm that was chosen has its [output](TypedArm::output); while nobody has taken that, it is ready.
+/// All may be selected again, but for one that has sent its message. Without an arm, a select waits for ever.
 ///
 /// # Fairness
 ///
@@ -117,7 +117,7 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     ///
-    /// Unwinds with what is thrown at the caller; nothing was taken or given then.
+    /// An arm has sent its message already. Unwinds with what is thrown at the caller; nothing was taken or given then.
     pub fn wait(mut self) -> Result<usize, SelectError> {
         select_in(&mut self.arms, self.order, Limit::Never)
     }
@@ -213,8 +213,8 @@ pub fn chosen(result: Result<usize, SelectError>) -> usize {
 /// }
 /// ```
 ///
-/// The operands are evaluated once, in the order they are written, before any of it is looked at; also messages of arms that are not chosen,
-/// which are dropped. An arm whose channel is closed is ready, with an error. The code of an arm may do anything, also select, return, or
+/// The operands are evaluated once, in the order they are written, that of `default` last, before any of it is looked at; also messages of
+/// arms that are not chosen, which are dropped. An arm whose channel is closed is ready, with an error. The code of an arm may do anything, also select, return, or
 /// `break`.
 ///
 /// # Scheduling
@@ -259,7 +259,10 @@ macro_rules! select_biased {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select {
-    // `default`, with or without a limit.
+    // `default`, with or without a limit; once.
+    (@parse $order:tt $limit:tt ($($default:tt)+) $list:tt default $($rest:tt)*) => {
+        ::core::compile_error!("a select has one `default` at most")
+    };
     (@parse ($order:ident) ($($limit:tt)*) ($($default:tt)*) ($($list:tt)*) default => $body:block $(, $($rest:tt)*)?) => {
         $crate::__select!(@parse ($order) (Now) ($body) ($($list)*) $($($rest)*)?)
     };
@@ -324,17 +327,19 @@ macro_rules! __select {
     (@unless_default ($chosen:ident)) => { $crate::chosen($chosen) };
     (@unless_default ($chosen:ident) $default:expr) => {
         match $chosen {
-            Err(error) if error.park_error().is_some() => $crate::chosen(Err(error)),
-            chosen => chosen.unwrap_or(usize::MAX),
+            ::core::result::Result::Err(error) if error.park_error().is_some() => {
+                $crate::chosen(::core::result::Result::Err(error))
+            }
+            chosen => chosen.unwrap_or(::core::primitive::usize::MAX),
         }
     };
 
     (@code ($($default:tt)*) ($arm:ident, $result:pat, $body:expr) $($rest:tt)*) => {
         match $arm {
-            Some(output) => { let $result = output; $body }
-            None => $crate::__select!(@code ($($default)*) $($rest)*),
+            ::core::option::Option::Some(output) => { let $result = output; $body }
+            ::core::option::Option::None => $crate::__select!(@code ($($default)*) $($rest)*),
         }
     };
     (@code ($default:expr)) => { $default };
-    (@code ()) => { unreachable!("one of the arms was chosen") };
+    (@code ()) => { ::core::unreachable!("one of the arms was chosen") };
 }

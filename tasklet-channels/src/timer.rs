@@ -180,17 +180,18 @@ struct TimerArm<'t> {
 // SAFETY: it has no place, and is in no list.
 unsafe impl Arm for TimerArm<'_> {
     fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
-        self.received = self.timer.take(scheduler.now());
+        // One that it was given, and that nobody has taken, is not lost.
+        self.received = self.received.or_else(|| self.timer.take(scheduler.now()));
         if self.received.is_some() { Found::Done } else { Found::Wait }
     }
 
     fn delist(&mut self) {}
 
     fn is_shared(&self) -> bool {
-        self.deadline().is_some()
+        self.timer.lock().next.is_some()
     }
 
-    fn deadline(&self) -> Option<Duration> {
+    fn prepare(&mut self) -> Option<Duration> {
         self.timer.lock().next
     }
 }

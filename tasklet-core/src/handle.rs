@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::guarded::{Guard, Guarded};
+use crate::home::{Home, Remote};
 use crate::operation::{AnyBackend, Switch};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 
@@ -60,8 +61,9 @@ impl<S: Switch> Reach for Shared<S> {
 
 /// State in which tasklets wait.
 pub trait Waits {
-    /// A shared handle was dropped, or the last local one, and `shared` shared ones are left: who waits may be waiting for nobody now.
-    fn on_fewer_handles(&self, shared: usize);
+    /// A shared handle was dropped, or the last local one, and `shared` shared ones are left: the homes of those who may be waiting for
+    /// nobody now. They are asked to look for a deadlock.
+    fn deserted(&self, shared: usize) -> Vec<Arc<Home>>;
 }
 
 struct Inner<T> {
@@ -146,17 +148,28 @@ impl<T: Waits, R: Reach> Handle<T, R> {
     }
 }
 
+impl<T: Waits, R: Reach> Handle<T, R> {
+    fn recheck(&self, shared: usize) {
+        // A home may wake its thread in the user's way: not under the lock.
+        let homes = self.lock().deserted(shared);
+        for home in homes {
+            // A home that has ended has nobody who waits.
+            let _ = home.submit(Remote::Recheck);
+        }
+    }
+}
+
 impl<T: Waits, R: Reach> Drop for Handle<T, R> {
     fn drop(&mut self) {
         if R::IS_SHARED {
             // Release: pairs with the acquire in `is_awaited_elsewhere`.
             let left = self.inner.handles.fetch_sub(1, Ordering::Release) - 1;
-            self.lock().on_fewer_handles(left);
+            self.recheck(left);
         } else if self.inner.value.is_contended() {
             // Release: as above.
             if self.inner.locals.fetch_sub(1, Ordering::Release) == 1 {
                 let shared = self.shared_handles();
-                self.lock().on_fewer_handles(shared);
+                self.recheck(shared);
             }
         } else {
             // K1: no other thread counts here.
@@ -175,7 +188,9 @@ mod tests {
     struct Counter(u64);
 
     impl Waits for Counter {
-        fn on_fewer_handles(&self, _: usize) {}
+        fn deserted(&self, _: usize) -> Vec<Arc<Home>> {
+            Vec::new()
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub unsafe trait Scheduler: Any {
     /// # Errors
     ///
     /// It would switch, and may not.
-    fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError>;
+    fn may_hand_over(&self, who: &Record, how: HandOver) -> Result<(), ParkError>;
 
     /// Makes a partner runnable after an exchange and decides who goes on; does all but the switch, if there is to be one. A partner
     /// of another scheduler goes to its inbox, and the caller goes on.

@@ -128,7 +128,7 @@ unsafe impl Scheduler for ThreadScheduler {
         Self::deliver(who);
     }
 
-    fn may_hand_over(&self, _: &Parked, _: HandOver) -> Result<(), ParkError> {
+    fn may_hand_over(&self, _: &Record, _: HandOver) -> Result<(), ParkError> {
         Ok(())
     }
 

@@ -9,10 +9,12 @@ use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
 use super::Chan;
+use super::receiver::ReceiverBy;
+use super::sender::SenderBy;
 use super::state::State;
 use crate::error::{Cause, RecvError, SendError};
 
-/// Sends what is in its cell. `C` leads to the channel: a borrow, or for futures that own it, a count.
+/// Sends what is in its cell. `C` leads to the channel: a borrow, or the handle of a future.
 pub(crate) struct Send<C> {
     chan: C,
     refused: bool,
@@ -25,6 +27,25 @@ impl<C> Send<C> {
     }
 }
 
+/// What a future has: a handle, which counts.
+pub(super) struct Own<H>(pub(super) H);
+
+impl<T, S> Deref for Own<SenderBy<T, S>> {
+    type Target = Chan<T>;
+
+    fn deref(&self) -> &Chan<T> {
+        self.0.chan()
+    }
+}
+
+impl<T, S> Deref for Own<ReceiverBy<T, S>> {
+    type Target = Chan<T>;
+
+    fn deref(&self) -> &Chan<T> {
+        self.0.chan()
+    }
+}
+
 fn reason<T>(chan: &Chan<T>, direction: Direction) -> ParkReason {
     ParkReason::Channel { id: chan.place.lock().id, direction }
 }
@@ -34,6 +55,8 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
     type State = State<T>;
     type Message = T;
     type Output = Result<(), SendError<T>>;
+
+    const GIVES: bool = true;
 
     #[inline(always)]
     fn place(&self) -> &Guarded<State<T>> {
@@ -55,8 +78,8 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
 
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
-        if state.closed {
-            self.refused = true;
+        self.refused = state.closed;
+        if self.refused {
             return Found::Done;
         }
         state.send(cell)
@@ -111,11 +134,8 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Recv<C> {
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
         let found = state.receive(cell);
-        if matches!(found, Found::Wait) && state.has_ended() {
-            self.refused = true;
-            return Found::Done;
-        }
-        found
+        self.refused = matches!(found, Found::Wait) && state.has_ended();
+        if self.refused { Found::Done } else { found }
     }
 
     #[inline(always)]
@@ -166,6 +186,7 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Reserve<C> {
     }
 
     fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        self.refused = None;
         if state.closed {
             self.refused = Some(Cause::Closed);
         } else if state.capacity == 0 {
@@ -187,6 +208,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Reserve<C> {
 
     fn abandon(&mut self, state: &mut State<T>, _: &mut Option<()>) -> Option<Woken> {
         state.give_up()
+    }
+
+    fn abandoned(&mut self) {
+        self.chan.wake_if_closed();
     }
 }
 

@@ -71,6 +71,21 @@ impl<T> Chan<T> {
         }
     }
 
+    /// Ends the waits that have become hopeless with what was done, if the channel is closed.
+    fn wake_if_closed(&self) {
+        let closed = self.place.lock().closed;
+        if closed {
+            self.wake_closed();
+        }
+    }
+
+    /// A permit was given up.
+    fn give_up(&self) {
+        let woken = self.place.lock().give_up();
+        wake(woken);
+        self.wake_if_closed();
+    }
+
     /// The last receiver has gone: nobody will have what is in the buffer.
     fn discard(&self) {
         let buffer = std::mem::take(&mut self.place.lock().buffer);

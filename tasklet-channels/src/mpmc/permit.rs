@@ -34,9 +34,8 @@ impl<'s, T, S> PermitBy<'s, T, S> {
         let mut state = chan.place.lock();
         // Under the lock, so that a last receiver which goes now discards what is put into the buffer.
         if chan.receivers.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            let woken = state.give_up();
             drop(state);
-            wake(woken);
+            chan.give_up();
             let message = cell.take().expect("a message that was not sent is here");
             return Err(SendError::new(message, Cause::Closed));
         }
@@ -48,21 +47,14 @@ impl<'s, T, S> PermitBy<'s, T, S> {
         drop(state);
         wake(woken);
         wake(admitted);
-        if chan.place.lock().closed {
-            // It was the last thing that the others waited for.
-            chan.wake_closed();
-        }
+        chan.wake_if_closed();
         Ok(())
     }
 }
 
 impl<T, S> Drop for PermitBy<'_, T, S> {
     fn drop(&mut self) {
-        let woken = self.chan.place.lock().give_up();
-        wake(woken);
-        if self.chan.place.lock().closed {
-            self.chan.wake_closed();
-        }
+        self.chan.give_up();
     }
 }
 

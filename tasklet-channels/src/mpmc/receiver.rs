@@ -12,7 +12,7 @@ use tasklet_core::id::ChannelId;
 use tasklet_core::operation::Switch;
 use tasklet_core::wait::{self, ArmOf, Patience, TypedArm, WaitFuture, deadline};
 
-use super::attempt::{Closed, Recv, RecvMany};
+use super::attempt::{Closed, Own, Recv, RecvMany};
 use super::state::UNBOUNDED;
 use super::{Chan, count_if_any};
 use crate::error::RecvError;
@@ -136,16 +136,14 @@ impl<T, S> ReceiverBy<T, S> {
         }
         drop(state);
         woken.into_iter().for_each(wait::Woken::wake);
-        if self.is_closed() {
-            self.chan.wake_closed();
-        }
+        self.chan.wake_if_closed();
         Drain { messages: messages.into_iter() }
     }
 
-    /// Receives in async code. Dropped before it was ready, the future has received nothing: a message that was given to it meanwhile
-    /// is the next to be received.
+    /// Receives in async code. The future counts as a receiver. Dropped before it was ready, it has received nothing: a message that was
+    /// given to it meanwhile is the next to be received.
     pub fn recv_async(&self) -> impl Future<Output = Result<T, RecvError>> + use<T, S> {
-        WaitFuture::new(Recv::new(self.chan.clone()), None)
+        WaitFuture::new(Recv::new(Own(self.clone())), None)
     }
 
     /// Receiving, as an arm of a select.

@@ -11,7 +11,7 @@ use tasklet_core::id::ChannelId;
 use tasklet_core::operation::Switch;
 use tasklet_core::wait::{self, ArmOf, Patience, TypedArm, WaitFuture, deadline};
 
-use super::attempt::{Closed, Reserve, Send};
+use super::attempt::{Closed, Own, Reserve, Send};
 use super::permit::PermitBy;
 use super::receiver::ReceiverBy;
 use super::state::UNBOUNDED;
@@ -37,6 +37,10 @@ pub struct SenderBy<T, S> {
 impl<T, S> SenderBy<T, S> {
     pub(super) fn new(chan: Arc<Chan<T>>) -> SenderBy<T, S> {
         SenderBy { chan, _switch: PhantomData }
+    }
+
+    pub(super) fn chan(&self) -> &Arc<Chan<T>> {
+        &self.chan
     }
 
     /// Lets go of the channel without closing it.
@@ -141,9 +145,9 @@ impl<T, S> SenderBy<T, S> {
         Arc::ptr_eq(&self.chan, receiver.chan())
     }
 
-    /// Sends from async code. Dropped before it is ready, the future has not sent, and the message is dropped with it.
+    /// Sends from async code. The future counts as a sender. Dropped before it is ready, it has not sent, and the message is dropped with it.
     pub fn send_async(&self, message: T) -> impl Future<Output = Result<(), SendError<T>>> + use<T, S> {
-        WaitFuture::new(Send::new(self.chan.clone()), Some(message))
+        WaitFuture::new(Send::new(Own(self.clone())), Some(message))
     }
 
     /// Sending, as an arm of a select.

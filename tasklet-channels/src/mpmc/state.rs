@@ -147,10 +147,10 @@ impl<T> State<T> {
         woken
     }
 
-    /// A permit was given up.
+    /// A permit was given up. If the channel is closed, it was perhaps the last thing that receivers waited for.
     pub(super) fn give_up(&mut self) -> Option<Woken> {
         self.reserved -= 1;
-        if self.has_ended() { self.receivers.claim().map(Claimed::close) } else { self.admit() }
+        self.admit()
     }
 
     /// The channel is closed: ends one of the waits that have become hopeless.

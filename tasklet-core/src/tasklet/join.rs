@@ -80,7 +80,7 @@ impl<T> JoinHandle<T> {
         operation::perform::<AnyBackend, _>(Await { record: &self.record, refused: None }).map(|_| ())
     }
 
-    /// The end of the tasklet, as an arm of a select: [`join`](Self::join) does not wait then.
+    /// The end of the tasklet, as an arm of a select: [`join`](Self::join) does not wait then. That of the caller itself never comes.
     pub fn join_arm(&self) -> impl TypedArm<Output = ()> + use<'_, T> {
         JoinArm { record: &self.record, waker: None }
     }

@@ -43,7 +43,17 @@ impl<T> Lock for Guarded<T> {
 ///
 /// The hidden methods do what they say.
 pub unsafe trait Arm {
-    /// Looks with its own place locked, and does it if it can.
+    /// A select with it begins. Says when it is worth a look, if that is known.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be selected any more.
+    #[doc(hidden)]
+    fn prepare(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// Looks with its own place locked, and does it if it can. One that was chosen, and whose output was not taken, is ready.
     #[doc(hidden)]
     fn look(&mut self, scheduler: &dyn Scheduler) -> Found;
 
@@ -92,12 +102,6 @@ pub unsafe trait Arm {
     /// Whether somebody outside the caller's scheduler can end its wait.
     #[doc(hidden)]
     fn is_shared(&self) -> bool;
-
-    /// When it is worth a look, if that is known.
-    #[doc(hidden)]
-    fn deadline(&self) -> Option<Duration> {
-        None
-    }
 }
 
 /// An arm, with what comes of it when it was chosen.
@@ -105,11 +109,11 @@ pub trait TypedArm: Arm {
     /// What comes of it.
     type Output;
 
-    /// What came of it.
+    /// What came of it. It may be selected again then, unless it has given a message.
     ///
     /// # Panics
     ///
-    /// It was not chosen.
+    /// It was not chosen, or its output was taken.
     fn output(&mut self) -> Self::Output;
 }
 
@@ -152,7 +156,18 @@ impl<A: Attempt> ArmOf<A> {
 
 // SAFETY: the methods do what the trait says.
 unsafe impl<A: Attempt> Arm for ArmOf<A> {
+    fn prepare(&mut self) -> Option<Duration> {
+        // SAFETY: the node is not linked, so it is ours.
+        if A::GIVES && self.ended.is_none() && unsafe { self.node.cell() }.is_none() {
+            panic!("an arm that has sent its message is selected again: make another one");
+        }
+        None
+    }
+
     fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
+        if self.ended.is_some() {
+            return Found::Done;
+        }
         // SAFETY: A1, as in `Waiting::begin`.
         let place = unsafe { &*ptr::from_ref(self.attempt.place()) };
         let mut state = place.lock();
@@ -247,6 +262,10 @@ impl<A: TypedArm, U, F: FnMut(A::Output) -> U> Mapped<A, F> {
 
 // SAFETY: the methods are those of `arm`.
 unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
+    fn prepare(&mut self) -> Option<Duration> {
+        self.arm.prepare()
+    }
+
     fn look(&mut self, scheduler: &dyn Scheduler) -> Found {
         self.arm.look(scheduler)
     }
@@ -279,10 +298,6 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
 
     fn is_shared(&self) -> bool {
         self.arm.is_shared()
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        self.arm.deadline()
     }
 }
 

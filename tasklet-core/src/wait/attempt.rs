@@ -65,6 +65,9 @@ pub unsafe trait Attempt {
     /// Whoever serves a waiter here only tells it to look again.
     const LOOKS_AGAIN: bool = false;
 
+    /// It gives what is in its cell, so it cannot be attempted without.
+    const GIVES: bool = false;
+
     /// The place.
     fn place(&self) -> &Guarded<Self::State>;
 
@@ -99,6 +102,9 @@ pub unsafe trait Attempt {
         let _ = (state, cell);
         None
     }
+
+    /// Called after [`abandon`](Self::abandon), with nothing locked.
+    fn abandoned(&mut self) {}
 }
 
 /// An attempt whose caller parks if it has to wait.
@@ -237,8 +243,9 @@ pub(super) fn abandon<A: Attempt>(attempt: &mut A, node: &Node<A::Message>) {
     let mut state = place.lock();
     // SAFETY: A1, A2.
     let waiter = unsafe { attempt.waiters(&mut state).unlink(node) };
+    let was_served = node.state() == SERVED;
     let mut woken = None;
-    if node.state() == SERVED {
+    if was_served {
         node.reset();
         // SAFETY: the node is not linked, so it is the caller's.
         woken = attempt.abandon(&mut state, unsafe { node.cell() });
@@ -248,6 +255,9 @@ pub(super) fn abandon<A: Attempt>(attempt: &mut A, node: &Node<A::Message>) {
     drop(waiter);
     if let Some(woken) = woken {
         woken.wake();
+    }
+    if was_served {
+        attempt.abandoned();
     }
 }
 

@@ -44,6 +44,8 @@ impl<A: Attempt> Future for WaitFuture<A> {
         assert!(!this.is_over, "a future that was ready is polled again");
         let current = current::get();
         let scheduler = current.scheduler();
+        // A waker is the user's code: it is cloned and dropped with nothing locked.
+        let mut waker = None;
         let ended = loop {
             match this.node.state() {
                 SERVED if A::LOOKS_AGAIN => this.node.reset(),
@@ -58,7 +60,16 @@ impl<A: Attempt> Future for WaitFuture<A> {
                             continue;
                         }
                         // SAFETY: the lock is held, and it is linked.
-                        let replaced = unsafe { this.node.set_waker(context.waker()) };
+                        let waiter = unsafe { this.node.waiter() };
+                        if matches!(waiter, Some(Waiter::Async(old)) if old.will_wake(context.waker())) {
+                            return Poll::Pending;
+                        }
+                        let Some(waker) = waker.take() else {
+                            drop(guard);
+                            waker = Some(context.waker().clone());
+                            continue;
+                        };
+                        let replaced = waiter.replace(Waiter::Async(waker));
                         drop(guard);
                         drop(replaced);
                         return Poll::Pending;
@@ -66,10 +77,14 @@ impl<A: Attempt> Future for WaitFuture<A> {
                     // SAFETY: the node is not linked, so it is ours.
                     match this.attempt.attempt(&mut guard, unsafe { this.node.cell() }, scheduler) {
                         Found::Wait => {
+                            let Some(waker) = waker.take() else {
+                                drop(guard);
+                                waker = Some(context.waker().clone());
+                                continue;
+                            };
                             let waiters = this.attempt.waiters(&mut guard);
-                            let waiter = Waiter::Async(context.waker().clone());
                             // SAFETY: the lock is held, A2. N1: the future is pinned, and removes the node when it is dropped.
-                            unsafe { waiters.push(&this.node, waiter, std::ptr::null()) };
+                            unsafe { waiters.push(&this.node, Waiter::Async(waker), std::ptr::null()) };
                             return Poll::Pending;
                         }
                         Found::Done => break Ended::Done,

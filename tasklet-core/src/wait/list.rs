@@ -23,6 +23,8 @@ pub(super) const LINKED: u8 = 1;
 pub(super) const SERVED: u8 = 2;
 /// Out of the list: what its owner waits for will not happen.
 pub(super) const CLOSED: u8 = 3;
+/// Out of the list, and the claimer's until it has stored one of the two above.
+const CLAIMED: u8 = 4;
 
 /// Who waits, and how to wake them.
 pub(super) enum Waiter {
@@ -90,18 +92,15 @@ impl<M> Node<M> {
         unsafe { &mut (*self.fields.get()).cell }
     }
 
-    /// Replaces the waker of a linked node.
+    /// The waiter of a linked node.
     ///
     /// # Safety
     ///
-    /// The caller holds the lock of its place, and the node is linked.
-    pub(super) unsafe fn set_waker(&self, waker: &Waker) -> Option<Waiter> {
+    /// The caller holds the lock of its place, the node is linked, and no other reference to its waiter is alive.
+    #[expect(clippy::mut_from_ref, reason = "what excludes others is the lock")]
+    pub(super) unsafe fn waiter(&self) -> &mut Option<Waiter> {
         // SAFETY: the caller's promise (N2).
-        let fields = unsafe { &mut *self.fields.get() };
-        match &fields.waiter {
-            Some(Waiter::Async(old)) if old.will_wake(waker) => None,
-            _ => fields.waiter.replace(Waiter::Async(waker.clone())),
-        }
+        unsafe { &mut (*self.fields.get()).waiter }
     }
 }
 
@@ -142,6 +141,7 @@ impl<M> Waiters<M> {
             // SAFETY: N1, a linked node is alive, and N2, the caller holds the lock: it has the list.
             let waiter = unsafe {
                 self.remove(node.as_ref());
+                node.as_ref().state.store(CLAIMED, Ordering::Relaxed);
                 (*node.as_ref().fields.get()).waiter.take()
             };
             let woken = match waiter {
@@ -161,15 +161,28 @@ impl<M> Waiters<M> {
         None
     }
 
-    /// The oldest waiter, if it waits here and nowhere else.
+    /// The tasklet that is the oldest waiter: the next to be claimed, unless it is claimed elsewhere before. `None` if nobody waits, or
+    /// the oldest is async code.
     #[inline]
-    pub fn first(&self) -> Option<&Parked> {
-        let node = NonNull::new(self.head.cast_mut())?;
-        // SAFETY: N1, N2.
-        match unsafe { &(*node.as_ref().fields.get()).waiter } {
-            Some(Waiter::Direct(parked)) => Some(parked),
-            _ => None,
+    pub fn oldest(&mut self) -> Option<&Record> {
+        while let Some(node) = NonNull::new(self.head.cast_mut()) {
+            // SAFETY: N1, N2; N3 for the ticket.
+            let fields = unsafe { &*node.as_ref().fields.get() };
+            match fields.waiter {
+                // SAFETY: as above.
+                Some(Waiter::Arm(ticket, _)) if !unsafe { ticket.as_ref() }.is_open() => {
+                    // SAFETY: it is in this list, whose lock the caller holds. N1, as in `claim`.
+                    unsafe {
+                        self.remove(node.as_ref());
+                        (*node.as_ref().fields.get()).waiter = None;
+                        node.as_ref().state.store(IDLE, Ordering::Release);
+                    }
+                }
+                // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
+                _ => return unsafe { fields.record.as_ref() },
+            }
         }
+        None
     }
 
     /// Whether the oldest waiter left or wants a message: whether there is something in its cell.
@@ -301,6 +314,14 @@ impl<M> Claimed<'_, M> {
         // SAFETY: N4: it was claimed, so its owner does not go on before it is woken, or, if it is async code, before it has seen the
         // state that `end` stores.
         unsafe { self.node.as_ref().cell() }
+    }
+
+    /// The tasklet that waits; `None` if it is async code.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.woken {
+            Some(Woken::Parked(parked)) => Some(parked.record()),
+            _ => None,
+        }
     }
 
     /// What it waits for has happened. It is to be woken with the lock released.

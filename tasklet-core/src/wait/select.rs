@@ -3,12 +3,13 @@
 //! The steps S1-S5, the race feared and why nothing is lost are in this folder's README.
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomPinned;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake as WakeArc, Waker};
 use std::time::Duration;
 
-use super::arm::{Arm, Seat};
+use super::arm::{Arm, Lock, Seat};
 use super::attempt::{Ended, Found, Patience, step};
 use crate::current;
 use crate::id::TaskletId;
@@ -28,11 +29,13 @@ const RUNG: usize = usize::MAX - 2;
 pub(super) struct Ticket {
     claimed: AtomicUsize,
     parked: UnsafeCell<Option<Parked>>,
+    /// Others point to it while it waits, also while its owner has a mutable reference to what it is part of.
+    _pinned: PhantomPinned,
 }
 
 impl Ticket {
     fn new() -> Ticket {
-        Ticket { claimed: AtomicUsize::new(OPEN), parked: UnsafeCell::new(None) }
+        Ticket { claimed: AtomicUsize::new(OPEN), parked: UnsafeCell::new(None), _pinned: PhantomPinned }
     }
 
     /// Claims the waiter, for the arm of this number. `None` if somebody else has.
@@ -42,6 +45,11 @@ impl Ticket {
         self.claimed.compare_exchange(OPEN, arm, Ordering::AcqRel, Ordering::Acquire).ok()?;
         // SAFETY: T1: the ticket was filled before anybody could claim it, and one claim succeeds.
         unsafe { (*self.parked.get()).take() }
+    }
+
+    /// Whether nobody has claimed it.
+    pub(super) fn is_open(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed) == OPEN
     }
 
     fn claimed(&self) -> usize {
@@ -101,6 +109,44 @@ pub(super) enum Round {
 /// Up to this many arms a select needs no memory of its own. A guess: few are written with more.
 const INLINE: usize = 8;
 
+/// The locks of all places, taken once each, in the order of their addresses: so of several selects none waits for another in a circle.
+/// Dropping it releases them.
+struct Taken<'p> {
+    /// Sorted.
+    places: &'p [Option<NonNull<dyn Lock>>],
+    /// How many of them have been taken, or are the same as the one before.
+    count: usize,
+}
+
+impl Taken<'_> {
+    /// S2.
+    fn take(&mut self) {
+        for at in 0..self.places.len() {
+            if let Some(lock) = self.place(at) {
+                lock.lock_raw();
+            }
+            self.count = at + 1;
+        }
+    }
+
+    /// A place, unless it is the same as the one before.
+    fn place(&self, at: usize) -> Option<&dyn Lock> {
+        let lock = self.places[at]?;
+        let is_new = at == 0 || self.places[at - 1].is_none_or(|before| before.addr() != lock.addr());
+        // SAFETY: A1: the places live as long as the arms, which the select that made this has.
+        is_new.then(|| unsafe { lock.as_ref() })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for lock in (0..self.count).filter_map(|at| self.place(at)) {
+            // SAFETY: taken above. Those who looked meanwhile have returned, so no reference to what it guards is left.
+            unsafe { lock.unlock_raw() };
+        }
+    }
+}
+
 /// One wait of a select.
 pub(super) struct Select<'a, 'b> {
     arms: &'a mut [&'b mut dyn Arm],
@@ -158,41 +204,26 @@ impl<'a, 'b> Select<'a, 'b> {
     /// S2-S4: takes all locks, looks again, and enters all lists.
     fn enlist(&mut self, scheduler: &dyn Scheduler) -> Option<Found> {
         if self.arms.len() <= INLINE {
-            self.enlist_sorted(&mut [(0, 0); INLINE], scheduler)
+            self.enlist_sorted(&mut [None; INLINE], scheduler)
         } else {
-            self.enlist_sorted(&mut vec![(0, 0); self.arms.len()], scheduler)
+            self.enlist_sorted(&mut vec![None; self.arms.len()], scheduler)
         }
     }
 
-    fn enlist_sorted(&mut self, places: &mut [(usize, usize)], scheduler: &dyn Scheduler) -> Option<Found> {
+    fn enlist_sorted(&mut self, places: &mut [Option<NonNull<dyn Lock>>], scheduler: &dyn Scheduler) -> Option<Found> {
         let mut count = 0;
-        for (arm, which) in self.arms.iter().enumerate() {
-            if let Some(lock) = which.lock() {
-                places[count] = (ptr::from_ref(lock).addr(), arm);
-                count += 1;
-            }
+        for lock in self.arms.iter().filter_map(|arm| arm.lock()) {
+            // SAFETY: only the lifetime changes: A1, a place lives as long as its arm, and `Taken` is gone before this returns.
+            let lock = unsafe { std::mem::transmute::<NonNull<dyn Lock + '_>, NonNull<dyn Lock>>(NonNull::from(lock)) };
+            places[count] = Some(lock);
+            count += 1;
         }
         let places = &mut places[..count];
-        places.sort_unstable();
-        let mut last = 0;
-        for place in places.iter_mut() {
-            // S2: once each, in the order of their addresses, so that of several selects none waits for another in a circle.
-            if place.0 != last
-                && let Some(lock) = self.arms[place.1].lock()
-            {
-                lock.lock_raw();
-                last = place.0;
-            } else {
-                place.0 = 0;
-            }
-        }
+        places.sort_unstable_by_key(|place| place.map(|lock| lock.addr()));
+        let mut taken = Taken { places, count: 0 };
+        taken.take();
         let found = self.look_and_enter(scheduler);
-        for place in places.iter().filter(|place| place.0 != 0) {
-            if let Some(lock) = self.arms[place.1].lock() {
-                // SAFETY: taken above.
-                unsafe { lock.unlock_raw() };
-            }
-        }
+        drop(taken);
         found
     }
 
@@ -299,8 +330,8 @@ impl<'s> Operation<'s> for Select<'s, '_> {
             // The timer could not be started.
             (OPEN, Err(error)) | (LEFT, Err(error)) => Round::Ended(Ended::Refused(error)),
             (LEFT, Ok(Wake::TimedOut)) => Round::Ended(Ended::TimedOut),
-            (LEFT | OPEN, Ok(_)) => Round::Ended(Ended::Closed),
-            (RUNG, _) => Round::Again,
+            // Woken for something else, that has not ended the caller: nothing has happened.
+            (LEFT | OPEN | RUNG, _) => Round::Again,
             (arm, _) if self.arms[arm].is_over() => Round::Chosen(arm),
             _ => Round::Again,
         }
@@ -329,7 +360,7 @@ impl Drop for Select<'_, '_> {
 ///
 /// # Panics
 ///
-/// Unwinds with what is thrown at the caller; nothing was taken or given then.
+/// An arm has given its message already. Unwinds with what is thrown at the caller; nothing was taken or given then.
 pub fn select<S: Switch>(
     arms: &mut [&mut dyn Arm],
     order: Order,
@@ -337,7 +368,8 @@ pub fn select<S: Switch>(
     limit: Option<Duration>,
 ) -> Result<usize, Ended> {
     loop {
-        let deadline = arms.iter().filter_map(|arm| arm.deadline()).chain(limit).min();
+        let due = arms.iter_mut().filter_map(|arm| arm.prepare()).min();
+        let deadline = due.into_iter().chain(limit).min();
         let patience_now = if deadline.is_some() { Patience::Now } else { patience };
         let mut round = operation::perform::<S, _>(Select::new(arms, order, patience_now));
         if let (Round::Ended(Ended::WouldBlock), Patience::Wait, Some(at)) = (&round, patience, deadline) {
@@ -346,7 +378,8 @@ pub fn select<S: Switch>(
         match round {
             Round::Chosen(arm) => return Ok(arm),
             Round::Again => {}
-            Round::Ended(Ended::TimedOut) if limit.is_none_or(|limit| deadline.is_some_and(|at| at < limit)) => {}
+            // An arm's own time has come, perhaps together with the limit: it goes before.
+            Round::Ended(Ended::TimedOut) if due.is_some_and(|due| limit.is_none_or(|limit| due <= limit)) => {}
             Round::Ended(ended) => return Err(ended),
         }
     }

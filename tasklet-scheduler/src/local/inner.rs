@@ -383,8 +383,8 @@ unsafe impl Scheduler for Inner {
     }
 
     #[inline]
-    fn may_hand_over(&self, who: &Parked, how: HandOver) -> Result<(), ParkError> {
-        if matches!(how, HandOver::Caller | HandOver::Next) || !who.record().is_at(&self.token) {
+    fn may_hand_over(&self, who: &Record, how: HandOver) -> Result<(), ParkError> {
+        if matches!(how, HandOver::Caller | HandOver::Next) || !who.is_at(&self.token) {
             Ok(())
         } else {
             self.may_switch()

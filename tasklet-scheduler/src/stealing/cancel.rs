@@ -74,21 +74,23 @@ impl CancelToken {
     /// Cancels it and its children, for good. Never parks.
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
+        let mut cancelled = Vec::new();
         while let Some(node) = nodes.pop() {
             let mut state = node.lock();
             // Release: pairs with the acquire in `is_cancelled`. Under the lock, so that who enters the list later sees it.
             if node.cancelled.swap(true, Ordering::Release) {
                 continue;
             }
-            let tasklets = state.tasklets.clone();
+            cancelled.extend(state.tasklets.iter().cloned());
             let wakers = std::mem::take(&mut state.wakers);
             nodes.extend(state.children.iter().filter_map(Weak::upgrade));
             drop(state);
             wakers.into_iter().for_each(unwind::wake_quietly);
-            for record in tasklets {
-                if let Some(home) = record.home() {
-                    let _ = home.submit(Remote::Cancel(record));
-                }
+        }
+        // Last, so that a select with an arm for one of these tokens, in a tasklet that runs under another, finds that arm ready.
+        for record in cancelled {
+            if let Some(home) = record.home() {
+                let _ = home.submit(Remote::Cancel(record));
             }
         }
     }

@@ -302,7 +302,7 @@ unsafe impl Scheduler for Worker {
         }
     }
 
-    fn may_hand_over(&self, _: &Parked, _: HandOver) -> Result<(), ParkError> {
+    fn may_hand_over(&self, _: &Record, _: HandOver) -> Result<(), ParkError> {
         Ok(())
     }
 

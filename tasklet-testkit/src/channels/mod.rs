@@ -10,8 +10,10 @@
 //! | [`meeting`] | The rendezvous: a send returns when it was received; tries; threads beside tasklets. |
 //! | [`closing`] | Last handles, `close`, permits after it, weak handles, names. |
 //! | [`selecting`] | Operands, readiness, fairness, bias, thousands of arms, a channel in several arms, what losing arms keep. |
+//! | [`again`] | Arms selected more than once, several who wait for one thing, wakers that use their channel. |
 //! | [`leaving`] | Kills, time limits, timers, futures and those that are dropped. |
 
+pub mod again;
 pub mod buffers;
 pub mod closing;
 pub mod leaving;
@@ -65,6 +67,18 @@ macro_rules! channel_suite {
             leaving: a_message_of_a_killed_receiver_comes_back;
             leaving: async_code_sends_and_receives;
             leaving: a_dropped_future_gives_back;
+            again: a_chosen_arm_is_ready_until_it_is_taken;
+            again: a_refusal_does_not_stick;
+            again: a_oneshot_wakes_all_who_wait;
+            again: a_oneshot_that_was_polled_can_be_asked;
+            again: a_permit_that_is_given_up_ends_all_waits;
+            again: a_broadcast_keeps_what_it_has_promised;
+            again: a_future_keeps_its_channel_open;
+            again: a_waker_may_use_its_channel;
+            again: an_arm_goes_before_the_limit;
+        }
+        $crate::__channel_tests! { $backend, [0];
+            again: a_select_is_a_partner_like_any;
         }
         $crate::__channel_tests! { $backend, [1, 2, 4];
             leaving: soft_tasklets_send_and_receive;

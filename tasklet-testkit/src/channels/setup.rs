@@ -1,5 +1,8 @@
 //! What every test of channels begins with: a scheduler of the case, tasklets of either, waiting for what has to happen.
 
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::time::Instant;
 
 use tasklet_core::backend::Backend;
@@ -49,4 +52,40 @@ pub(crate) fn until(happened: impl Fn() -> bool) {
         assert!(start.elapsed() < LIMIT, "what is waited for does not happen");
         give_way();
     }
+}
+
+/// A waker that calls `f` whenever it is cloned, woken or dropped.
+pub(crate) fn probe(f: impl Fn() + Send + Sync + 'static) -> Waker {
+    type Probe = Box<dyn Fn() + Send + Sync>;
+
+    const TABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            // SAFETY: a waker's data is that of an `Arc` which the waker has; it keeps it.
+            let probe = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Probe>()) });
+            probe();
+            raw(Arc::clone(&probe))
+        },
+        |data| {
+            // SAFETY: as above; the waker is used up.
+            let probe = unsafe { Arc::from_raw(data.cast::<Probe>()) };
+            probe();
+        },
+        |data| {
+            // SAFETY: as above; it keeps it.
+            let probe = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Probe>()) });
+            probe();
+        },
+        |data| {
+            // SAFETY: as above; the waker is used up.
+            let probe = unsafe { Arc::from_raw(data.cast::<Probe>()) };
+            probe();
+        },
+    );
+
+    fn raw(probe: Arc<Probe>) -> RawWaker {
+        RawWaker::new(Arc::into_raw(probe).cast(), &TABLE)
+    }
+
+    // SAFETY: the table's functions treat the data as the `Arc` it is, and may be called from any thread.
+    unsafe { Waker::from_raw(raw(Arc::new(Box::new(f)))) }
 }
