@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tasklet_core::channel::Direction;
@@ -17,6 +16,7 @@ use tasklet_core::wait::{
 };
 
 use crate::error::{Cause, SendError};
+use crate::primitive::atomic::{AtomicUsize, Ordering};
 
 struct State<T> {
     id: ChannelId,

@@ -33,8 +33,11 @@ mod channel;
 mod error;
 mod exchange;
 mod message;
+#[cfg(all(test, loom))]
+mod models;
 mod mpmc;
 mod oneshot;
+mod primitive;
 mod select;
 mod timer;
 mod watch;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tasklet_core::channel::Direction;
@@ -16,6 +15,7 @@ use tasklet_core::wait::{
 };
 
 use crate::error::{Cause, RecvError, SendError};
+use crate::primitive::atomic::{AtomicUsize, Ordering};
 
 struct State<T> {
     id: ChannelId,

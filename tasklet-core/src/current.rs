@@ -35,6 +35,7 @@ thread_local! {
     static ACTIVE: Cell<Option<Entry>> = const { Cell::new(None) };
     /// Freed when it becomes empty, not when the thread ends: a scheduler in a thread-local may go later than that.
     static ADOPTED: Cell<ManuallyDrop<Vec<Entry>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
+    #[cfg(not(loom))]
     static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
     /// Records of free tasklets that have ended, for the next ones that this thread makes.
     static RECORDS: Cell<Vec<Arc<Record>>> = const { Cell::new(Vec::new()) };
@@ -182,6 +183,16 @@ pub fn id() -> Option<SchedulerId> {
     current().map(|scheduler| unsafe { scheduler.as_ref() }.home().id())
 }
 
+/// All threads of a model are one to the system, so loom keeps what is theirs.
+#[cfg(loom)]
+fn thread() -> Rc<ThreadScheduler> {
+    loom::thread_local! {
+        static MODELLED: Rc<ThreadScheduler> = Rc::new(ThreadScheduler::new());
+    }
+    MODELLED.with(Rc::clone)
+}
+
+#[cfg(not(loom))]
 #[inline(never)]
 fn thread() -> Rc<ThreadScheduler> {
     let make = || Rc::new(ThreadScheduler::new());

@@ -17,12 +17,12 @@ mod stream;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tasklet_core::guarded::Locked;
 use tasklet_core::operation::{AnyBackend, Switch};
 use tasklet_core::wait::Woken;
 
+use crate::primitive::atomic::{AtomicUsize, Ordering};
 pub use permit::PermitBy;
 pub use receiver::{Drain, IntoIter, Iter, ReceiverBy, TryIter, WeakReceiverBy};
 pub use sender::{SenderBy, WeakSenderBy};

@@ -5,6 +5,7 @@ use std::fmt;
 use super::sender::SenderBy;
 use super::{Chan, wake};
 use crate::error::{Cause, SendError};
+use crate::primitive::atomic::Ordering;
 
 /// Room for one message. Dropping it gives the room to others.
 #[must_use = "a permit that is dropped gives its room up"]
@@ -33,7 +34,7 @@ impl<'s, T, S> PermitBy<'s, T, S> {
         let mut cell = Some(message);
         let mut state = chan.place.lock();
         // Under the lock, so that a last receiver which goes now discards what is put into the buffer.
-        if chan.receivers.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        if chan.receivers.load(Ordering::Relaxed) == 0 {
             drop(state);
             chan.give_up();
             let message = cell.take().expect("a message that was not sent is here");

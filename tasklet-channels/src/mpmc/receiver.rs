@@ -5,7 +5,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tasklet_core::id::ChannelId;
@@ -16,6 +15,7 @@ use super::attempt::{Closed, Own, Recv, RecvMany};
 use super::state::UNBOUNDED;
 use super::{Chan, count_if_any};
 use crate::error::RecvError;
+use crate::primitive::atomic::Ordering;
 
 /// Receives from a channel; any number of clones may, each message goes to one of them. `S` says how its operations
 /// [switch](tasklet_core::operation), and nothing else.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tasklet_core::id::ChannelId;
@@ -17,6 +16,7 @@ use super::receiver::ReceiverBy;
 use super::state::UNBOUNDED;
 use super::{Chan, count_if_any};
 use crate::error::{RecvError, SendError};
+use crate::primitive::atomic::Ordering;
 
 /// Sends into a channel; any number of clones may, from any thread, tasklet or async code. `S` says how its operations
 /// [switch](tasklet_core::operation), and nothing else.
@@ -41,6 +41,12 @@ impl<T, S> SenderBy<T, S> {
 
     pub(super) fn chan(&self) -> &Arc<Chan<T>> {
         &self.chan
+    }
+
+    /// Where its lock is, which gives locks their order in a select.
+    #[cfg(all(test, loom))]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.chan).addr()
     }
 
     /// Lets go of the channel without closing it.

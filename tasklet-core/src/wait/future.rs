@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::attempt::{Attempt, Ended, Found, abandon};
-use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
+use super::list::{CLAIMED, CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
 use crate::current;
 
 /// An attempt that async code waits for.
@@ -51,28 +51,31 @@ impl<A: Attempt> Future for WaitFuture<A> {
                 SERVED if A::LOOKS_AGAIN => this.node.reset(),
                 SERVED => break Ended::Done,
                 CLOSED => break Ended::Closed,
-                state => {
+                _ => {
                     // SAFETY: A1, as in `Waiting::begin`.
                     let place = unsafe { &*std::ptr::from_ref(this.attempt.place()) };
                     let mut guard = place.lock();
-                    if state == LINKED {
-                        if this.node.state() != LINKED {
-                            continue;
-                        }
-                        // SAFETY: the lock is held, and it is linked.
-                        let waiter = unsafe { this.node.waiter() };
-                        if matches!(waiter, Some(Waiter::Async(old)) if old.will_wake(context.waker())) {
+                    match this.node.state() {
+                        IDLE => {}
+                        LINKED => {
+                            // SAFETY: the lock is held, and it is linked.
+                            let waiter = unsafe { this.node.waiter() };
+                            if matches!(waiter, Some(Waiter::Async(old)) if old.will_wake(context.waker())) {
+                                return Poll::Pending;
+                            }
+                            let Some(waker) = waker.take() else {
+                                drop(guard);
+                                waker = Some(context.waker().clone());
+                                continue;
+                            };
+                            let replaced = waiter.replace(Waiter::Async(waker));
+                            drop(guard);
+                            drop(replaced);
                             return Poll::Pending;
                         }
-                        let Some(waker) = waker.take() else {
-                            drop(guard);
-                            waker = Some(context.waker().clone());
-                            continue;
-                        };
-                        let replaced = waiter.replace(Waiter::Async(waker));
-                        drop(guard);
-                        drop(replaced);
-                        return Poll::Pending;
+                        // Claimed by somebody who has leaked the claim: nobody will ever wake it.
+                        CLAIMED => return Poll::Pending,
+                        _ => continue,
                     }
                     // SAFETY: the node is not linked, so it is ours.
                     match this.attempt.attempt(&mut guard, unsafe { this.node.cell() }, scheduler) {

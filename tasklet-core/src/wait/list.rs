@@ -24,7 +24,7 @@ pub(super) const SERVED: u8 = 2;
 /// Out of the list: what its owner waits for will not happen.
 pub(super) const CLOSED: u8 = 3;
 /// Out of the list, and the claimer's until it has stored one of the two above.
-const CLAIMED: u8 = 4;
+pub(super) const CLAIMED: u8 = 4;
 
 /// Who waits, and how to wake them.
 pub(super) enum Waiter {
@@ -141,7 +141,6 @@ impl<M> Waiters<M> {
             // SAFETY: N1, a linked node is alive, and N2, the caller holds the lock: it has the list.
             let waiter = unsafe {
                 self.remove(node.as_ref());
-                node.as_ref().state.store(CLAIMED, Ordering::Relaxed);
                 (*node.as_ref().fields.get()).waiter.take()
             };
             let woken = match waiter {
@@ -152,7 +151,12 @@ impl<M> Waiters<M> {
                 None => None,
             };
             match woken {
-                Some(woken) => return Some(Claimed { node, woken: Some(woken), _list: PhantomData }),
+                Some(woken) => {
+                    // Not before: an owner that finds it linked takes the lock, so the node lives until we have let go of it.
+                    // SAFETY: N4.
+                    unsafe { node.as_ref() }.state.store(CLAIMED, Ordering::Relaxed);
+                    return Some(Claimed { node, woken: Some(woken), _list: PhantomData });
+                }
                 // Somebody else has claimed it elsewhere.
                 // SAFETY: N1: its owner takes the lock, or sees this store, before it lets the node go.
                 None => unsafe { node.as_ref() }.state.store(IDLE, Ordering::Release),
