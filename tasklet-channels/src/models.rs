@@ -20,7 +20,7 @@ fn model_with(switches: usize, f: impl Fn() + Send + Sync + 'static) {
 }
 
 fn model(f: impl Fn() + Send + Sync + 'static) {
-    model_with(2, f);
+    model_with(3, f);
 }
 
 /// A message that counts itself.
