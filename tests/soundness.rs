@@ -12,7 +12,7 @@ use tasklet::time::{Clock, Driver, Notify, VirtualClock};
 use tasklet_core::home::Remote;
 use tasklet_core::operation::{self, AnyBackend, Operation, Step};
 use tasklet_core::park::{ParkError, Wake};
-use tasklet_core::scheduler::Scheduler as AnyScheduler;
+use tasklet_core::scheduler::{Observed, Scheduler as AnyScheduler};
 
 /// Uses the thread's scheduler, if it has one, when it is dropped.
 struct AsksWhenDropped;
@@ -152,7 +152,7 @@ struct ParksWithoutBeginning<'a>(&'a tasklet_core::tasklet::Record);
 impl<'a> Operation<'a> for ParksWithoutBeginning<'a> {
     type Output = ();
 
-    fn begin(&mut self, _: &dyn AnyScheduler) -> Step<'a> {
+    fn begin(&mut self, _: &dyn AnyScheduler, _: Observed) -> Step<'a> {
         Step::Park { site: self.0, key: 0 }
     }
 

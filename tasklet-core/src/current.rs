@@ -16,9 +16,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::home::Home;
 use crate::id::SchedulerId;
 use crate::park::Parked;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Observed, Scheduler};
 use crate::stack::overflow::{self, RunningTasklet};
 use crate::tasklet::Record;
 use crate::thread::ThreadScheduler;
@@ -27,6 +28,7 @@ use crate::thread::ThreadScheduler;
 #[derive(Clone, Copy)]
 struct Entry {
     scheduler: NonNull<dyn Scheduler>,
+    home: NonNull<Home>,
     kind: &'static TypeId,
 }
 
@@ -44,21 +46,31 @@ thread_local! {
 }
 
 impl Entry {
-    fn new<S: Scheduler>(scheduler: NonNull<S>) -> Entry {
-        Entry { scheduler, kind: const { &TypeId::of::<S>() } }
+    /// # Safety
+    ///
+    /// **A1**: the scheduler is valid until the entry is used no more.
+    unsafe fn new<S: Scheduler>(scheduler: NonNull<S>) -> Entry {
+        // SAFETY: the caller's promise. S1: a scheduler keeps its home.
+        let home = NonNull::from(&**unsafe { scheduler.as_ref() }.home());
+        Entry { scheduler, home, kind: const { &TypeId::of::<S>() } }
     }
 }
 
 #[inline(never)]
 fn current() -> Option<NonNull<dyn Scheduler>> {
+    entry().map(|entry| entry.scheduler)
+}
+
+#[inline(always)]
+fn entry() -> Option<Entry> {
     // A thread that is exiting has no scheduler any more.
-    CURRENT.try_with(Cell::get).unwrap_or(None).map(|entry| entry.scheduler)
+    CURRENT.try_with(Cell::get).unwrap_or(None)
 }
 
 /// The current scheduler, if it is of this type.
 #[inline(never)]
 fn current_of(kind: &'static TypeId) -> Option<NonNull<()>> {
-    let entry = CURRENT.try_with(Cell::get).unwrap_or(None)?;
+    let entry = entry()?;
     (std::ptr::eq(entry.kind, kind) || *entry.kind == *kind).then(|| entry.scheduler.cast())
 }
 
@@ -89,6 +101,19 @@ pub(crate) fn get() -> Current {
         Some(scheduler) => Current::Scheduler(scheduler),
         None => Current::Thread(thread()),
     }
+}
+
+/// The current scheduler, for an operation that begins, and whether the operation is observed: does
+/// [`Scheduler::begin_operation`], or what comes to the same. `None` if the thread itself is the scheduler.
+///
+/// Inlined, so only for a function that is not, and that returns before its tasklet is suspended.
+#[inline(always)]
+pub(crate) fn begin_operation<'a>() -> Option<(&'a dyn Scheduler, Observed)> {
+    let entry = entry()?;
+    // SAFETY: A1, as in `Current::scheduler`: whoever asks performs one operation, under the scheduler of the code that runs.
+    let (scheduler, home) = unsafe { (entry.scheduler.as_ref(), entry.home.as_ref()) };
+    let observed = if home.spend() { Observed::No } else { scheduler.begin_operation() };
+    Some((scheduler, observed))
 }
 
 /// Makes a claimed waiter runnable, here or on its own scheduler; see [`Scheduler::unpark`].
@@ -185,7 +210,7 @@ pub fn id() -> Option<SchedulerId> {
 
 /// All threads of a model are one to the system, so loom keeps what is theirs.
 #[cfg(loom)]
-fn thread() -> Rc<ThreadScheduler> {
+pub(crate) fn thread() -> Rc<ThreadScheduler> {
     loom::thread_local! {
         static MODELLED: Rc<ThreadScheduler> = Rc::new(ThreadScheduler::new());
     }
@@ -194,7 +219,7 @@ fn thread() -> Rc<ThreadScheduler> {
 
 #[cfg(not(loom))]
 #[inline(never)]
-fn thread() -> Rc<ThreadScheduler> {
+pub(crate) fn thread() -> Rc<ThreadScheduler> {
     let make = || Rc::new(ThreadScheduler::new());
     THREAD
         .try_with(|slot| {
@@ -231,7 +256,8 @@ fn with_adopted<R>(f: impl FnOnce(&mut Vec<Entry>) -> R) -> Option<R> {
 ///
 /// **A1** `scheduler` stays valid until it was released, on this thread.
 pub unsafe fn adopt<S: Scheduler>(scheduler: NonNull<S>) {
-    with_adopted(|list| list.push(Entry::new(scheduler)));
+    // SAFETY: the caller's promise.
+    with_adopted(|list| list.push(unsafe { Entry::new(scheduler) }));
     recompute();
 }
 
@@ -277,7 +303,8 @@ pub struct Activation {
 /// **A1** `scheduler` stays valid until the activation was dropped, and activations of one thread are dropped in reverse order.
 #[inline(never)]
 pub unsafe fn activate<S: Scheduler>(scheduler: NonNull<S>) -> Activation {
-    let entry = Some(Entry::new(scheduler));
+    // SAFETY: the caller's promise.
+    let entry = Some(unsafe { Entry::new(scheduler) });
     CURRENT.with(|slot| slot.set(entry));
     Activation { outer: ACTIVE.with(|slot| slot.replace(entry)) }
 }

@@ -4,6 +4,7 @@
 //! at its scheduling points. So everything about order is decided on one thread.
 
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError};
 
 use crate::driver::Notify;
@@ -40,6 +41,8 @@ pub struct Home {
     inbox: Mutex<Inbox>,
     /// Whether the inbox has something. A hint that is read at every scheduling point: the lock orders what it promises.
     pending: AtomicBool,
+    /// Of the tasklet that runs: touched by the scheduler's own thread alone. Beside `pending`, which is read with it.
+    budget: AtomicU32,
     /// Values that let other threads reach the scheduler and are not wait sites: remote tasklets, remote schedulers.
     remotes: AtomicUsize,
     notify: Arc<dyn Notify>,
@@ -66,6 +69,7 @@ impl Home {
             id: SchedulerId::next(),
             inbox: Mutex::default(),
             pending: AtomicBool::new(false),
+            budget: AtomicU32::new(0),
             remotes: AtomicUsize::new(0),
             notify,
         };
@@ -122,6 +126,19 @@ impl Home {
         }
     }
 
+    /// Takes one operation from the budget of the tasklet that runs. False if none is left, or there are requests: then the scheduler is
+    /// to be asked.
+    #[inline(always)]
+    pub(crate) fn spend(&self) -> bool {
+        // Relaxed, no read-modify-write: only the scheduler's own thread comes here.
+        let left = self.budget.load(Ordering::Relaxed);
+        let goes_on = left != 0 && !self.pending.load(Ordering::Relaxed);
+        if goes_on {
+            self.budget.store(left - 1, Ordering::Relaxed);
+        }
+        goes_on
+    }
+
     /// Whether the scheduler still takes requests.
     pub fn is_open(&self) -> bool {
         !self.lock().closed
@@ -156,6 +173,21 @@ impl HomeToken {
     /// The home this is the token of.
     pub fn home(&self) -> &Arc<Home> {
         &self.home
+    }
+
+    /// How many operations may begin before [`Scheduler::begin_operation`] is called for the next: what a scheduler grants that does
+    /// not want to know of each. They are not [observed](crate::scheduler::Observed). A request that comes in is told of at once.
+    ///
+    /// [`Scheduler::begin_operation`]: crate::scheduler::Scheduler::begin_operation
+    #[inline]
+    pub fn grant(&self, operations: u32) {
+        self.home.budget.store(operations, Ordering::Relaxed);
+    }
+
+    /// Takes one operation from what was [granted](Self::grant). False if the scheduler is to be asked.
+    #[inline]
+    pub fn spend(&self) -> bool {
+        self.home.spend()
     }
 
     /// Whether requests may have come in. Cheap: for every scheduling point.

@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::channel::HandOver;
 use crate::current;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
-use crate::scheduler::{Scheduler, TimerKey};
+use crate::scheduler::{Observed, Scheduler, TimerKey};
 
 /// What is left to do after an operation has looked for a partner.
 #[must_use = "an operation is done when its step was driven"]
@@ -141,8 +141,9 @@ pub trait Operation<'s>: Sized {
     /// What it returns.
     type Output;
 
-    /// Looks for a partner; says what is left to do.
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s>;
+    /// Looks for a partner; says what is left to do. The scheduler's [first step](Scheduler::begin_operation) was done, and `observed` is
+    /// what came of it.
+    fn begin(&mut self, scheduler: &dyn Scheduler, observed: Observed) -> Step<'s>;
 
     /// The caller goes on: `outcome` tells how its wait ended, if it waited.
     fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output;
@@ -158,8 +159,8 @@ struct Started {
 /// What follows the switch, and whether the switch's backend is the one that the caller has named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
-    /// Nothing.
-    Nothing,
+    /// Nothing: the operation is over.
+    Over(Result<Wake, ParkError>),
     /// The caller may have waited.
     Park,
     /// The same, on the caller's backend.
@@ -177,21 +178,24 @@ enum Rest {
 /// Unwinds with what is thrown at the caller while it has given way.
 #[inline(always)]
 pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
-    let current = current::get();
-    let scheduler = current.scheduler();
     // SAFETY: what it returns is done below, at once.
-    let Started { suspender, rest } = unsafe { start(&mut operation, scheduler, S::BACKEND) };
-    if let Some(suspender) = suspender {
-        let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
-        // SAFETY: the parts of a token made a moment ago for the fiber that runs, which is suspended with it.
-        unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
-    }
+    let Started { suspender, rest } = unsafe { start(&mut operation, S::BACKEND) };
     let outcome = match rest {
-        Rest::Nothing => Ok(Wake::Served),
-        Rest::Park | Rest::ParkKnown => scheduler.finish_park(),
-        Rest::Switch | Rest::SwitchKnown => {
-            scheduler.finish_switch();
-            Ok(Wake::Served)
+        Rest::Over(outcome) => outcome,
+        rest => {
+            let current = current::get();
+            let scheduler = current.scheduler();
+            if let Some(suspender) = suspender {
+                let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
+                // SAFETY: the parts of a token made a moment ago for the fiber that runs, which is suspended with it.
+                unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
+            }
+            if matches!(rest, Rest::Park | Rest::ParkKnown) {
+                scheduler.finish_park()
+            } else {
+                scheduler.finish_switch();
+                Ok(Wake::Served)
+            }
         }
     };
     operation.finish(outcome)
@@ -231,13 +235,10 @@ impl Drop for Timer<'_> {
 ///
 /// If there is a suspender, the caller suspends the running fiber with it at once. Then it does the rest.
 #[inline(never)]
-unsafe fn start<'s, O: Operation<'s>>(
-    operation: &mut O,
-    scheduler: &dyn Scheduler,
-    backend: &'static TypeId,
-) -> Started {
-    match operation.begin(scheduler) {
-        Step::Done => Started { suspender: None, rest: Rest::Nothing },
+unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeId) -> Started {
+    let Some((scheduler, observed)) = current::begin_operation() else { return Started::over(on_thread(operation)) };
+    match operation.begin(scheduler, observed) {
+        Step::Done => Started::over(Ok(Wake::Served)),
         Step::Park { site, key } => {
             // SAFETY: our caller promises to use up a token and to call `finish_park`. Nothing in between can switch, a panic in the
             // preparation is the scheduler's to handle (S3), and `site` is borrowed for longer than the operation takes.
@@ -247,14 +248,41 @@ unsafe fn start<'s, O: Operation<'s>>(
         Step::HandOver { partner, how } => {
             // SAFETY: as above, with `finish_switch`.
             let token = unsafe { scheduler.prepare_hand_over(partner, how, backend) };
+            if token.is_none() && matches!(how, HandOver::Caller | HandOver::Next) {
+                return Started::over(Ok(Wake::Served));
+            }
             // Without a token too: a main tasklet has given way, if it has, inside the preparation.
-            let rest = if matches!(how, HandOver::Caller | HandOver::Next) { Rest::Nothing } else { Rest::Switch };
-            Started::new(token, rest, Rest::SwitchKnown)
+            Started::new(token, Rest::Switch, Rest::SwitchKnown)
+        }
+    }
+}
+
+/// All of an operation of a thread that is its own scheduler, but its end. One scheduler from the beginning to the end: a thread that is
+/// exiting has another each time it is asked.
+fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError> {
+    let scheduler = current::thread();
+    let observed = scheduler.begin_operation();
+    match operation.begin(&*scheduler, observed) {
+        Step::Done => Ok(Wake::Served),
+        Step::Park { site, key } => {
+            // SAFETY: a thread makes no tokens, and `site` is borrowed for longer than the operation takes.
+            let token = unsafe { scheduler.prepare_park(site, key, AnyBackend::BACKEND) };
+            debug_assert!(token.is_none(), "a thread has no fiber to suspend");
+            scheduler.finish_park()
+        }
+        Step::HandOver { partner, .. } => {
+            scheduler.unpark(partner);
+            Ok(Wake::Served)
         }
     }
 }
 
 impl Started {
+    #[inline(always)]
+    fn over(outcome: Result<Wake, ParkError>) -> Started {
+        Started { suspender: None, rest: Rest::Over(outcome) }
+    }
+
     #[inline(always)]
     fn new(token: Option<SwitchToken>, rest: Rest, if_known: Rest) -> Started {
         match token {

@@ -60,7 +60,8 @@ pub unsafe trait Scheduler: Any {
     fn running(&self) -> Option<RunningTasklet<'_>>;
 
     /// The first step of every operation that may switch, before any lock is taken: requests of other threads and budgets are
-    /// looked at, and the caller may be interrupted here. Tells whether channel operations are observed.
+    /// looked at, and the caller may be interrupted here. Tells whether channel operations are observed. Left out for operations that
+    /// were [granted](crate::home::HomeToken::grant).
     fn begin_operation(&self) -> Observed;
 
     /// Whether the running tasklet may park now.
@@ -73,6 +74,17 @@ pub unsafe trait Scheduler: Any {
     /// Takes the running tasklet out of the queue. It goes on running until it parks, which it must do next: the [`Parked`] goes to a
     /// wait site, and the operation ends with [`Step::Park`](crate::operation::Step::Park).
     fn begin_park(&self) -> Parked;
+
+    /// [`may_park`](Self::may_park), then [`begin_park`](Self::begin_park): one call through a table of functions instead of two.
+    ///
+    /// # Errors
+    ///
+    /// As [`may_park`](Self::may_park).
+    #[inline]
+    fn try_park(&self) -> Result<Parked, ParkError> {
+        self.may_park()?;
+        Ok(self.begin_park())
+    }
 
     /// Does all of a park but the switch: the next tasklet is the one that runs, for whoever resumes fibers to see. `backend` is the
     /// one whose switch the caller has compiled in. The running tasklet has called [`begin_park`](Self::begin_park), and `site` holds

@@ -8,7 +8,7 @@ use tasklet_core::current;
 use tasklet_core::id::TaskletId;
 use tasklet_core::operation::{self, AnyBackend, Operation, Step};
 use tasklet_core::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
-use tasklet_core::scheduler::Scheduler;
+use tasklet_core::scheduler::{Observed, Scheduler};
 
 /// The time of the clock that [`sleep_until`] counts in: since that clock's start. For those on the system's clock, which is the default,
 /// it is the same time everywhere in the process.
@@ -103,8 +103,7 @@ struct Nap<'b> {
 impl<'b> Operation<'b> for Nap<'b> {
     type Output = Result<(), ParkError>;
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'b> {
-        scheduler.begin_operation();
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'b> {
         self.refused = scheduler.may_park().err();
         if self.refused.is_some() {
             return Step::Done;

@@ -11,7 +11,7 @@ use tasklet_core::current;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::operation::{self, AnyBackend, Operation, Step};
 use tasklet_core::park::{Parked, Wake};
-use tasklet_core::scheduler::Scheduler;
+use tasklet_core::scheduler::{Observed, Scheduler};
 use tasklet_core::tasklet::Record;
 
 use crate::support::{Dropped, OnDrop, Watchdog, runtime, yield_until};
@@ -121,7 +121,7 @@ struct GoesAstray<'p>(&'p Mutex<Option<Parked>>);
 impl<'s> Operation<'s> for GoesAstray<'_> {
     type Output = ();
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s> {
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'s> {
         *self.0.lock().unwrap() = Some(scheduler.begin_park());
         Step::Done
     }
@@ -199,7 +199,7 @@ struct LeavesTimer(Duration);
 impl<'s> Operation<'s> for LeavesTimer {
     type Output = ();
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s> {
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'s> {
         let _ = scheduler.start_timer(scheduler.now() + self.0);
         Step::Done
     }

@@ -80,7 +80,10 @@ impl<T> State<T> {
             return Found::Woke(woken, HandOver::Next);
         }
         if self.has_room() {
-            self.buffer.extend(cell.take());
+            // Not `extend`: it is for many, and costs more for one.
+            if let Some(message) = cell.take() {
+                self.buffer.push_back(message);
+            }
             return Found::Done;
         }
         Found::Wait

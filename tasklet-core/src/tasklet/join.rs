@@ -16,7 +16,7 @@ use crate::current;
 use crate::id::TaskletId;
 use crate::operation::{self, AnyBackend, Operation, Step};
 use crate::park::{ParkError, Wake};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Observed, Scheduler};
 use crate::stack::StackError;
 use crate::unwind::{self, Payload};
 use crate::wait::{Arm, Found, TypedArm};
@@ -237,13 +237,12 @@ struct Await<'r> {
 impl<'r> Operation<'r> for Await<'r> {
     type Output = Result<Wake, ParkError>;
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'r> {
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'r> {
         let record = self.record;
         if scheduler.current_id() == record.id() {
             self.refused = Some(ParkError::SelfJoin);
             return Step::Done;
         }
-        scheduler.begin_operation();
         self.refused = scheduler.may_park().err();
         if self.refused.is_some() {
             return Step::Done;

@@ -14,7 +14,7 @@ use crate::current;
 use crate::id::TaskletId;
 use crate::operation::{self, AnyBackend, Operation, Step};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Observed, Scheduler};
 use crate::unwind::{self, Payload};
 
 /// Holds a permit, or the right to wake the tasklet that waits for one.
@@ -78,8 +78,7 @@ struct Wait<'r> {
 impl<'r> Operation<'r> for Wait<'r> {
     type Output = Result<Permit, ParkError>;
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'r> {
-        scheduler.begin_operation();
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'r> {
         if self.record.spot.take() {
             return Step::Done;
         }

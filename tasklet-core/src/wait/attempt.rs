@@ -172,11 +172,10 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
     type Output = A::Output;
 
     #[inline(always)]
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s> {
+    fn begin(&mut self, scheduler: &dyn Scheduler, observed: Observed) -> Step<'s> {
         // SAFETY: the node is not linked, so it is ours.
         let cell = unsafe { self.node.cell() };
-        let observed = scheduler.begin_operation() == Observed::Yes;
-        let found = if observed { self.attempt.observe(cell, scheduler) } else { None };
+        let found = if observed == Observed::Yes { self.attempt.observe(cell, scheduler) } else { None };
         if let Some(found) = found {
             return step(found);
         }
@@ -194,11 +193,13 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
             self.ended = Some(Ended::WouldBlock);
             return Step::Done;
         }
-        if let Err(error) = scheduler.may_park() {
-            self.ended = Some(Ended::Refused(error));
-            return Step::Done;
-        }
-        let parked = scheduler.begin_park();
+        let parked = match scheduler.try_park() {
+            Ok(parked) => parked,
+            Err(error) => {
+                self.ended = Some(Ended::Refused(error));
+                return Step::Done;
+            }
+        };
         let record = std::ptr::from_ref(parked.record());
         self.who = Some(parked.record().id());
         let waiters = self.attempt.waiters(&mut state);

@@ -14,7 +14,7 @@ use crate::channel::HandOver;
 use crate::guarded::{Guarded, Locked};
 use crate::operation::{AnyBackend, Operation, Step, Switch};
 use crate::park::{ParkReason, Wake};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Observed, Scheduler};
 use crate::thread::ThreadScheduler;
 
 #[derive(Default)]
@@ -109,7 +109,7 @@ fn drive<'s, O: Operation<'s>>(
     scheduler: &ThreadScheduler,
     before: impl FnOnce(&dyn crate::park::WaitSite),
 ) -> O::Output {
-    let outcome = match operation.begin(scheduler) {
+    let outcome = match operation.begin(scheduler, Observed::No) {
         Step::Done => Ok(Wake::Served),
         Step::Park { site, key } => {
             before(site);

@@ -16,7 +16,7 @@ use crate::id::TaskletId;
 use crate::operation::{self, Operation, Step, Switch};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Observed, Scheduler};
 
 /// Nobody has claimed the ticket.
 const OPEN: usize = usize::MAX;
@@ -297,8 +297,7 @@ unsafe impl WaitSite for Select<'_, '_> {
 impl<'s> Operation<'s> for Select<'s, '_> {
     type Output = Round;
 
-    fn begin(&mut self, scheduler: &dyn Scheduler) -> Step<'s> {
-        scheduler.begin_operation();
+    fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'s> {
         if let Some(found) = self.look(scheduler) {
             return step(found);
         }

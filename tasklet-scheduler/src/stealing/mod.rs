@@ -231,7 +231,13 @@ fn finish_yield(has_yielded: bool) {
 #[inline]
 pub fn checkpoint() {
     // SAFETY: a worker ends after its tasklets.
-    unsafe { current::with_scheduler(|worker: &Worker| worker.begin_operation()) };
+    unsafe {
+        current::with_scheduler(|worker: &Worker| {
+            if !worker.token.spend() {
+                worker.attend()
+            }
+        })
+    };
 }
 
 /// Parks the calling tasklet, or thread, until somebody [unparks](Unparker::unpark) it. As [`std::thread::park`]: a permit that is there is

@@ -101,8 +101,8 @@ impl Worker {
 
     /// The budget is spent, somebody has asked for something, or something was thrown at the running tasklet.
     #[cold]
-    fn attend(&self) {
-        self.budget.set(BUDGET);
+    pub(super) fn attend(&self) {
+        self.token.grant(BUDGET);
         if !self.is_in_tasklet() {
             return;
         }
@@ -117,7 +117,7 @@ impl Worker {
 
     /// The running tasklet finds at its next operation that there is something to attend to.
     pub(super) fn spend_budget(&self) {
-        self.budget.set(0);
+        self.token.grant(0);
     }
 
     /// Whether what is thrown at the running tasklet, or cancels it, waits.
@@ -230,12 +230,8 @@ unsafe impl Scheduler for Worker {
 
     #[inline]
     fn begin_operation(&self) -> Observed {
-        let left = self.budget.get();
-        if left == 0 || self.token.has_requests() {
-            self.attend();
-        } else {
-            self.budget.set(left - 1);
-        }
+        // What was granted is spent, or there are requests.
+        self.attend();
         Observed::No
     }
 

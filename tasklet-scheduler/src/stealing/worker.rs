@@ -62,7 +62,6 @@ pub(crate) struct Worker {
     pub(super) deque: Deque<PackedTask>,
     pub(super) timers: Timers<Timer>,
     pub(super) tick: Cell<u32>,
-    pub(super) budget: Cell<u32>,
     /// Depth of sections in which the user's code runs in the middle of the worker's: nothing switches there.
     pub(super) quiet: Cell<u32>,
     /// A new tasklet could not start for want of a stack, and none has become free since.
@@ -143,7 +142,6 @@ impl Worker {
             timers: Timers::default(),
             random: Random::unforeseen(),
             tick: Cell::new(0),
-            budget: Cell::new(BUDGET),
             // The root is the worker's own code.
             quiet: Cell::new(0),
             starved: Cell::new(false),
@@ -235,7 +233,7 @@ impl Worker {
     #[inline]
     pub(super) fn set_running(&self, next: Arc<Record>) {
         self.running.set(NonNull::from(&*next));
-        self.budget.set(BUDGET);
+        self.token.grant(BUDGET);
         self.shared.seats[self.index].set_running(next.id().get(), Some(next.site()));
         self.own.set(Some(next));
     }
