@@ -34,11 +34,15 @@ fn prints(workload: &str, options: &str, expected: &[(&str, &str)]) {
 }
 
 /// Workloads of one figure, with their units.
-const ONE_FIGURE: [(&str, &str); 8] = [
+const ONE_FIGURE: [(&str, &str); 12] = [
     ("yield", "ns"),
     ("pingpong", "ns"),
     ("ring", "ns"),
     ("sieve", "ms"),
+    ("mpmc", "ns"),
+    ("mpsc_unbounded", "ns"),
+    ("select", "ns"),
+    ("mutex", "ns"),
     ("spawn_join", "ns"),
     ("skynet", "ms"),
     ("fib", "ms"),
@@ -84,6 +88,9 @@ fn workloads_of_several_figures_print_a_line_for_each() {
     prints("idle_mem", "--once", &IDLE_MEM);
     prints("idle_mem", "--scheduler stealing --workers 2", &IDLE_MEM);
     prints("sleep", "--workers 2", &SLEEP);
+    let against_crossbeam =
+        [("threads_mpmc.ours", "ns"), ("threads_mpmc.crossbeam", "ns"), ("threads_mpmc.ratio", "x")];
+    prints("threads_mpmc", "", &against_crossbeam);
     prints("skew", "", &[("skew.one", "ms"), ("skew.all", "ms"), ("skew.speedup", "x")]);
 }
 
@@ -138,7 +145,7 @@ fn list_defines_every_workload() {
     let output = bench("--list");
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout);
-    let others = ["skew", "sleep", "wake_latency", "idle_cpu", "idle_mem"];
+    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem"];
     let names: Vec<&str> = ONE_FIGURE.iter().map(|(name, _)| *name).chain(others).collect();
     for workload in &names {
         assert!(text.lines().any(|line| line.starts_with(&format!("{workload}: "))), "{workload} in {text}");
