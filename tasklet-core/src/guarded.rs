@@ -15,11 +15,16 @@ use std::ops::{Deref, DerefMut};
 use crate::primitive::atomic::{AtomicBool, Ordering};
 use raw::RawLock;
 
-/// State behind a lock; see the module.
-pub struct Guarded<T> {
+/// The lock of a [`Guarded`], whatever that guards.
+pub struct Latch {
     lock: RawLock,
     contended: AtomicBool,
     borrowed: Cell<bool>,
+}
+
+/// State behind a lock; see the module.
+pub struct Guarded<T> {
+    latch: Latch,
     value: UnsafeCell<T>,
 }
 
@@ -29,57 +34,8 @@ pub struct Guard<'a, T> {
     locked: bool,
 }
 
-impl<T> Guarded<T> {
-    /// State that one thread reaches.
-    pub fn new(value: T) -> Guarded<T> {
-        Guarded {
-            lock: RawLock::new(),
-            contended: AtomicBool::new(false),
-            borrowed: Cell::new(false),
-            value: UnsafeCell::new(value),
-        }
-    }
-
-    /// State that any thread reaches; in constants too.
-    #[cfg(not(loom))]
-    const fn shared(value: T) -> Guarded<T> {
-        Guarded {
-            lock: RawLock::new(),
-            contended: AtomicBool::new(true),
-            borrowed: Cell::new(false),
-            value: UnsafeCell::new(value),
-        }
-    }
-
-    /// The state may be reached by several threads from now on.
-    ///
-    /// # Panics
-    ///
-    /// The lock is taken.
-    pub fn share(&self) {
-        if !self.is_contended() {
-            assert!(!self.borrowed.get(), "a channel cannot be shared while it is locked");
-            // Relaxed: whoever gets a reference on another thread gets it after this, and this thread has done it itself.
-            self.contended.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether several threads may reach it.
-    pub fn is_contended(&self) -> bool {
-        self.contended.load(Ordering::Relaxed)
-    }
-
-    /// Takes the lock.
-    ///
-    /// # Panics
-    ///
-    /// The caller has it already, and the state was never shared. (Else it would wait for itself.)
-    #[inline(always)]
-    pub fn lock(&self) -> Guard<'_, T> {
-        let locked = self.acquire();
-        Guard { guarded: self, locked }
-    }
-
+impl Latch {
+    /// Takes the lock. Returns what [`release`](Self::release) is to be told.
     #[inline(always)]
     fn acquire(&self) -> bool {
         let contended = self.is_contended();
@@ -100,7 +56,12 @@ impl<T> Guarded<T> {
         }
     }
 
+    fn is_contended(&self) -> bool {
+        self.contended.load(Ordering::Relaxed)
+    }
+
     /// Takes the lock for as long as it takes to look at several places; see [`wait::select`](crate::wait).
+    #[inline]
     pub(crate) fn lock_raw(&self) {
         self.acquire();
     }
@@ -110,12 +71,62 @@ impl<T> Guarded<T> {
     /// # Safety
     ///
     /// The caller has called `lock_raw`, and no reference to the value is left.
+    #[inline]
     pub(crate) unsafe fn unlock_raw(&self) {
         // `contended` does not change while the lock is taken: `share` refuses.
         self.release(self.is_contended());
     }
+}
 
-    /// The value, for whoever holds the lock through [`lock_raw`](Self::lock_raw).
+impl<T> Guarded<T> {
+    /// State that one thread reaches.
+    pub fn new(value: T) -> Guarded<T> {
+        let latch = Latch { lock: RawLock::new(), contended: AtomicBool::new(false), borrowed: Cell::new(false) };
+        Guarded { latch, value: UnsafeCell::new(value) }
+    }
+
+    /// State that any thread reaches; in constants too.
+    #[cfg(not(loom))]
+    const fn shared(value: T) -> Guarded<T> {
+        let latch = Latch { lock: RawLock::new(), contended: AtomicBool::new(true), borrowed: Cell::new(false) };
+        Guarded { latch, value: UnsafeCell::new(value) }
+    }
+
+    /// The state may be reached by several threads from now on.
+    ///
+    /// # Panics
+    ///
+    /// The lock is taken.
+    pub fn share(&self) {
+        if !self.is_contended() {
+            assert!(!self.latch.borrowed.get(), "a channel cannot be shared while it is locked");
+            // Relaxed: whoever gets a reference on another thread gets it after this, and this thread has done it itself.
+            self.latch.contended.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether several threads may reach it.
+    pub fn is_contended(&self) -> bool {
+        self.latch.is_contended()
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Panics
+    ///
+    /// The caller has it already, and the state was never shared. (Else it would wait for itself.)
+    #[inline(always)]
+    pub fn lock(&self) -> Guard<'_, T> {
+        let locked = self.latch.acquire();
+        Guard { guarded: self, locked }
+    }
+
+    /// The lock, without what it guards.
+    pub(crate) fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The value, for whoever holds the lock through [`Latch::lock_raw`].
     pub(crate) fn value_raw(&self) -> *mut T {
         self.value.get()
     }
@@ -124,7 +135,7 @@ impl<T> Guarded<T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.guarded.release(self.locked);
+        self.guarded.latch.release(self.locked);
     }
 }
 

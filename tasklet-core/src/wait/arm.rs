@@ -7,34 +7,9 @@ use std::time::Duration;
 use super::attempt::{Attempt, Ended, Found, abandon};
 use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
 use super::select::Ticket;
-use crate::guarded::Guarded;
+use crate::guarded::Latch;
 use crate::scheduler::Scheduler;
 use crate::tasklet::Record;
-
-/// A place's lock, whatever it guards.
-#[doc(hidden)]
-pub trait Lock {
-    /// Takes it.
-    fn lock_raw(&self);
-
-    /// Releases it.
-    ///
-    /// # Safety
-    ///
-    /// The caller has taken it.
-    unsafe fn unlock_raw(&self);
-}
-
-impl<T> Lock for Guarded<T> {
-    fn lock_raw(&self) {
-        Guarded::lock_raw(self);
-    }
-
-    unsafe fn unlock_raw(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { Guarded::unlock_raw(self) }
-    }
-}
 
 /// Something that a select can wait for, among others. Sealed: implemented by what this project's channels, timers, join handles and
 /// tokens make; their documentation says what each waits for.
@@ -59,18 +34,19 @@ pub unsafe trait Arm {
 
     /// The lock of its place, if it has one.
     #[doc(hidden)]
-    fn lock(&self) -> Option<&dyn Lock> {
+    fn lock(&self) -> Option<&Latch> {
         None
     }
 
-    /// As `look`, with the lock taken.
+    /// As `look`, with the lock taken. Those without a place were looked at.
     ///
     /// # Safety
     ///
     /// The caller has taken `lock`.
     #[doc(hidden)]
     unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
-        self.look(scheduler)
+        let _ = scheduler;
+        Found::Wait
     }
 
     /// Enters the list of its place.
@@ -177,9 +153,8 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
         self.note(found)
     }
 
-    fn lock(&self) -> Option<&dyn Lock> {
-        // SAFETY: A1. The state's type may borrow; the lock is used while the arm is.
-        Some(unsafe { &*(ptr::from_ref(self.attempt.place())) })
+    fn lock(&self) -> Option<&Latch> {
+        Some(self.attempt.place().latch())
     }
 
     unsafe fn look_locked(&mut self, scheduler: &dyn Scheduler) -> Found {
@@ -270,7 +245,7 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
         self.arm.look(scheduler)
     }
 
-    fn lock(&self) -> Option<&dyn Lock> {
+    fn lock(&self) -> Option<&Latch> {
         self.arm.lock()
     }
 

@@ -6,7 +6,7 @@ mod future;
 mod list;
 mod select;
 
-pub use arm::{Arm, ArmOf, Lock, Mapped, Seat, TypedArm};
+pub use arm::{Arm, ArmOf, Mapped, Seat, TypedArm};
 pub use attempt::{Attempt, Ended, Found, Patience, deadline, perform, perform_until};
 pub use future::WaitFuture;
 pub use list::{Claimed, Waiters, Woken};

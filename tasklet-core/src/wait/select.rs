@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake as WakeArc, Waker};
 use std::time::Duration;
 
-use super::arm::{Arm, Lock, Seat};
+use super::arm::{Arm, Seat};
 use super::attempt::{Ended, Found, Patience, step};
 use crate::current;
+use crate::guarded::Latch;
 use crate::id::TaskletId;
 use crate::operation::{self, Operation, Step, Switch};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
@@ -113,7 +114,7 @@ const INLINE: usize = 8;
 /// Dropping it releases them.
 struct Taken<'p> {
     /// Sorted.
-    places: &'p [Option<NonNull<dyn Lock>>],
+    places: &'p [*const Latch],
     /// How many of them have been taken, or are the same as the one before.
     count: usize,
 }
@@ -122,27 +123,27 @@ impl Taken<'_> {
     /// S2.
     fn take(&mut self) {
         for at in 0..self.places.len() {
-            if let Some(lock) = self.place(at) {
-                lock.lock_raw();
+            if let Some(latch) = self.place(at) {
+                latch.lock_raw();
             }
             self.count = at + 1;
         }
     }
 
     /// A place, unless it is the same as the one before.
-    fn place(&self, at: usize) -> Option<&dyn Lock> {
-        let lock = self.places[at]?;
-        let is_new = at == 0 || self.places[at - 1].is_none_or(|before| before.addr() != lock.addr());
+    fn place(&self, at: usize) -> Option<&Latch> {
+        let latch = self.places[at];
+        let is_new = at == 0 || self.places[at - 1] != latch;
         // SAFETY: A1: the places live as long as the arms, which the select that made this has.
-        is_new.then(|| unsafe { lock.as_ref() })
+        is_new.then(|| unsafe { &*latch })
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        for lock in (0..self.count).filter_map(|at| self.place(at)) {
+        for latch in (0..self.count).filter_map(|at| self.place(at)) {
             // SAFETY: taken above. Those who looked meanwhile have returned, so no reference to what it guards is left.
-            unsafe { lock.unlock_raw() };
+            unsafe { latch.unlock_raw() };
         }
     }
 }
@@ -179,11 +180,15 @@ impl<'a, 'b> Select<'a, 'b> {
         for (at, arm) in order.iter_mut().enumerate() {
             *arm = at as u32;
         }
+        let mut random = 0;
         for at in 0..order.len() {
-            let left = (order.len() - at) as u64;
-            // Multiplied rather than divided; the bias is below one in 2^32 arms.
-            let pick = ((scheduler.random() >> 32) * left) >> 32;
-            order.swap(at, at + pick as usize);
+            // One random number is enough for eight arms: its digits, in the base of how many there are to pick from, take 16 of its bits.
+            if at == 0 || order.len() > INLINE {
+                random = scheduler.random();
+            }
+            let digit = u128::from(random) * (order.len() - at) as u128;
+            random = digit as u64;
+            order.swap(at, at + (digit >> 64) as usize);
             if let Some(found) = self.look_at(order[at] as usize, scheduler) {
                 return Some(found);
             }
@@ -204,22 +209,22 @@ impl<'a, 'b> Select<'a, 'b> {
     /// S2-S4: takes all locks, looks again, and enters all lists.
     fn enlist(&mut self, scheduler: &dyn Scheduler) -> Option<Found> {
         if self.arms.len() <= INLINE {
-            self.enlist_sorted(&mut [None; INLINE], scheduler)
+            self.enlist_sorted(&mut [ptr::null(); INLINE], scheduler)
         } else {
-            self.enlist_sorted(&mut vec![None; self.arms.len()], scheduler)
+            self.enlist_sorted(&mut vec![ptr::null(); self.arms.len()], scheduler)
         }
     }
 
-    fn enlist_sorted(&mut self, places: &mut [Option<NonNull<dyn Lock>>], scheduler: &dyn Scheduler) -> Option<Found> {
+    fn enlist_sorted(&mut self, places: &mut [*const Latch], scheduler: &dyn Scheduler) -> Option<Found> {
         let mut count = 0;
-        for lock in self.arms.iter().filter_map(|arm| arm.lock()) {
-            // SAFETY: only the lifetime changes: A1, a place lives as long as its arm, and `Taken` is gone before this returns.
-            let lock = unsafe { std::mem::transmute::<NonNull<dyn Lock + '_>, NonNull<dyn Lock>>(NonNull::from(lock)) };
-            places[count] = Some(lock);
+        for latch in self.arms.iter().filter_map(|arm| arm.lock()) {
+            places[count] = ptr::from_ref(latch);
             count += 1;
         }
         let places = &mut places[..count];
-        places.sort_unstable_by_key(|place| place.map(|lock| lock.addr()));
+        if !places.is_sorted() {
+            places.sort_unstable();
+        }
         let mut taken = Taken { places, count: 0 };
         taken.take();
         let found = self.look_and_enter(scheduler);
@@ -230,9 +235,6 @@ impl<'a, 'b> Select<'a, 'b> {
     /// S3, S4, with all locks taken.
     fn look_and_enter(&mut self, scheduler: &dyn Scheduler) -> Option<Found> {
         for arm in 0..self.arms.len() {
-            if self.arms[arm].lock().is_none() {
-                continue;
-            }
             // SAFETY: the locks are taken.
             match unsafe { self.arms[arm].look_locked(scheduler) } {
                 Found::Wait => {}
