@@ -56,6 +56,7 @@ impl Latch {
         }
     }
 
+    #[inline(always)]
     fn is_contended(&self) -> bool {
         self.contended.load(Ordering::Relaxed)
     }

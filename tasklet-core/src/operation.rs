@@ -160,7 +160,9 @@ struct Started {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// Nothing: the operation is over.
-    Over(Result<Wake, ParkError>),
+    Nothing,
+    /// All: the thread itself is the scheduler.
+    Thread,
     /// The caller may have waited.
     Park,
     /// The same, on the caller's backend.
@@ -181,7 +183,8 @@ pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
     // SAFETY: what it returns is done below, at once.
     let Started { suspender, rest } = unsafe { start(&mut operation, S::BACKEND) };
     let outcome = match rest {
-        Rest::Over(outcome) => outcome,
+        Rest::Nothing => Ok(Wake::Served),
+        Rest::Thread => on_thread(&mut operation),
         rest => {
             let current = current::get();
             let scheduler = current.scheduler();
@@ -236,9 +239,9 @@ impl Drop for Timer<'_> {
 /// If there is a suspender, the caller suspends the running fiber with it at once. Then it does the rest.
 #[inline(never)]
 unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeId) -> Started {
-    let Some((scheduler, observed)) = current::begin_operation() else { return Started::over(on_thread(operation)) };
+    let Some((scheduler, observed)) = current::begin_operation() else { return Started::only(Rest::Thread) };
     match operation.begin(scheduler, observed) {
-        Step::Done => Started::over(Ok(Wake::Served)),
+        Step::Done => Started::only(Rest::Nothing),
         Step::Park { site, key } => {
             // SAFETY: our caller promises to use up a token and to call `finish_park`. Nothing in between can switch, a panic in the
             // preparation is the scheduler's to handle (S3), and `site` is borrowed for longer than the operation takes.
@@ -249,7 +252,7 @@ unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeI
             // SAFETY: as above, with `finish_switch`.
             let token = unsafe { scheduler.prepare_hand_over(partner, how, backend) };
             if token.is_none() && matches!(how, HandOver::Caller | HandOver::Next) {
-                return Started::over(Ok(Wake::Served));
+                return Started::only(Rest::Nothing);
             }
             // Without a token too: a main tasklet has given way, if it has, inside the preparation.
             Started::new(token, Rest::Switch, Rest::SwitchKnown)
@@ -259,6 +262,8 @@ unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeI
 
 /// All of an operation of a thread that is its own scheduler, but its end. One scheduler from the beginning to the end: a thread that is
 /// exiting has another each time it is asked.
+#[cold]
+#[inline(never)]
 fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError> {
     let scheduler = current::thread();
     let observed = scheduler.begin_operation();
@@ -279,8 +284,8 @@ fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError>
 
 impl Started {
     #[inline(always)]
-    fn over(outcome: Result<Wake, ParkError>) -> Started {
-        Started { suspender: None, rest: Rest::Over(outcome) }
+    fn only(rest: Rest) -> Started {
+        Started { suspender: None, rest }
     }
 
     #[inline(always)]
