@@ -56,6 +56,7 @@ pub struct ChannelBy<T, R: Reach> {
 /// What its lock guards. At most one of the lists has waiters, but for selects that both send and receive.
 pub(crate) struct State<T> {
     pub(crate) id: ChannelId,
+    pub(crate) name: Option<Box<str>>,
     pub(crate) senders: Waiters<Message<T>>,
     pub(crate) receivers: Waiters<Message<T>>,
     pub(crate) preference: Preference,
@@ -112,7 +113,7 @@ impl<T, S: Switch> ChannelBy<T, Local<S>> {
     pub fn with_preference(preference: Preference) -> Self {
         let id = ChannelId::next();
         let (senders, receivers) = (Waiters::new(), Waiters::new());
-        let state = State { id, senders, receivers, preference, schedule_all: false, closing: false };
+        let state = State { id, name: None, senders, receivers, preference, schedule_all: false, closing: false };
         ChannelBy { id, state: Handle::new(state) }
     }
 }
@@ -144,6 +145,18 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Its identity, shown in dumps and hooks.
     pub fn id(&self) -> ChannelId {
         self.id
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<String> {
+        self.state.lock().name.as_deref().map(str::to_owned)
+    }
+
+    /// Gives it a name, for dumps and `Debug`.
+    pub fn set_name(&self, name: impl Into<String>) {
+        let name = name.into().into_boxed_str();
+        let replaced = self.state.lock().name.replace(name);
+        drop(replaced);
     }
 
     /// Whether both handles refer to one channel.
@@ -389,6 +402,7 @@ impl<T, R: Reach> fmt::Debug for ChannelBy<T, R> {
         let state = self.state.lock();
         f.debug_struct("Channel")
             .field("id", &self.id.get())
+            .field("name", &state.name)
             .field("balance", &state.balance())
             .field("closing", &state.closing)
             .finish_non_exhaustive()

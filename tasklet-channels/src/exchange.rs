@@ -148,6 +148,10 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
         ParkReason::Channel { id: self.0.state.lock().id, direction: Direction::Send }
     }
 
+    fn name(&self) -> Option<String> {
+        self.0.state.lock().name.as_deref().map(str::to_owned)
+    }
+
     fn is_shared(&self) -> bool {
         self.0.state.is_awaited_elsewhere()
     }
@@ -198,6 +202,10 @@ unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
 
     fn reason(&self) -> ParkReason {
         ParkReason::Channel { id: self.0.state.lock().id, direction: Direction::Receive }
+    }
+
+    fn name(&self) -> Option<String> {
+        self.0.state.lock().name.as_deref().map(str::to_owned)
     }
 
     fn is_shared(&self) -> bool {

@@ -166,6 +166,12 @@ pub unsafe trait WaitSite {
     /// Why a tasklet waits here; `key` is the one it parked with.
     fn reason(&self, key: usize) -> ParkReason;
 
+    /// The name of what a tasklet waits for here, if it was given one; shown in dumps.
+    fn name(&self, key: usize) -> Option<String> {
+        let _ = key;
+        None
+    }
+
     /// Claims one waiter to wake it for another reason than the site's: kill, throw, deadlock. `None` if it was claimed already;
     /// its wake is then on the way.
     fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked>;

@@ -50,6 +50,10 @@ fn reason<T>(chan: &Chan<T>, direction: Direction) -> ParkReason {
     ParkReason::Channel { id: chan.place.lock().id, direction }
 }
 
+fn name<T>(chan: &Chan<T>) -> Option<String> {
+    chan.place.lock().name.as_deref().map(str::to_owned)
+}
+
 // SAFETY: A1, A2: `chan` leads to one channel, which lives as long; the list is a field that nobody replaces.
 unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
     type State = State<T>;
@@ -70,6 +74,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
 
     fn reason(&self) -> ParkReason {
         reason(&self.chan, Direction::Send)
+    }
+
+    fn name(&self) -> Option<String> {
+        name(&self.chan)
     }
 
     fn is_shared(&self) -> bool {
@@ -127,6 +135,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Recv<C> {
         reason(&self.chan, Direction::Receive)
     }
 
+    fn name(&self) -> Option<String> {
+        name(&self.chan)
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
@@ -179,6 +191,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Reserve<C> {
 
     fn reason(&self) -> ParkReason {
         reason(&self.chan, Direction::Send)
+    }
+
+    fn name(&self) -> Option<String> {
+        name(&self.chan)
     }
 
     fn is_shared(&self) -> bool {
@@ -244,6 +260,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Closed<C> {
         reason(&self.chan, Direction::Send)
     }
 
+    fn name(&self) -> Option<String> {
+        name(&self.chan)
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
@@ -283,6 +303,10 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
 
     fn reason(&self) -> ParkReason {
         reason(&self.chan, Direction::Receive)
+    }
+
+    fn name(&self) -> Option<String> {
+        name(&self.chan)
     }
 
     fn is_shared(&self) -> bool {

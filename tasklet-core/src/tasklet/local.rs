@@ -108,6 +108,11 @@ impl Local {
         self.wait().map(|wait| wait.site.reason(wait.key))
     }
 
+    /// The name of what the tasklet waits for, if it has one.
+    pub fn waits_for(&self) -> Option<String> {
+        self.wait().and_then(|wait| wait.site.name(wait.key))
+    }
+
     /// Whether something will be raised when the tasklet continues.
     #[inline]
     pub fn has_interrupt(&self) -> bool {

@@ -77,6 +77,11 @@ pub unsafe trait Attempt {
     /// Why the caller waits; shown in dumps.
     fn reason(&self) -> ParkReason;
 
+    /// The name of the place, if it was given one; shown in dumps.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
     /// Whether somebody outside the caller's scheduler can serve it: see [`WaitSite::is_shared`].
     fn is_shared(&self) -> bool;
 
@@ -151,6 +156,10 @@ impl<A: Attempt> Waiting<A> {
 unsafe impl<A: Attempt> WaitSite for Waiting<A> {
     fn reason(&self, _: usize) -> ParkReason {
         self.attempt.reason()
+    }
+
+    fn name(&self, _: usize) -> Option<String> {
+        self.attempt.name()
     }
 
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {

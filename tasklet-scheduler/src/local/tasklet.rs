@@ -167,6 +167,11 @@ impl Tasklet {
         if self.is_blocked() { self.inner.local(&self.record).reason() } else { None }
     }
 
+    /// The name of the channel it waits at, if it waits at one that was given a name.
+    pub fn waits_for(&self) -> Option<String> {
+        if self.is_blocked() { self.inner.local(&self.record).waits_for() } else { None }
+    }
+
     /// The one after it in the queue; `None` if it is not in the queue.
     pub fn next(&self) -> Option<Tasklet> {
         self.neighbour(self.inner.local(&self.record).next.get())
@@ -456,6 +461,8 @@ impl fmt::Debug for Tasklet {
             .field("id", &self.id().get())
             .field("name", &self.name())
             .field("state", &self.state())
+            .field("reason", &self.park_reason())
+            .field("waits_for", &self.waits_for())
             .field("site", &format_args!("{}", self.spawn_site()))
             .finish()
     }

@@ -254,6 +254,34 @@ pub fn an_arm_goes_before_the_limit<B: Backend>(case: Case) {
     });
 }
 
+/// What a tasklet waits for is named in what is shown of it.
+pub fn names_are_shown<B: Backend>(_: Case) {
+    let scheduler = local::Scheduler::<B>::new();
+    let (sender, receiver) = bounded::<u32>(0);
+    sender.set_name("orders");
+    let channel = Channel::<u32>::new();
+    channel.set_name("answers");
+    let waiting = [
+        scheduler.spawn({
+            let receiver = receiver.clone();
+            move || drop(receiver.recv())
+        }),
+        scheduler.spawn({
+            let channel = channel.clone();
+            move || drop(channel.recv())
+        }),
+        scheduler.spawn(|| drop(Channel::<u32>::new().recv())),
+    ];
+    scheduler.run().unwrap();
+    let names = waiting.each_ref().map(local::Tasklet::waits_for);
+    assert_eq!(names, [Some("orders".to_owned()), Some("answers".to_owned()), None]);
+    assert!(format!("{:?}", waiting[0]).contains("orders"), "{:?}", waiting[0]);
+    assert!(format!("{channel:?} {sender:?}").contains("answers"), "{channel:?}");
+    sender.close();
+    channel.close();
+    scheduler.run().unwrap();
+}
+
 /// On the local scheduler, an exchange with a select obeys preference and switch trap as with any other partner.
 pub fn a_select_is_a_partner_like_any<B: Backend>(_: Case) {
     let scheduler = local::Scheduler::<B>::new();

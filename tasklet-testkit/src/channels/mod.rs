@@ -79,6 +79,7 @@ macro_rules! channel_suite {
         }
         $crate::__channel_tests! { $backend, [0];
             again: a_select_is_a_partner_like_any;
+            again: names_are_shown;
         }
         $crate::__channel_tests! { $backend, [1, 2, 4];
             leaving: soft_tasklets_send_and_receive;
