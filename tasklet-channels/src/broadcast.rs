@@ -44,6 +44,11 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
+    fn close(&self) {
+        self.place.lock().closed = true;
+        self.tell();
+    }
+
     /// Tells all who wait to look again.
     fn tell(&self) {
         let mut left = self.place.lock().receivers.len();
@@ -108,7 +113,7 @@ impl BroadcastError {
         }
     }
 
-    /// No sender is left, and all was received.
+    /// No sender is left, or it was closed, and all was received.
     pub fn is_closed(&self) -> bool {
         self.cause == Lost::Other(Cause::Closed)
     }
@@ -163,13 +168,13 @@ impl<T> BroadcastSender<T> {
     ///
     /// # Errors
     ///
-    /// There is no receiver. The message is in the error.
+    /// There is no receiver, or the channel is closed. The message is in the error.
     pub fn send(&self, message: T) -> Result<usize, SendError<T>> {
         // Allocated before the lock is taken.
         let message = Arc::new(message);
         let mut state = self.shared.place.lock();
         let receivers = self.shared.receivers.load(Ordering::Relaxed);
-        if receivers == 0 {
+        if receivers == 0 || state.closed {
             drop(state);
             let message = Arc::into_inner(message).expect("nobody else has it");
             return Err(SendError::new(message, Cause::Closed));
@@ -190,6 +195,25 @@ impl<T> BroadcastSender<T> {
         let next = state.next();
         drop(state);
         BroadcastReceiver { shared: self.shared.clone(), next: Locked::new(next) }
+    }
+
+    /// Closes the channel: nothing can be sent any more. What was sent can still be received.
+    ///
+    /// # Scheduling
+    ///
+    /// Receivers that wait are made runnable. The caller goes on.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.place.lock().closed
+    }
+
+    /// Messages that are kept at most.
+    pub fn capacity(&self) -> usize {
+        self.shared.place.lock().capacity
     }
 
     /// Messages that are kept, at most [the capacity](broadcast).
@@ -224,8 +248,7 @@ impl<T> Drop for BroadcastSender<T> {
     fn drop(&mut self) {
         // Relaxed: what others have sent, they have sent under the lock.
         if self.shared.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.shared.place.lock().closed = true;
-            self.shared.tell();
+            self.shared.close();
         }
     }
 }
@@ -254,7 +277,7 @@ impl<T> BroadcastReceiver<T> {
     ///
     /// # Errors
     ///
-    /// Messages were [missed](BroadcastError::lagged), no sender is left, or the caller may not park.
+    /// Messages were [missed](BroadcastError::lagged), the channel is closed or no sender is left, or the caller may not park.
     ///
     /// # Panics
     ///
@@ -287,7 +310,19 @@ impl<T> BroadcastReceiver<T> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, limit: Duration) -> Result<Arc<T>, BroadcastError> {
-        let at = deadline(limit);
+        self.recv_deadline(deadline(limit))
+    }
+
+    /// As [`recv`](Self::recv), but waits until the clock of the caller's scheduler shows `at`, at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_deadline(&self, at: Duration) -> Result<Arc<T>, BroadcastError> {
         loop {
             if let Some(received) = wait::perform_until::<AnyBackend, _>(self.attempt(), None, at) {
                 return received;
@@ -309,6 +344,11 @@ impl<T> BroadcastReceiver<T> {
         wait::Mapped::new(ArmOf::new(self.attempt(), None), |received: Option<Result<_, _>>| {
             received.expect("an arm that was told to look again has looked")
         })
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.place.lock().closed
     }
 
     /// Messages that it has not received, and that are kept.

@@ -33,6 +33,11 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
+    fn close(&self) {
+        self.place.lock().closed = true;
+        self.tell();
+    }
+
     /// Tells all who wait to look again.
     fn tell(&self) {
         // Those who wait now; who looks and waits again meanwhile has seen the change.
@@ -81,9 +86,9 @@ impl<T> WatchSender<T> {
     ///
     /// # Errors
     ///
-    /// No receiver is left. The value is in the error.
+    /// No receiver is left, or it was closed. The value is in the error.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        if self.shared.receivers.load(Ordering::Relaxed) == 0 {
+        if self.shared.receivers.load(Ordering::Relaxed) == 0 || self.is_closed() {
             return Err(SendError::new(value, Cause::Closed));
         }
         self.replace(value);
@@ -117,6 +122,20 @@ impl<T> WatchSender<T> {
         WatchReceiver { shared: self.shared.clone(), seen }
     }
 
+    /// From now on the value is not changed by [`send`](Self::send): receivers that wait for a change are told that none will come.
+    ///
+    /// # Scheduling
+    ///
+    /// Receivers that wait are made runnable. The caller goes on.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.place.lock().closed
+    }
+
     /// Receivers alive.
     pub fn receiver_count(&self) -> usize {
         self.shared.receivers.load(Ordering::Relaxed)
@@ -134,8 +153,7 @@ impl<T> Drop for WatchSender<T> {
     fn drop(&mut self) {
         // Relaxed: what others have changed, they have changed under the lock.
         if self.shared.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.shared.place.lock().closed = true;
-            self.shared.tell();
+            self.shared.close();
         }
     }
 }
@@ -164,7 +182,7 @@ impl<T> WatchReceiver<T> {
         self.shared.place.lock().version != self.seen
     }
 
-    /// Whether no sender is left.
+    /// Whether no sender is left, or it was closed.
     pub fn is_closed(&self) -> bool {
         self.shared.place.lock().closed
     }
@@ -177,7 +195,7 @@ impl<T> WatchReceiver<T> {
     ///
     /// # Errors
     ///
-    /// No sender is left and the value was seen, or the caller may not park.
+    /// No sender is left, or it was closed, and the value was seen; or the caller may not park.
     ///
     /// # Panics
     ///
@@ -201,7 +219,19 @@ impl<T> WatchReceiver<T> {
     ///
     /// As [`changed`](Self::changed).
     pub fn changed_timeout(&self, limit: Duration) -> Result<(), RecvError> {
-        let at = deadline(limit);
+        self.changed_deadline(deadline(limit))
+    }
+
+    /// As [`changed`](Self::changed), but waits until the clock of the caller's scheduler shows `at`, at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`changed_timeout`](Self::changed_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`changed`](Self::changed).
+    pub fn changed_deadline(&self, at: Duration) -> Result<(), RecvError> {
         loop {
             match wait::perform_until::<AnyBackend, _>(self.attempt(), None, at) {
                 Err(error) if error.is_would_block() => {}

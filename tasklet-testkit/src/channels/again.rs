@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tasklet_channels::{Channel, Preference, Select, TypedArm, at, bounded, broadcast, oneshot, rendezvous, select};
+use tasklet_channels::{
+    Channel, Preference, Select, TypedArm, at, bounded, broadcast, oneshot, rendezvous, select, watch,
+};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_core::park::ParkError;
@@ -191,6 +193,42 @@ pub fn a_broadcast_keeps_what_it_has_promised<B: Backend>(case: Case) {
             drop(receiver);
             assert_eq!(sender.send(2).unwrap_err().into_inner(), 2);
         }
+    });
+}
+
+/// Closing a broadcast or a watched value wakes everybody who waits there, and what was sent before is received.
+pub fn closing_for_many_wakes_them_all<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (sender, first) = broadcast(4);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let receiver = sender.subscribe();
+                spawn(move || {
+                    let got = *receiver.recv().unwrap();
+                    (got, receiver.recv().unwrap_err().is_closed())
+                })
+            })
+            .collect();
+        sender.send(1).unwrap();
+        sender.close();
+        assert_eq!(sender.send(2).unwrap_err().into_inner(), 2);
+        for receiver in waiting {
+            assert_eq!(receiver.join().unwrap(), (1, true));
+        }
+        assert_eq!(*first.recv().unwrap(), 1);
+        assert!(first.is_closed() && first.try_recv().unwrap_err().is_closed());
+
+        let (sender, receiver) = watch(1);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let receiver = receiver.clone();
+                spawn(move || receiver.changed().unwrap_err().is_closed())
+            })
+            .collect();
+        sender.close();
+        assert_eq!(sender.send(2).unwrap_err().into_inner(), 2);
+        assert!(waiting.into_iter().all(|receiver| receiver.join().unwrap()));
+        assert_eq!(*receiver.peek(), 1);
     });
 }
 

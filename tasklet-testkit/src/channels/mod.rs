@@ -73,6 +73,7 @@ macro_rules! channel_suite {
             again: a_oneshot_that_was_polled_can_be_asked;
             again: a_permit_that_is_given_up_ends_all_waits;
             again: a_broadcast_keeps_what_it_has_promised;
+            again: closing_for_many_wakes_them_all;
             again: a_future_keeps_its_channel_open;
             again: a_waker_may_use_its_channel;
             again: an_arm_goes_before_the_limit;
