@@ -28,8 +28,8 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
-/// The same for channels and select, under both schedulers.
-const CHANNEL_TESTS: [&str; 1] = ["channel_semantics"];
+/// The same for channels, select and locks, under both schedulers.
+const CHANNEL_TESTS: [&str; 2] = ["channel_semantics", "sync_semantics"];
 
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
@@ -143,7 +143,7 @@ fn reference_stealing() -> Cell {
 fn channels(backend: &'static str) -> Cell {
     Cell::new(
         &format!("channels/{backend}"),
-        "channels and select promise the same under both schedulers, to everybody",
+        "channels, select and locks promise the same under both schedulers, to everybody",
     )
     .backend(backend)
     .expects(Expects::Tests)
