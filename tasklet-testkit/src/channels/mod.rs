@@ -48,6 +48,7 @@ macro_rules! channel_suite {
             closing: a_permit_puts_the_end_off;
             closing: permits_keep_room;
             closing: weak_handles_keep_nothing_open;
+            closing: nothing_is_sent_while_a_close_wakes;
             selecting: operands_are_evaluated_once_and_in_order;
             selecting: closed_channels_are_ready;
             selecting: a_default_is_for_when_nothing_is_ready;

@@ -156,8 +156,8 @@ impl Model for Oneshot {
                 true
             }
             (Op::Recv | Op::TryRecv, Answer::Received(message)) => after.message.take() == Some(*message),
-            (Op::Recv | Op::TryRecv, Answer::Closed) => state.sent && state.message.is_none(),
-            (Op::TryRecv, Answer::WouldBlock) => !state.sent,
+            (Op::Recv | Op::TryRecv, Answer::Closed) => (state.sent || state.closed) && state.message.is_none(),
+            (Op::TryRecv, Answer::WouldBlock) => !state.sent && !state.closed,
             (Op::Close, Answer::Done) => {
                 after.closed = true;
                 true
@@ -325,6 +325,7 @@ mod tests {
                 false,
             ),
             ("sent after the close", vec![event(Close, 0, 1, Done), event(Send(1), 2, 3, Sent)], false),
+            ("nothing can come", vec![event(Close, 0, 1, Done), event(TryRecv, 2, 3, WouldBlock)], false),
             ("nothing will come", vec![event(Leave, 0, 1, Done), event(TryRecv, 2, 3, WouldBlock)], false),
         ];
         for (what, history, expected) in table {
