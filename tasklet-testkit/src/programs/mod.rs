@@ -7,14 +7,18 @@
 //! |---|---|
 //! | `ledger` | what has happened to each message |
 //! | `actor` | everything that can be done at a channel of senders and receivers, and by select |
+//! | `running` | tasklets and threads that run |
 //! | `queues` | programs of such actors |
+//! | `news` | programs over the other flavours: oneshot, broadcast, watch |
 //!
 //! Under the local scheduler the order itself is compared, with a model: `exact`. The seed and the time are told by
 //! `TASKLET_RANDOM_SEED`, `TASKLET_RANDOM_ROUND` and `TASKLET_RANDOM_MILLIS`.
 
 mod actor;
 mod ledger;
+mod running;
 
+pub mod news;
 pub mod queues;
 
 /// Expands to one `#[test]` for each kind of program, for the given backend.
@@ -24,6 +28,9 @@ macro_rules! program_suite {
         $crate::__program_tests! { $backend, [0, 1, 2, 4];
             queues: orderly_programs_lose_nothing;
             queues: wild_programs_lose_nothing;
+            news: oneshots_lose_nothing;
+            news: broadcasts_reach_everybody;
+            news: the_last_value_is_seen;
         }
     };
 }

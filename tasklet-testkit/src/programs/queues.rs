@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tasklet_channels::{Channel, bounded, unbounded};
 use tasklet_core::backend::Backend;
-use tasklet_core::tasklet::JoinHandle;
 
 use super::actor::{Actor, Got, Rx, Tx};
 use super::ledger::Ledger;
-use crate::channels::setup::{give_way, run, spawn, until};
+use super::running::Running;
+use crate::channels::setup::{give_way, run};
 use crate::random::{Dice, rounds};
 use crate::stealing::Case;
 
@@ -45,37 +45,6 @@ const FLAVOURS: [Flavour; 6] = [
     Flavour::Unbounded,
     Flavour::Stackless,
 ];
-
-/// A running actor.
-enum Running {
-    Thread(std::thread::JoinHandle<()>),
-    Tasklet(JoinHandle<()>),
-}
-
-impl Running {
-    fn new(as_thread: bool, act: impl FnOnce() + Send + 'static) -> Running {
-        if as_thread { Running::Thread(std::thread::spawn(act)) } else { Running::Tasklet(spawn(act)) }
-    }
-
-    fn is_finished(&self) -> bool {
-        match self {
-            Running::Thread(thread) => thread.is_finished(),
-            Running::Tasklet(tasklet) => tasklet.is_finished(),
-        }
-    }
-
-    #[track_caller]
-    fn join(self) {
-        until(|| self.is_finished());
-        match self {
-            Running::Thread(thread) => thread.join().expect("no actor panics"),
-            Running::Tasklet(tasklet) => match tasklet.join() {
-                Err(error) if !error.is_killed() => panic!("{error}"),
-                _ => {}
-            },
-        }
-    }
-}
 
 /// Programs with everything mixed, under one scheduler.
 pub fn orderly_programs_lose_nothing<B: Backend>(case: Case) {
@@ -231,11 +200,8 @@ fn wild(dice: &mut Dice) {
     while idle < 20 && !actors.iter().all(Running::is_finished) {
         let now = progress.load(Relaxed);
         (idle, last) = if now == last { (idle + 1, now) } else { (0, now) };
-        if kills
-            && dice.chance(5)
-            && let Running::Tasklet(victim) = &actors[dice.below(count)]
-        {
-            victim.kill();
+        if kills && dice.chance(5) {
+            actors[dice.below(count)].kill();
         }
         give_way();
     }
