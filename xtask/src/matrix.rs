@@ -28,8 +28,8 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
-/// The same for channels and select, under both schedulers.
-const CHANNEL_TESTS: [&str; 1] = ["channel_semantics"];
+/// The same for channels and select, under both schedulers: what they promise, and that random programs and small histories keep to it.
+const CHANNEL_TESTS: [&str; 3] = ["channel_semantics", "channel_programs", "channel_histories"];
 
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
@@ -276,6 +276,10 @@ fn sanitizers() -> Vec<Cell> {
                 "stealing_semantics",
                 "--test",
                 "channel_semantics",
+                "--test",
+                "channel_programs",
+                "--test",
+                "channel_histories",
                 "--test",
                 "differential",
                 "--test",

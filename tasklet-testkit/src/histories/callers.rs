@@ -220,9 +220,9 @@ fn one(dice: &mut Dice, workers: usize) {
             history.record(0, op, |op| give(op, sender));
         }
     }));
-    for actor in 1..ACTORS {
+    for (actor, kind) in kinds.into_iter().enumerate().skip(1) {
         let (history, receiver, mut dice) = (history.clone(), receiver.clone(), dice.fork());
-        actors.push(spawn(kinds[actor], actor % workers, &gate, move || {
+        actors.push(spawn(kind, actor % workers, &gate, move || {
             for _ in 0..OPERATIONS {
                 let op = match dice.below(10) {
                     0..5 => Op::Recv,

@@ -10,14 +10,16 @@
 //! | `running` | tasklets and threads that run |
 //! | `queues` | programs of such actors |
 //! | `news` | programs over the other flavours: oneshot, broadcast, watch |
+//! | `exact` | under the local scheduler: the order of everything, compared with a model's |
 //!
-//! Under the local scheduler the order itself is compared, with a model: `exact`. The seed and the time are told by
+//! The seed and the time are told by
 //! `TASKLET_RANDOM_SEED`, `TASKLET_RANDOM_ROUND` and `TASKLET_RANDOM_MILLIS`.
 
 mod actor;
 mod ledger;
 mod running;
 
+pub mod exact;
 pub mod news;
 pub mod queues;
 
@@ -31,6 +33,9 @@ macro_rules! program_suite {
             news: oneshots_lose_nothing;
             news: broadcasts_reach_everybody;
             news: the_last_value_is_seen;
+        }
+        $crate::__program_tests! { $backend, [0];
+            exact: the_order_is_the_models;
         }
     };
 }
