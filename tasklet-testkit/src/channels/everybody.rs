@@ -7,7 +7,8 @@ use tasklet_channels::{broadcast, rendezvous, select, watch};
 use tasklet_core::backend::Backend;
 
 use super::Case;
-use super::setup::{Census, block_on_alone, give_way, run, spawn, until};
+use super::executor::block_on_alone;
+use super::setup::{Census, give_way, run, spawn, until};
 
 /// Everybody who listens has every message, in order; who comes later has the later ones.
 pub fn everybody_has_every_message<B: Backend>(case: Case) {

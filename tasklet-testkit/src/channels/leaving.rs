@@ -11,7 +11,8 @@ use tasklet_core::current;
 use tasklet_scheduler::stealing;
 
 use super::Case;
-use super::setup::{Census, poll, run, spawn, until};
+use super::executor::poll;
+use super::setup::{Census, run, spawn, until};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -28,6 +28,7 @@ pub mod racing;
 pub mod selecting;
 pub mod timing;
 
+mod executor;
 pub(crate) mod setup;
 
 /// One run of a test. Without workers: under the local scheduler.

@@ -8,7 +8,8 @@ use tasklet_core::backend::Backend;
 use tasklet_scheduler::stealing;
 
 use super::Case;
-use super::setup::{Census, block_on_alone, poll, run, spawn, until};
+use super::executor::{block_on_alone, poll};
+use super::setup::{Census, run, spawn, until};
 
 /// The message arrives, whether it is waited for or not, once.
 pub fn the_one_message_arrives<B: Backend>(case: Case) {
