@@ -2,7 +2,7 @@
 //! `cargo xtask stress` runs.
 
 use tasklet::backend::Default as Backend;
-use tasklet_testkit::stress::{Size, stress};
+use tasklet_testkit::stress::{Size, flood, stress};
 
 #[test]
 fn nothing_is_lost_in_a_short_time() {
@@ -13,4 +13,15 @@ fn nothing_is_lost_in_a_short_time() {
 #[ignore = "takes a minute; `cargo xtask stress` runs it"]
 fn nothing_is_lost_in_a_long_time() {
     stress::<Backend>(60, Size::Normal);
+}
+
+#[test]
+fn small_floods_arrive() {
+    flood::<Backend>(100_000);
+}
+
+#[test]
+#[ignore = "takes minutes; `cargo xtask stress --channels` runs it"]
+fn large_floods_arrive() {
+    flood::<Backend>(100_000_000);
 }

@@ -3,6 +3,8 @@
 //! - [`channels`]: what channels and select promise under both schedulers; one macro instantiates it on a backend.
 //! - [`contract`]: what a stack-switching backend must do; one macro instantiates it.
 //! - [`differential`]: random programs on the local scheduler, with the logs that a model of its rules gives.
+//! - [`histories`]: small histories of channels, each of which must have an order; one macro instantiates it on a backend.
+//! - [`programs`]: random programs over every flavour of channel; one macro instantiates it on a backend.
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`stealing`]: what the work-stealing runtime promises, with one worker and with several; one macro instantiates it on a backend.
 //! - [`stress`]: random mixes of everything on the work-stealing runtime.
@@ -13,6 +15,8 @@
 pub mod channels;
 pub mod contract;
 pub mod differential;
+pub mod histories;
+pub mod programs;
 pub mod semantics;
 pub mod stealing;
 pub mod stress;
@@ -20,6 +24,7 @@ pub mod sync;
 pub mod thread_backend;
 
 mod child;
+mod random;
 mod recorder;
 
 pub use recorder::Recorder;

@@ -17,7 +17,7 @@ Commands:
   test    run the test matrix, or some cells of it
   lint    run the lint cells: format, clippy, rustdoc, unsafe code, tidiness
   ci      run what CI runs: the default matrix from a clean checkout
-  stress  run random mixes of everything on the work-stealing runtime
+  stress  run random mixes of everything on the work-stealing runtime, or floods of messages
 
 Options:
   -h, --help    print this, or the help of a command
@@ -69,6 +69,12 @@ Options:
       --workers N       workers of each runtime; at random 1, 2 or 4 otherwise
       --backend NAME    corosensei, context, generator, or threads, the reference backend (corosensei)
   -h, --help            print this
+
+With --channels: send very many messages through each flavour of channel instead, and print what one takes.
+      --messages N      how many through each flavour; also as 20k or 100M (100M)
+      --workers LIST    one after the other (1,2,4)
+      --flavour NAME    this one only: rendezvous, bounded-1, bounded-256, unbounded, stackless, select, oneshot,
+                        broadcast or watch
 ";
 
 /// The longest run of `stress`: what is still short of the limit of a step.
@@ -98,15 +104,26 @@ pub(crate) struct StressFlags {
     pub(crate) seconds: u64,
     /// None means a random one.
     pub(crate) seed: Option<u64>,
-    /// None means at random.
-    pub(crate) workers: Option<u64>,
+    /// Numbers of workers: at random if empty. Only a flood has several.
+    pub(crate) workers: Vec<u64>,
+    /// Not the mixes, but this.
+    pub(crate) flood: Option<Flood>,
     /// As the matrix names it.
     pub(crate) backend: &'static str,
 }
 
+/// Messages through each flavour of channel.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Flood {
+    /// None means as many as the programme says.
+    pub(crate) messages: Option<u64>,
+    /// None means all of them.
+    pub(crate) flavour: Option<String>,
+}
+
 impl Default for StressFlags {
     fn default() -> StressFlags {
-        StressFlags { seconds: 60, seed: None, workers: None, backend: BACKENDS[0] }
+        StressFlags { seconds: 60, seed: None, workers: Vec::new(), flood: None, backend: BACKENDS[0] }
     }
 }
 
@@ -179,6 +196,8 @@ fn ci(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
 
 fn stress(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
     let mut flags = StressFlags::default();
+    let mut flood = Flood::default();
+    let mut is_flood = false;
     while let Some(arg) = parser.next()? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(STRESS_HELP)),
@@ -190,12 +209,21 @@ fn stress(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
             }
             Long("seed") => flags.seed = Some(number(parser, "--seed")?),
             Long("workers") => {
-                let workers = number(parser, "--workers")?;
-                if workers == 0 {
+                let list = value(parser, "--workers needs a number")?;
+                flags.workers = list.split(',').map(|workers| count(workers, "--workers")).collect::<Result<_, _>>()?;
+                if flags.workers.contains(&0) {
                     bail!("--workers is at least 1: a runtime without workers runs nothing");
                 }
-                flags.workers = Some(workers);
             }
+            Long("channels") => is_flood = true,
+            Long("messages") => {
+                let messages = count(&value(parser, "--messages needs a number")?, "--messages")?;
+                if messages == 0 {
+                    bail!("--messages is at least 1: nothing is tested otherwise");
+                }
+                flood.messages = Some(messages);
+            }
+            Long("flavour") => flood.flavour = Some(value(parser, "--flavour needs the name of a flavour")?),
             Long("backend") => {
                 let name = value(parser, "--backend needs the name of a backend")?;
                 let known = || BACKENDS.into_iter().chain([REFERENCE]);
@@ -207,7 +235,24 @@ fn stress(parser: &mut lexopt::Parser) -> anyhow::Result<Command> {
             other => return Err(other.unexpected().into()),
         }
     }
+    if is_flood {
+        flags.flood = Some(flood);
+    } else if flood != Flood::default() || flags.workers.len() > 1 {
+        bail!("--messages, --flavour and several --workers go with --channels");
+    }
     Ok(Command::Stress(flags))
+}
+
+/// A number, or so many thousands or millions.
+fn count(text: &str, option: &'static str) -> anyhow::Result<u64> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k') => (&text[..text.len() - 1], 1_000),
+        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
+        _ => (text, 1),
+    };
+    let number: u64 =
+        digits.parse().with_context(|| format!("{option} needs a number that is not negative, not `{text}`"))?;
+    number.checked_mul(unit).with_context(|| format!("{option} cannot be as large as `{text}`"))
 }
 
 fn number(parser: &mut lexopt::Parser, option: &'static str) -> anyhow::Result<u64> {
@@ -243,9 +288,18 @@ mod tests {
     #[test]
     fn options_of_stress_are_numbers_and_a_backend() {
         let command = parse_words("stress --seconds 5 --seed=7 --workers 2 --backend threads").unwrap();
-        let expected = StressFlags { seconds: 5, seed: Some(7), workers: Some(2), backend: REFERENCE };
+        let expected = StressFlags { seconds: 5, seed: Some(7), workers: vec![2], flood: None, backend: REFERENCE };
         assert_eq!(command, Command::Stress(expected));
         assert_eq!(parse_words("stress").unwrap(), Command::Stress(StressFlags::default()));
+    }
+
+    #[test]
+    fn options_of_a_flood_are_a_number_a_list_and_a_flavour() {
+        let command = parse_words("stress --channels --messages 3M --workers 1,4 --flavour watch").unwrap();
+        let flood = Some(Flood { messages: Some(3_000_000), flavour: Some("watch".into()) });
+        assert_eq!(command, Command::Stress(StressFlags { workers: vec![1, 4], flood, ..StressFlags::default() }));
+        let command = parse_words("stress --channels").unwrap();
+        assert_eq!(command, Command::Stress(StressFlags { flood: Some(Flood::default()), ..StressFlags::default() }));
     }
 
     #[test]
@@ -256,6 +310,11 @@ mod tests {
             ("stress --seconds 100000", "--seconds"),
             ("stress --seed minus", "minus"),
             ("stress --workers 0", "--workers"),
+            ("stress --workers 1,x", "--workers"),
+            ("stress --workers 1,2", "--channels"),
+            ("stress --messages 5", "--channels"),
+            ("stress --channels --messages 0", "--messages"),
+            ("stress --channels --messages 99999999999999999M", "--messages"),
             ("stress --backend contxt", "context"),
         ] {
             let error = format!("{:#}", parse_words(line).unwrap_err());

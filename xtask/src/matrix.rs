@@ -7,7 +7,7 @@
 
 use crate::checks::Check;
 use crate::crates::{Alone, CRATES};
-use crate::flags::StressFlags;
+use crate::flags::{Flood, StressFlags};
 use crate::step::{Cargo, Cell, Expects, Needs, SANITIZER_TARGET, Tier, cargo};
 use crate::workspace::TestFiles;
 
@@ -28,8 +28,9 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
-/// The same for channels, select and locks, under both schedulers.
-const CHANNEL_TESTS: [&str; 2] = ["channel_semantics", "sync_semantics"];
+/// The same for channels, select and locks, under both schedulers: what they promise, and that random programs and small histories keep to
+/// it.
+const CHANNEL_TESTS: [&str; 4] = ["channel_semantics", "channel_programs", "channel_histories", "sync_semantics"];
 
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
@@ -277,6 +278,10 @@ fn sanitizers() -> Vec<Cell> {
                 "--test",
                 "channel_semantics",
                 "--test",
+                "channel_programs",
+                "--test",
+                "channel_histories",
+                "--test",
                 "differential",
                 "--test",
                 "soundness",
@@ -413,6 +418,11 @@ fn long() -> Vec<Cell> {
             .map(|backend| stress(&StressFlags { backend, ..StressFlags::default() })),
     );
     for backend in BACKENDS {
+        // A hundredth of what the command sends by default: seconds for each flavour.
+        let flood = Some(Flood { messages: Some(1_000_000), ..Flood::default() });
+        cells.push(stress(&StressFlags { backend, flood, ..StressFlags::default() }));
+    }
+    for backend in BACKENDS {
         let faults = facade("test", backend).arg("--release").tests(["stealing_faults"]);
         cells.push(
             Cell::new(
@@ -436,15 +446,31 @@ pub(crate) fn stress(flags: &StressFlags) -> Cell {
     if let Some(seed) = flags.seed {
         call = call.env("TASKLET_STRESS_SEED", seed.to_string());
     }
-    if let Some(workers) = flags.workers {
-        call = call.env("TASKLET_STRESS_WORKERS", workers.to_string());
+    if !flags.workers.is_empty() {
+        let workers: Vec<_> = flags.workers.iter().map(u64::to_string).collect();
+        call = call.env("TASKLET_STRESS_WORKERS", workers.join(","));
     }
-    Cell::new(&format!("stress-stealing/{backend}"), "nothing is lost or doubled in orders that nobody thought of")
+    let (group, why, test) = if let Some(flood) = &flags.flood {
+        if let Some(messages) = flood.messages {
+            call = call.env("TASKLET_STRESS_MESSAGES", messages.to_string());
+        }
+        if let Some(flavour) = &flood.flavour {
+            call = call.env("TASKLET_STRESS_FLAVOUR", flavour.clone());
+        }
+        ("flood", "a message that is lost or doubled once in millions is in no small test", "large_floods_arrive")
+    } else {
+        (
+            "stress-stealing",
+            "nothing is lost or doubled in orders that nobody thought of",
+            "nothing_is_lost_in_a_long_time",
+        )
+    };
+    Cell::new(&format!("{group}/{backend}"), why)
         .backend(backend)
         .tier(Tier::Full)
         .expects(Expects::Tests)
-        // The long form only. --nocapture: it prints its seed at first, which a run that hangs could not show otherwise.
-        .step(call.args(["--", "--ignored", "--nocapture"]))
+        // The long form only. --nocapture: it prints its seed or its figures as it goes on, which a run that hangs could not show otherwise.
+        .step(call.args(["--", test, "--ignored", "--nocapture"]))
 }
 
 /// The facade with one backend and nothing else.

@@ -1,6 +1,11 @@
 //! The end of a channel: who is woken, what can still be received, what comes back.
 
-use tasklet_channels::{bounded, unbounded};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tasklet_channels::{Receiver, RecvError, bounded, unbounded};
 use tasklet_core::backend::Backend;
 
 use super::Case;
@@ -178,5 +183,42 @@ pub fn weak_handles_keep_nothing_open<B: Backend>(case: Case) {
         assert_eq!(receiver.recv(), Ok(1));
         drop(receiver);
         assert!(weak_receiver.upgrade().is_none());
+    });
+}
+
+/// Uses the channel when it is woken, and remembers what it got.
+struct Taker {
+    receiver: Receiver<u32>,
+    got: Mutex<Option<Result<u32, RecvError>>>,
+}
+
+impl Wake for Taker {
+    fn wake(self: Arc<Self>) {
+        *self.got.lock().unwrap() = Some(self.receiver.try_recv());
+    }
+}
+
+/// A close is one step: of those who wait to send, none is served any more once somebody has heard of it.
+pub fn nothing_is_sent_while_a_close_wakes<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        for capacity in [0, 1] {
+            let (sender, receiver) = bounded(capacity);
+            (0..capacity as u32).for_each(|number| sender.send(number).unwrap());
+            let taker = Arc::new(Taker { receiver: receiver.clone(), got: Mutex::default() });
+            let waker = Waker::from(taker.clone());
+            let (mut first, mut second) = (pin!(sender.send_async(8)), pin!(sender.send_async(9)));
+            assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            receiver.close();
+            let got = taker.got.lock().unwrap().take().expect("the first was woken");
+            assert_eq!(got.ok(), (capacity == 1).then_some(0), "what was sent before the close, and nothing else");
+            for (message, future) in [(8, first), (9, second)] {
+                let Poll::Ready(Err(error)) = future.poll(&mut Context::from_waker(Waker::noop())) else {
+                    panic!("message {message} was sent after the close");
+                };
+                assert!(error.is_closed());
+                assert_eq!(error.into_inner(), message);
+            }
+        }
     });
 }

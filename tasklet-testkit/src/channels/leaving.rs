@@ -1,8 +1,7 @@
 //! Waits that end otherwise: kills, time limits, futures that are dropped. Nothing is lost or doubled by them.
 
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use tasklet_bridge::futures::block_on;
@@ -12,6 +11,7 @@ use tasklet_core::current;
 use tasklet_scheduler::stealing;
 
 use super::Case;
+use super::executor::poll;
 use super::setup::{Census, run, spawn, until};
 
 const fn ms(millis: u64) -> Duration {
@@ -181,10 +181,6 @@ pub fn soft_tasklets_send_and_receive<B: Backend>(case: Case) {
         source.join().unwrap();
         assert_eq!(sink.join().unwrap(), 100);
     });
-}
-
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// A future that is dropped while it waits is as if it had never been; what it was given goes to the next.

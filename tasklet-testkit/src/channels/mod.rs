@@ -9,6 +9,11 @@
 //! | [`buffers`] | Order, room, those who wait for room, counts, absurd capacities, messages of every kind, many at once. |
 //! | [`meeting`] | The rendezvous: a send returns when it was received; tries; threads beside tasklets. |
 //! | [`closing`] | Last handles, `close`, permits after it, weak handles, names. |
+//! | [`once`] | Oneshot: the message, lost ends, futures, several who wait. |
+//! | [`everybody`] | Broadcast and watch: who has what, what is missed, who is woken. |
+//! | [`timing`] | Points in time, ticks, `never`, limits of selects, in virtual time. |
+//! | [`orders`] | What Go promises: what happens before what; semaphores, stops, chains made of channels; iterators. |
+//! | [`racing`] | Selects against each other, kills, limits, closes; nested, with Stackless's channel; fairness of both kinds of arms. |
 //! | [`selecting`] | Operands, readiness, fairness, bias, thousands of arms, a channel in several arms, what losing arms keep. |
 //! | [`again`] | Arms selected more than once, several who wait for one thing, wakers that use their channel. |
 //! | [`leaving`] | Kills, time limits, timers, futures and those that are dropped. |
@@ -16,10 +21,16 @@
 pub mod again;
 pub mod buffers;
 pub mod closing;
+pub mod everybody;
 pub mod leaving;
 pub mod meeting;
+pub mod once;
+pub mod orders;
+pub mod racing;
 pub mod selecting;
+pub mod timing;
 
+mod executor;
 pub(crate) mod setup;
 
 /// One run of a test. Without workers: under the local scheduler.
@@ -50,6 +61,34 @@ macro_rules! channel_suite {
             closing: a_permit_puts_the_end_off;
             closing: permits_keep_room;
             closing: weak_handles_keep_nothing_open;
+            closing: nothing_is_sent_while_a_close_wakes;
+            once: the_one_message_arrives;
+            once: a_lost_sender_ends_the_wait;
+            once: a_lost_receiver_is_told_to_the_sender;
+            once: a_receiver_is_a_future;
+            once: a_message_outlives_those_who_waited;
+            once: questions_have_their_answers;
+            everybody: everybody_has_every_message;
+            everybody: a_message_wakes_all_listeners;
+            everybody: a_slow_listener_is_told_what_it_missed;
+            everybody: messages_for_nobody_come_back;
+            everybody: a_watcher_sees_the_latest_value;
+            everybody: a_change_wakes_all_watchers;
+            everybody: watched_values_are_dropped_once;
+            orders: a_send_happens_before_its_receive;
+            orders: a_receive_happens_before_the_send_that_needs_its_room;
+            orders: a_buffer_limits_how_many_work;
+            orders: a_close_stops_everybody;
+            orders: an_ended_source_is_switched_off;
+            orders: a_chain_passes_everything_on;
+            orders: iterators_end_with_the_channel;
+            racing: what_ends_a_select_loses_nothing;
+            racing: what_ends_a_sending_select_doubles_nothing;
+            racing: selects_meet_selects;
+            racing: a_stackless_channel_is_an_arm;
+            racing: selects_nest_in_the_code_of_arms;
+            racing: arms_of_both_kinds_are_chosen_alike;
+            racing: a_select_waits_in_turn;
             selecting: operands_are_evaluated_once_and_in_order;
             selecting: closed_channels_are_ready;
             selecting: a_default_is_for_when_nothing_is_ready;
@@ -84,9 +123,16 @@ macro_rules! channel_suite {
         }
         $crate::__channel_tests! { $backend, [1, 2, 4];
             leaving: soft_tasklets_send_and_receive;
+            once: a_soft_tasklet_awaits_the_message;
         }
         $crate::__channel_tests! { $backend, [1];
             buffers: huge_messages_arrive;
+            timing: a_point_in_time_comes_once;
+            timing: ticks_that_were_missed_are_left_out;
+            timing: a_tick_needs_a_period;
+            timing: nothing_comes_from_never;
+            timing: the_earliest_limit_ends_a_select;
+            timing: a_heartbeat_beside_work;
             leaving: limits_end_waits;
             leaving: limits_end_waits_of_threads;
         }

@@ -2,8 +2,9 @@
 
 mod agent;
 mod calm;
-mod dice;
+pub(crate) mod dice;
 mod failure;
+mod flood;
 mod ledger;
 mod outsider;
 mod patterns;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use tasklet_core::backend::Backend;
 
 use dice::Dice;
+pub use flood::flood;
 
 /// How large worlds are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

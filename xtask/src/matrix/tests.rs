@@ -107,14 +107,24 @@ fn facade_cells_run_the_test_files_that_no_other_cell_runs() {
 
 #[test]
 fn stress_passes_on_what_was_asked_for() {
-    let flags = StressFlags { seconds: 5, seed: Some(7), workers: Some(2), backend: "context" };
+    let flags = StressFlags { seconds: 5, seed: Some(7), workers: vec![2], flood: None, backend: "context" };
     let [call] = &calls(&stress(&flags))[..] else { panic!("one call") };
     for part in ["TASKLET_STRESS_SECONDS=5", "TASKLET_STRESS_SEED=7", "TASKLET_STRESS_WORKERS=2", "backend-context"] {
         assert!(call.contains(part), "{part}: {call}");
     }
-    assert!(call.ends_with("--test stress_stealing -- --ignored --nocapture"), "{call}");
+    assert!(call.ends_with("--test stress_stealing -- nothing_is_lost_in_a_long_time --ignored --nocapture"), "{call}");
     let random = calls(&stress(&StressFlags { backend: REFERENCE, ..StressFlags::default() })).concat();
     assert!(!random.contains("STRESS_SEED") && random.contains("-p tasklet-testkit"), "{random}");
+}
+
+#[test]
+fn a_flood_passes_on_what_was_asked_for() {
+    let flood = Some(Flood { messages: Some(9), flavour: Some("watch".into()) });
+    let call = calls(&stress(&StressFlags { workers: vec![1, 4], flood, ..StressFlags::default() })).concat();
+    for part in ["TASKLET_STRESS_MESSAGES=9", "TASKLET_STRESS_WORKERS=1,4", "TASKLET_STRESS_FLAVOUR=watch"] {
+        assert!(call.contains(part), "{part}: {call}");
+    }
+    assert!(call.ends_with("-- large_floods_arrive --ignored --nocapture"), "{call}");
 }
 
 #[test]
