@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::poison::{Flag, Witness};
 use crate::waiting::Limit;
-use raw::{RawMutex, Release};
+use raw::RawMutex;
 
 /// A value that one tasklet or thread at a time may use.
 ///
@@ -211,7 +211,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Unlocks the mutex; if somebody waits, the oldest waiter has it then, before anybody who comes later.
     pub fn unlock_fair(guard: MutexGuard<'a, T>) {
         guard.mutex.poison.end(&guard.witness);
-        guard.mutex.raw.unlock(Release::HandOver);
+        guard.mutex.raw.unlock_fair();
         std::mem::forget(guard);
     }
 
@@ -243,7 +243,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.mutex.poison.end(&self.witness);
-        self.mutex.raw.unlock(Release::Free);
+        self.mutex.raw.unlock();
     }
 }
 
