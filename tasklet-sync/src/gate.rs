@@ -140,6 +140,11 @@ impl<T> Gate<T> {
         (self.epoch() != seen).then_some(())
     }
 
+    /// What dumps call it by.
+    pub(crate) fn number(&self) -> u64 {
+        number(self)
+    }
+
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().waiters.len()
@@ -169,7 +174,7 @@ unsafe impl<T> Attempt for Pass<'_, T> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Lock(number(self.gate))
+        ParkReason::Lock(self.gate.number())
     }
 
     fn is_shared(&self) -> bool {

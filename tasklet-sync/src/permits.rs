@@ -11,6 +11,7 @@ use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
+use crate::cycles;
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 pub(crate) struct Permits(Locked<State>);
@@ -72,27 +73,29 @@ impl Permits {
         Ok(())
     }
 
-    /// Gives so many back, or more of them.
-    ///
-    /// # Panics
-    ///
-    /// There would be more than can be counted.
+    /// Gives so many back. Where that is more than can be counted, there are as many as can be: this is called by destructors.
     #[inline]
     pub(crate) fn give(&self, count: usize) {
         let waits = {
             let mut state = self.0.lock();
-            match state.available.checked_add(count) {
-                Some(available) => state.available = available,
-                None => {
-                    drop(state);
-                    panic!("there are more permits than can be counted");
-                }
-            }
+            state.available = state.available.saturating_add(count);
             !state.waiters.is_empty()
         };
         if waits {
             self.admit();
         }
+    }
+
+    /// Makes so many more, unless that would be more than can be counted. Whether it has.
+    pub(crate) fn add(&self, count: usize) -> bool {
+        let added = {
+            let mut state = self.0.lock();
+            let sum = state.available.checked_add(count);
+            state.available = sum.unwrap_or(state.available);
+            sum.is_some()
+        };
+        self.admit();
+        added
     }
 
     /// Lets those in for whom there is enough: R1.
@@ -114,6 +117,13 @@ impl Permits {
         let gone = state.available.min(count);
         state.available -= gone;
         gone
+    }
+}
+
+impl Drop for Permits {
+    fn drop(&mut self) {
+        // Locks for readers and writers go by this number.
+        cycles::gone(number(self));
     }
 }
 
@@ -155,7 +165,7 @@ unsafe impl Attempt for Take<'_> {
 
     fn abandon(&mut self, state: &mut State, _: &mut Option<usize>) -> Option<Woken> {
         // R2. `take` lets others in when it unwinds.
-        state.available += self.count;
+        state.available = state.available.saturating_add(self.count);
         None
     }
 }

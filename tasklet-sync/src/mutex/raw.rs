@@ -237,6 +237,12 @@ impl RawMutex {
     }
 }
 
+impl Drop for RawMutex {
+    fn drop(&mut self) {
+        cycles::gone(number(self));
+    }
+}
+
 /// Takes the lock. Its output tells whether that was done; if not, the caller was woken to look again.
 struct Take<'m> {
     mutex: &'m RawMutex,

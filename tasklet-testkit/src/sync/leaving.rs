@@ -246,6 +246,14 @@ pub fn a_cancellation_ends_long_waits<B: Backend>(case: Case) {
         });
         token.cancel();
         assert!(waits.join().unwrap_err().is_killed());
+        // A loop until the time is up ends.
+        let changed = Condvar::new();
+        token.run(|| {
+            let mutex = Mutex::new(());
+            let (guard, result) = changed.wait_timeout(mutex.lock().unwrap(), ms(60_000)).unwrap();
+            assert!(result.timed_out());
+            assert!(changed.wait_timeout_while(guard, ms(60_000), |()| true).unwrap().1.timed_out());
+        });
         assert_eq!(is_told.join().unwrap(), Err(WaitError::Refused(ParkError::Cancelled)));
         let mutex = Mutex::new(());
         let _guard = mutex.lock().unwrap();

@@ -50,6 +50,8 @@ macro_rules! sync_suite {
             permits: few_do_not_pass_many;
             permits: owned_permits_travel;
             permits: permits_are_added_and_forgotten;
+            permits: permits_go_back_to_a_full_semaphore;
+            permits: permits_are_split_and_merged;
             permits: random_programs_keep_their_counts;
             meeting: a_barrier_lets_all_pass_together;
             meeting: a_party_that_goes_away_has_not_come;
@@ -69,7 +71,10 @@ macro_rules! sync_suite {
             leaving: a_killed_waiter_passes_its_notification_on;
             leaving: random_kills_lose_nothing;
             circles: two_locks_in_opposite_order_are_reported;
+            circles: a_thread_in_a_circle_is_named;
             circles: locking_twice_is_reported;
+            circles: what_is_done_once_and_a_lock_in_a_circle_are_reported;
+            circles: a_lock_that_is_gone_is_in_no_circle;
         }
         $crate::__sync_tests! { $backend, [1, 2, 4];
             leaving: a_cancelled_tasklet_locks;
