@@ -11,6 +11,7 @@
 //! - **G3** Who has begun to wait in an epoch that has ended is woken by whoever has ended it, and takes nothing that is for one alone.
 
 use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
@@ -28,6 +29,10 @@ pub(crate) struct Inside<T> {
 
 /// The place.
 pub(crate) struct Gate<T = ()>(Locked<Inside<T>>);
+
+// Nothing unwinds with the lock held.
+impl<T> UnwindSafe for Gate<T> {}
+impl<T> RefUnwindSafe for Gate<T> {}
 
 impl<T> Inside<T> {
     pub(crate) fn epoch(&self) -> u64 {

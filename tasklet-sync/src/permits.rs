@@ -6,6 +6,8 @@
 //!   those in for whom there are enough.
 //! - **R2** Whoever lets a waiter in takes its permits for it, with the lock held.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
@@ -21,6 +23,10 @@ struct State {
     /// In the cell of each is how many it wants.
     waiters: Waiters<usize>,
 }
+
+// Nothing unwinds with the lock held.
+impl UnwindSafe for Permits {}
+impl RefUnwindSafe for Permits {}
 
 impl State {
     #[inline(always)]

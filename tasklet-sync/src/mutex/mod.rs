@@ -6,6 +6,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ pub struct Mutex<T: ?Sized> {
 
 // SAFETY: whoever has a reference can move the value out through a guard, so it must be `Send`; guards exclude each other (M1).
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
-// SAFETY: it owns the value; nobody waits at a mutex that moves.
-unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// A panic that leaves the value half done poisons it.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 /// Access to the value of a [`Mutex`], until it is dropped.
 #[must_use = "the mutex is unlocked when its guard is dropped"]

@@ -287,10 +287,12 @@ fn limits() {
     let lock = RwLock::new(());
     let reader = lock.read().unwrap();
     past(lock.try_write_for(ms(2)).is_err());
+    past(lock.try_write_until(current::now() + ms(2)).is_err());
     assert!(lock.try_read_for(ms(2)).is_ok());
     drop(reader);
     let writer = lock.try_write_for(ms(2)).unwrap();
     past(lock.try_read_for(ms(2)).is_err());
+    past(lock.try_read_until(current::now() + ms(2)).is_err());
     drop(writer);
     let semaphore = Arc::new(Semaphore::new(1));
     drop(semaphore.acquire_timeout(ms(2)).unwrap());
