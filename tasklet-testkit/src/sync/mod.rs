@@ -12,6 +12,7 @@
 //! | [`meeting`] | Barriers, groups, events. |
 //! | [`onces`] | What is done or made once. |
 //! | [`leaving`] | Kills, cancellations and time limits, and that nothing is lost by them. |
+//! | [`programs`] | Random programs over all of it, with kills and time limits. |
 //! | [`circles`] | Circles of locks are reported, with debug assertions. |
 
 pub mod circles;
@@ -21,6 +22,7 @@ pub mod locks;
 pub mod meeting;
 pub mod onces;
 pub mod permits;
+pub mod programs;
 
 mod setup;
 
@@ -70,6 +72,7 @@ macro_rules! sync_suite {
             leaving: a_killed_acquirer_stands_in_nobodys_way;
             leaving: a_killed_waiter_passes_its_notification_on;
             leaving: random_kills_lose_nothing;
+            programs: random_programs_keep_every_promise;
             circles: two_locks_in_opposite_order_are_reported;
             circles: a_thread_in_a_circle_is_named;
             circles: locking_twice_is_reported;
