@@ -41,31 +41,62 @@
 //! them as a `Deadlock`. Builds with debug assertions look for circles of locks instead. A [`Mutex`] or [`RwLock`] whose wait without a time
 //! limit would close one panics, with the tasklets, where they were spawned, and the locks. Other builds wait for ever, and have nothing of it.
 
-mod barrier;
-mod condvar;
+#![cfg_attr(loom, allow(dead_code, reason = "without the types that use it"))]
+
+// Models have the protocol between threads that is this crate's own, and no more: the other types are made in constants, which loom's
+// locks cannot be.
 mod cycles;
-mod event;
-mod gate;
-mod lazy_lock;
-mod mutex;
-mod once;
-mod once_cell;
-mod permits;
-mod poison;
-mod rwlock;
-mod semaphore;
-mod wait_group;
+mod primitive;
+mod raw_mutex;
 mod waiting;
 
+#[cfg(not(loom))]
+mod barrier;
+#[cfg(not(loom))]
+mod condvar;
+#[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
+mod gate;
+#[cfg(not(loom))]
+mod lazy_lock;
+#[cfg(not(loom))]
+mod mutex;
+#[cfg(not(loom))]
+mod once;
+#[cfg(not(loom))]
+mod once_cell;
+#[cfg(not(loom))]
+mod permits;
+#[cfg(not(loom))]
+mod poison;
+#[cfg(not(loom))]
+mod rwlock;
+#[cfg(not(loom))]
+mod semaphore;
+#[cfg(not(loom))]
+mod wait_group;
+
+#[cfg(not(loom))]
 pub use barrier::{Barrier, BarrierWaitResult};
+#[cfg(not(loom))]
 pub use condvar::{Condvar, WaitTimeoutResult};
+#[cfg(not(loom))]
 pub use event::Event;
+#[cfg(not(loom))]
 pub use lazy_lock::LazyLock;
+#[cfg(not(loom))]
 pub use mutex::{Mutex, MutexGuard};
+#[cfg(not(loom))]
 pub use once::{Once, OnceState};
+#[cfg(not(loom))]
 pub use once_cell::OnceCell;
+#[cfg(not(loom))]
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(not(loom))]
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+#[cfg(not(loom))]
 pub use wait_group::WaitGroup;
+
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 pub use waiting::WaitError;

@@ -1,7 +1,5 @@
 //! Mutual exclusion.
 
-mod raw;
-
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,8 +9,8 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
 use crate::poison::{Flag, Witness};
+use crate::raw_mutex::RawMutex;
 use crate::waiting::Limit;
-use raw::RawMutex;
 
 /// A value that one tasklet or thread at a time may use.
 ///

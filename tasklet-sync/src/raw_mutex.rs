@@ -13,7 +13,6 @@
 //!   set while `LOCKED` is, or while it is set already; and with the queue locked, as `WOKEN` is.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
@@ -21,6 +20,7 @@ use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
 use crate::cycles;
+use crate::primitive::atomic::{AtomicU8, Ordering};
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 /// Somebody holds the lock.
@@ -34,12 +34,12 @@ const KEPT: u8 = 8;
 
 /// How often a taken lock is looked at before its taker waits in the queue, twice as long each time: one or two microseconds together, about
 /// what parking and waking cost. Most locks are released within that if their holder runs on another processor.
-const SPINS: u32 = 7;
+const SPINS: u32 = if cfg!(loom) { 0 } else { 7 };
 
 /// How often a waiter may be woken in vain before the lock is handed over to it: so nobody waits for ever while others come first.
-const FAILURES: u32 = 8;
+const FAILURES: u32 = if cfg!(loom) { 1 } else { 8 };
 
-pub(super) struct RawMutex {
+pub(crate) struct RawMutex {
     word: AtomicU8,
     fair: bool,
     queue: Locked<Queue>,
@@ -57,7 +57,13 @@ enum Release {
 }
 
 impl RawMutex {
-    pub(super) const fn new(fair: bool) -> RawMutex {
+    #[cfg(not(loom))]
+    pub(crate) const fn new(fair: bool) -> RawMutex {
+        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
+    }
+
+    #[cfg(loom)]
+    fn new(fair: bool) -> RawMutex {
         RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
     }
 
@@ -81,7 +87,7 @@ impl RawMutex {
     }
 
     #[inline(always)]
-    pub(super) fn try_lock(&self) -> bool {
+    pub(crate) fn try_lock(&self) -> bool {
         let taken = self.take();
         if taken {
             cycles::held(number(self));
@@ -90,7 +96,7 @@ impl RawMutex {
     }
 
     #[inline(always)]
-    pub(super) fn lock(&self) {
+    pub(crate) fn lock(&self) {
         if !self.take() {
             self.lock_slow();
         }
@@ -112,7 +118,7 @@ impl RawMutex {
     }
 
     /// Takes the lock within this time.
-    pub(super) fn try_lock_until(&self, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
+    pub(crate) fn try_lock_until(&self, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
         if !self.try_lock() {
             self.wait(limit())?;
             cycles::held(number(self));
@@ -163,7 +169,7 @@ impl RawMutex {
     }
 
     #[inline(always)]
-    pub(super) fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         cycles::released(number(self));
         // Release: pairs with the acquire in `take`.
         let word = self.word.fetch_sub(LOCKED, Ordering::Release);
@@ -174,7 +180,7 @@ impl RawMutex {
     }
 
     /// Releases the lock; the oldest waiter has it then, if somebody waits.
-    pub(super) fn unlock_fair(&self) {
+    pub(crate) fn unlock_fair(&self) {
         cycles::released(number(self));
         self.wake_one(|mutex, queue| mutex.release(queue, Release::HandOver));
     }
@@ -228,11 +234,11 @@ impl RawMutex {
     }
 
     /// How many wait in the queue.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.queue.lock().len()
     }
 
-    pub(super) fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
     }
 }
@@ -311,3 +317,6 @@ unsafe impl Attempt for Take<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
