@@ -28,7 +28,14 @@ impl Guarded {
     fn lock_and_add(&self) {
         self.lock.lock();
         self.add();
+        // A switch that is asked for, so that others come meanwhile.
+        thread::yield_now();
         self.lock.unlock();
+    }
+
+    fn lock_and_add_twice(&self) {
+        self.lock_and_add();
+        self.lock_and_add();
     }
 
     /// Gives up as soon as it would have to wait for longer than no time. Whether it did not.
@@ -78,8 +85,7 @@ fn two_lock_twice() {
     for fair in [false, true] {
         model(3, move || {
             let guarded = Guarded::new(fair);
-            let twice = |guarded: &Guarded| (0..2).for_each(|_| guarded.lock_and_add());
-            together(&guarded, &[twice], twice);
+            together(&guarded, &[Guarded::lock_and_add_twice], Guarded::lock_and_add_twice);
             guarded.assert(4);
         });
     }
@@ -90,8 +96,8 @@ fn three_lock() {
     for fair in [false, true] {
         model(2, move || {
             let guarded = Guarded::new(fair);
-            together(&guarded, &[Guarded::lock_and_add, Guarded::lock_and_add], Guarded::lock_and_add);
-            guarded.assert(3);
+            together(&guarded, &[Guarded::lock_and_add, Guarded::lock_and_add], Guarded::lock_and_add_twice);
+            guarded.assert(4);
         });
     }
 }
@@ -101,15 +107,12 @@ fn one_hands_over_and_one_comes_twice() {
     for fair in [false, true] {
         model(2, move || {
             let guarded = Guarded::new(fair);
-            together(
-                &guarded,
-                &[|guarded| (0..2).for_each(|_| guarded.lock_and_add()), Guarded::lock_and_add],
-                |guarded| {
-                    guarded.lock.lock();
-                    guarded.add();
-                    guarded.lock.unlock_fair();
-                },
-            );
+            together(&guarded, &[Guarded::lock_and_add_twice, Guarded::lock_and_add], |guarded| {
+                guarded.lock.lock();
+                guarded.add();
+                thread::yield_now();
+                guarded.lock.unlock_fair();
+            });
             guarded.assert(4);
         });
     }
@@ -129,4 +132,29 @@ fn one_that_gives_up_leaves_nobody_waiting() {
             guarded.assert(2 + u32::from(came));
         });
     }
+}
+
+#[test]
+fn a_fair_one_that_is_waited_for_is_not_taken_by_others() {
+    model(3, || {
+        let guarded = Guarded::new(true);
+        guarded.lock.lock();
+        let its = guarded.clone();
+        let waits = thread::spawn(move || its.lock_and_add());
+        while guarded.lock.waiting() == 0 {
+            thread::yield_now();
+        }
+        let its = guarded.clone();
+        let tries = thread::spawn(move || {
+            if its.lock.try_lock() {
+                // SAFETY: loom checks it.
+                its.number.with(|number| assert_eq!(unsafe { *number }, 1, "the waiter was before"));
+                its.lock.unlock();
+            }
+        });
+        guarded.lock.unlock();
+        waits.join().unwrap();
+        tries.join().unwrap();
+        guarded.assert(1);
+    });
 }
