@@ -37,12 +37,21 @@ thread_local! {
     static ACTIVE: Cell<Option<Entry>> = const { Cell::new(None) };
     /// Freed when it becomes empty, not when the thread ends: a scheduler in a thread-local may go later than that.
     static ADOPTED: Cell<ManuallyDrop<Vec<Entry>>> = const { Cell::new(ManuallyDrop::new(Vec::new())) };
-    #[cfg(not(loom))]
-    static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
     /// Records of free tasklets that have ended, for the next ones that this thread makes.
     static RECORDS: Cell<Vec<Arc<Record>>> = const { Cell::new(Vec::new()) };
     /// Runtimes that the thread's code has entered, outermost first.
     static ENTERED: RefCell<Vec<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(not(loom))]
+thread_local! {
+    static THREAD: Cell<Option<Rc<ThreadScheduler>>> = const { Cell::new(None) };
+}
+
+// The threads of a model are one thread of the system.
+#[cfg(loom)]
+loom::thread_local! {
+    static THREAD: Cell<Option<Rc<ThreadScheduler>>> = Cell::new(None);
 }
 
 impl Entry {
@@ -208,16 +217,6 @@ pub fn id() -> Option<SchedulerId> {
     current().map(|scheduler| unsafe { scheduler.as_ref() }.home().id())
 }
 
-/// All threads of a model are one to the system, so loom keeps what is theirs.
-#[cfg(loom)]
-pub(crate) fn thread() -> Rc<ThreadScheduler> {
-    loom::thread_local! {
-        static MODELLED: Rc<ThreadScheduler> = Rc::new(ThreadScheduler::new());
-    }
-    MODELLED.with(Rc::clone)
-}
-
-#[cfg(not(loom))]
 #[inline(never)]
 pub(crate) fn thread() -> Rc<ThreadScheduler> {
     let make = || Rc::new(ThreadScheduler::new());

@@ -8,7 +8,7 @@ use tasklet_core::wait::deadline;
 
 use crate::gate::Gate;
 use crate::mutex::MutexGuard;
-use crate::waiting::{AtEnd, Limit, WaitError};
+use crate::waiting::{AtEnd, Limit};
 
 /// Waits, with a mutex unlocked meanwhile, until somebody notifies.
 ///
@@ -40,7 +40,8 @@ use crate::waiting::{AtEnd, Limit, WaitError};
 /// - Any number of mutexes may be used with one condition variable.
 /// - A tasklet that is killed while it waits unwinds *without* the mutex: it locks it when it goes on, and it does not. A notification that it
 ///   was given goes to the next. So does one whose receiver is killed while it locks the mutex again.
-/// - Under a cancelled token [`wait`](Self::wait) unwinds as a kill does, and the forms with a time limit return at once.
+/// - Under a cancelled token [`wait`](Self::wait) unwinds as a kill does, and the forms with a time limit return at once, as if it was up: so a
+///   loop that ends when the time is up ends.
 pub struct Condvar {
     gate: Gate,
 }
@@ -50,7 +51,7 @@ pub struct Condvar {
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether nobody has notified in time. The condition may hold all the same.
+    /// Whether nobody has notified in time, or the caller could not wait at all. The condition may hold all the same.
     pub fn timed_out(&self) -> bool {
         self.0
     }
@@ -103,7 +104,7 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// As [`wait`](Self::wait), for at most this long on the clock of the caller's scheduler; also shorter, if the caller may not wait.
+    /// As [`wait`](Self::wait), for at most this long on the clock of the caller's scheduler. If the caller may not wait, the time is up at once.
     ///
     /// # Scheduling
     ///
@@ -123,15 +124,15 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let limit = Limit::after(limit);
         let (guard, ended) = self.wait_with(guard, |gate, seen| gate.wait(seen, limit));
-        let result = WaitTimeoutResult(ended == Err(WaitError::TimedOut));
+        let result = WaitTimeoutResult(ended.is_err());
         match guard {
             Ok(guard) => Ok((guard, result)),
             Err(error) => Err(PoisonError::new((error.into_inner(), result))),
         }
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most this long on the clock of the caller's scheduler; also shorter, if the caller may not
-    /// wait. `timed_out` then tells that the condition was still true.
+    /// As [`wait_while`](Self::wait_while), for at most this long on the clock of the caller's scheduler. If the caller may not wait, the time
+    /// is up at once. `timed_out` tells that the condition was still true.
     ///
     /// # Scheduling
     ///

@@ -6,10 +6,10 @@
 //! they hold too, since a tasklet does one thing after the other. All that under one lock of std's, in which nothing of users runs.
 
 #[cfg(debug_assertions)]
-pub(crate) use registry::{held, released, wait_for};
+pub(crate) use registry::{gone, held, released, wait_for};
 
 #[cfg(not(debug_assertions))]
-pub(crate) use nothing::{held, released, wait_for};
+pub(crate) use nothing::{gone, held, released, wait_for};
 
 #[cfg(not(debug_assertions))]
 mod nothing {
@@ -18,6 +18,9 @@ mod nothing {
 
     #[inline(always)]
     pub(crate) fn released(_: u64) {}
+
+    #[inline(always)]
+    pub(crate) fn gone(_: u64) {}
 
     /// What the other builds have too, so that a wait's code is the same.
     pub(crate) struct Edge;
@@ -36,7 +39,7 @@ mod nothing {
 #[cfg(debug_assertions)]
 mod registry {
     use std::collections::BTreeMap;
-    use std::fmt::Write;
+    use std::fmt::{self, Write};
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
     use tasklet_core::current;
@@ -46,11 +49,19 @@ mod registry {
     /// is in the registry is not freed.
     type Who = usize;
 
+    /// Who holds or waits.
+    #[derive(Clone)]
+    struct Actor {
+        record: Arc<Record>,
+        /// It is a plain thread, which nobody has spawned as a tasklet.
+        is_thread: bool,
+    }
+
     struct Registry {
         /// Those who hold a lock, by its number: several if they read.
-        holders: BTreeMap<u64, Vec<Arc<Record>>>,
+        holders: BTreeMap<u64, Vec<Actor>>,
         /// What somebody waits for.
-        waits: BTreeMap<Who, (Arc<Record>, u64)>,
+        waits: BTreeMap<Who, (Actor, u64)>,
     }
 
     static REGISTRY: Mutex<Registry> = Mutex::new(Registry { holders: BTreeMap::new(), waits: BTreeMap::new() });
@@ -59,22 +70,29 @@ mod registry {
         REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn who(record: &Arc<Record>) -> Who {
-        Arc::as_ptr(record).addr()
+    impl Actor {
+        /// The caller.
+        fn me() -> Actor {
+            Actor { record: current::record(), is_thread: current::id().is_none() }
+        }
+
+        fn who(&self) -> Who {
+            Arc::as_ptr(&self.record).addr()
+        }
     }
 
     /// The caller has taken a lock.
     pub(crate) fn held(lock: u64) {
-        let me = current::record();
+        let me = Actor::me();
         registry().holders.entry(lock).or_default().push(me);
     }
 
     /// The caller is about to release a lock. Of several holders it is the caller if it is one of them; else whoever locked first.
     pub(crate) fn released(lock: u64) {
-        let me = current::record();
+        let me = Actor::me().who();
         let mut registry = registry();
         let Some(holders) = registry.holders.get_mut(&lock) else { return };
-        let at = holders.iter().position(|holder| Arc::ptr_eq(holder, &me)).unwrap_or(0);
+        let at = holders.iter().position(|holder| holder.who() == me).unwrap_or(0);
         let holder = (at < holders.len()).then(|| holders.swap_remove(at));
         if holders.is_empty() {
             registry.holders.remove(&lock);
@@ -84,12 +102,18 @@ mod registry {
         drop(holder);
     }
 
+    /// A lock ends. Who holds it has forgotten its guard; another lock may come to lie in its place.
+    pub(crate) fn gone(lock: u64) {
+        let holders = registry().holders.remove(&lock);
+        drop(holders);
+    }
+
     /// While it lives, somebody waits for a lock.
-    pub(crate) struct Edge(Arc<Record>);
+    pub(crate) struct Edge(Who);
 
     impl Drop for Edge {
         fn drop(&mut self) {
-            let entry = registry().waits.remove(&who(&self.0));
+            let entry = registry().waits.remove(&self.0);
             drop(entry);
         }
     }
@@ -100,13 +124,13 @@ mod registry {
     ///
     /// It would wait for itself. While the thread unwinds, that is printed instead.
     pub(crate) fn wait_for(lock: u64) -> Edge {
-        let me = current::record();
+        let me = Actor::me();
+        let edge = Edge(me.who());
         let report = {
             let mut registry = registry();
-            registry.waits.insert(who(&me), (me.clone(), lock));
-            registry.circle(&me, lock)
+            registry.waits.insert(edge.0, (me, lock));
+            registry.circle(edge.0, lock)
         };
-        let edge = Edge(me);
         if let Some(report) = report {
             if std::thread::panicking() {
                 eprintln!("{report}");
@@ -117,28 +141,34 @@ mod registry {
         edge
     }
 
+    impl fmt::Display for Actor {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let (record, name) = (&self.record, self.record.name());
+            match name {
+                Some(name) if self.is_thread => write!(f, "thread `{name}`"),
+                None if self.is_thread => f.write_str("a thread without a name"),
+                Some(name) => write!(f, "tasklet {} `{name}`, spawned at {},", record.id().get(), record.site()),
+                None => write!(f, "tasklet {}, spawned at {},", record.id().get(), record.site()),
+            }
+        }
+    }
+
     impl Registry {
         /// Looks for a way from a lock back to the tasklet that begins to wait for it, and describes it.
-        fn circle(&self, me: &Arc<Record>, lock: u64) -> Option<String> {
-            let mut path: Vec<(&Arc<Record>, u64)> = Vec::new();
+        fn circle(&self, me: Who, lock: u64) -> Option<String> {
+            let mut path: Vec<(&Actor, u64)> = Vec::new();
             let mut seen = vec![lock];
             self.follow(me, lock, &mut path, &mut seen).then(|| describe(&path))
         }
 
         /// From `lock` on; `path` is made of those who hold a lock and the lock that they hold.
-        fn follow<'r>(
-            &'r self,
-            me: &Arc<Record>,
-            lock: u64,
-            path: &mut Vec<(&'r Arc<Record>, u64)>,
-            seen: &mut Vec<u64>,
-        ) -> bool {
+        fn follow<'r>(&'r self, me: Who, lock: u64, path: &mut Vec<(&'r Actor, u64)>, seen: &mut Vec<u64>) -> bool {
             for holder in self.holders.get(&lock).into_iter().flatten() {
                 path.push((holder, lock));
-                if Arc::ptr_eq(holder, me) {
+                if holder.who() == me {
                     return true;
                 }
-                if let Some((_, next)) = self.waits.get(&who(holder))
+                if let Some((_, next)) = self.waits.get(&holder.who())
                     && !seen.contains(next)
                 {
                     seen.push(*next);
@@ -153,16 +183,11 @@ mod registry {
     }
 
     /// The last of the path is the caller, who waits for the lock that the first holds.
-    fn describe(path: &[(&Arc<Record>, u64)]) -> String {
+    fn describe(path: &[(&Actor, u64)]) -> String {
         let mut text = String::from("deadlock: locks are waited for in a circle");
-        for (at, (record, holds)) in path.iter().enumerate() {
+        for (at, (actor, holds)) in path.iter().enumerate() {
             let waits = path[(at + 1) % path.len()].1;
-            let name = record.name().map(|name| format!(" `{name}`")).unwrap_or_default();
-            let (id, site) = (record.id().get(), record.site());
-            let _ = write!(
-                text,
-                "; tasklet {id}{name}, spawned at {site}, holds lock {holds:#x} and waits for lock {waits:#x}"
-            );
+            let _ = write!(text, "; {actor} holds lock {holds:#x} and waits for lock {waits:#x}");
         }
         text
     }

@@ -8,13 +8,17 @@
 //! - **G1** A waiter's cell holds the epoch in which it has begun to wait. Older waiters have older epochs or the same.
 //! - **G2** Who is served alone finds its cell empty, and hands the notification on if it goes away without looking. Who is served with all
 //!   others finds its epoch there.
+//! - **G3** Who has begun to wait in an epoch that has ended is woken by whoever has ended it, and takes nothing that is for one alone.
+
+use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
-use crate::waiting::{self, Limit, WaitError, number};
+use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 /// What the gate's lock guards, with something of the primitive's own.
 pub(crate) struct Inside<T> {
@@ -25,6 +29,10 @@ pub(crate) struct Inside<T> {
 
 /// The place.
 pub(crate) struct Gate<T = ()>(Locked<Inside<T>>);
+
+// Nothing unwinds with the lock held.
+impl<T> UnwindSafe for Gate<T> {}
+impl<T> RefUnwindSafe for Gate<T> {}
 
 impl<T> Inside<T> {
     pub(crate) fn epoch(&self) -> u64 {
@@ -45,7 +53,7 @@ impl<T> Inside<T> {
         Some(self.waiters.claim()?.serve())
     }
 
-    /// Claims the oldest waiter. If nobody is there yet, whoever has seen this epoch does not begin to wait.
+    /// Claims the oldest waiter of this epoch. If nobody is there yet, whoever has seen it does not begin to wait.
     fn claim_one(&mut self) -> Option<Woken> {
         let Some(mut waiter) = self.waiters.claim() else {
             self.epoch += 1;
@@ -90,15 +98,33 @@ impl<T> Gate<T> {
 
     /// The oldest waiter goes on.
     pub(crate) fn open_one(&self) {
-        let woken = self.0.lock().claim_one();
-        if let Some(woken) = woken {
-            woken.wake();
+        loop {
+            let (woken, is_the_one) = self.with(|inside| match inside.claim_before(inside.epoch) {
+                // G3.
+                Some(woken) => (Some(woken), false),
+                None => (inside.claim_one(), true),
+            });
+            // With no lock held.
+            if let Some(woken) = woken {
+                woken.wake();
+            }
+            if is_the_one {
+                return;
+            }
         }
     }
 
     /// Waits until the gate is opened, if it was not since `seen`.
     pub(crate) fn wait(&self, seen: u64, limit: Limit) -> Result<(), WaitError> {
-        waiting::perform(Pass { gate: self, seen }, Some(seen), limit)
+        let owes = Cell::new(false);
+        let guard = AtEnd(|| {
+            if owes.get() {
+                self.open_one();
+            }
+        });
+        let result = waiting::perform(Pass { gate: self, seen, owes: &owes }, Some(seen), limit);
+        drop(guard);
+        result
     }
 
     /// Waits; for forms that have no error to return.
@@ -119,6 +145,11 @@ impl<T> Gate<T> {
         (self.epoch() != seen).then_some(())
     }
 
+    /// What dumps call it by.
+    pub(crate) fn number(&self) -> u64 {
+        number(self)
+    }
+
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().waiters.len()
@@ -129,6 +160,8 @@ impl<T> Gate<T> {
 struct Pass<'g, T> {
     gate: &'g Gate<T>,
     seen: u64,
+    /// The caller goes away with a notification that was for it alone.
+    owes: &'g Cell<bool>,
 }
 
 // SAFETY: A1, A2: the place is the gate, which is borrowed; the list is a field that nobody replaces.
@@ -146,7 +179,7 @@ unsafe impl<T> Attempt for Pass<'_, T> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Lock(number(self.gate))
+        ParkReason::Lock(self.gate.number())
     }
 
     fn is_shared(&self) -> bool {
@@ -161,8 +194,49 @@ unsafe impl<T> Attempt for Pass<'_, T> {
         waiting::outcome(ended)
     }
 
-    fn abandon(&mut self, inside: &mut Inside<T>, cell: &mut Option<u64>) -> Option<Woken> {
+    fn abandon(&mut self, _: &mut Inside<T>, cell: &mut Option<u64>) -> Option<Woken> {
         // G2.
-        if cell.is_none() { inside.claim_one() } else { None }
+        self.owes.set(cell.is_none());
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Far longer than it takes; who is not woken waits for ever.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn waiter(gate: &Arc<Gate>, tell: &mpsc::Sender<&'static str>, name: &'static str) {
+        let (before, seen) = (gate.waiting(), gate.epoch());
+        let (its, tell) = (gate.clone(), tell.clone());
+        thread::spawn(move || {
+            its.wait_long(seen);
+            tell.send(name)
+        });
+        while gate.waiting() == before {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn opening_for_one_does_not_wake_one_that_an_opening_for_all_is_about_to() {
+        let (gate, (tell, told)) = (Arc::new(Gate::new(())), mpsc::channel());
+        waiter(&gate, &tell, "before");
+        // The first half of `open`.
+        let epoch = gate.with(Inside::end_epoch);
+        waiter(&gate, &tell, "after");
+        gate.open_one();
+        let mut came = [told.recv_timeout(LIMIT).unwrap(), told.recv_timeout(LIMIT).unwrap()];
+        gate.release(epoch);
+        came.sort_unstable();
+        assert_eq!(came, ["after", "before"]);
+        assert_eq!(gate.waiting(), 0);
     }
 }

@@ -33,39 +33,90 @@
 //! - Under a cancelled token, what waits for a short time by its nature ([`Mutex`], [`RwLock`], [`Once`] and its like) goes on waiting, and a kill
 //!   waits too: clean-up needs locks. What may wait for long ([`Condvar`], [`Semaphore`], [`Barrier`], [`WaitGroup`], [`Event`]) unwinds as a kill
 //!   does.
-//! - While the thread unwinds from a panic, where a panic would end the process, the thread is blocked until it is over.
+//! - While the thread unwinds from a panic or a kill, where a panic would end the process, the thread is blocked until it is over. If another
+//!   tasklet of the same thread would have to end the wait, that is for ever: destructors had better not wait for what tasklets hold for long.
 //! - Else, such as under a block trap of the local scheduler or in one of its hooks, it panics with the text of the
 //!   [`ParkError`](tasklet_core::park::ParkError).
 //!
 //! **Deadlock.** Any thread may release a lock, so the local scheduler's rule of deadlock leaves waits of this crate out: it does not report
-//! them as a `Deadlock`. Builds with debug assertions look for circles of locks instead. A [`Mutex`] or [`RwLock`] whose wait without a time
-//! limit would close one panics, with the tasklets, where they were spawned, and the locks. Other builds wait for ever, and have nothing of it.
+//! them as a `Deadlock`. Builds with debug assertions look for circles of locks instead. A wait without a time limit for a [`Mutex`], an
+//! [`RwLock`], or a function of [`Once`] and its like that would close one panics, with the tasklets, where each was spawned, and the locks; a
+//! plain thread is called by its name. Other builds wait for ever, and have nothing of it. A reader that waits behind a writer counts as one that
+//! waits for those who read, also if the writer has a time limit and may go away.
+//!
+//! # Differences from other libraries
+//!
+//! | | here | std | parking_lot | tokio::sync | Go |
+//! |---|---|---|---|---|---|
+//! | who waits | tasklets and threads | threads | threads | async tasks | goroutines |
+//! | a free mutex is taken by | whoever comes first; after eight wakes in vain the oldest waiter; with [`Mutex::new_fair`] always the oldest | whoever comes first | whoever comes first, the oldest about every half a millisecond | the oldest | whoever comes first, after a millisecond of waiting the oldest |
+//! | readers and writers | oldest first | as the system has it | no new readers while a writer waits | oldest first | no new readers while a writer waits |
+//! | reading twice | waits for ever if a writer has come in between | may | may; has `read_recursive` | as here | as here |
+//! | poisoning | by panics and kills | by panics | none | none | none |
+//! | time limits | everywhere but in what is done once | [`Condvar`] | everywhere but in `Once` | from outside | none |
+//! | guards are `Send` | permits are, guards are not | no | with a feature | yes | anybody may unlock |
+//! | guards of a part of the value | none | unstable | yes | yes | |
+//! | one condition variable, several mutexes | yes | may panic | panics | has none | one |
+//! | wakes without a notification | may be | may be | none | | none |
+//! | semaphores | oldest first, owned permits, never closed | none | none | oldest first, owned permits, can be closed | in another module, oldest first |
+//! | deadlocks | circles, in builds with debug assertions | | circles, with a feature, when asked | | if nobody can run at all |
 
-mod barrier;
-mod condvar;
+#![cfg_attr(loom, allow(dead_code, reason = "without the types that use it"))]
+
+// Models have the protocol between threads that is this crate's own, and no more: the other types are made in constants, which loom's
+// locks cannot be.
 mod cycles;
-mod event;
-mod gate;
-mod lazy_lock;
-mod mutex;
-mod once;
-mod once_cell;
-mod permits;
-mod poison;
-mod rwlock;
-mod semaphore;
-mod wait_group;
+mod primitive;
+mod raw_mutex;
 mod waiting;
 
+#[cfg(not(loom))]
+mod barrier;
+#[cfg(not(loom))]
+mod condvar;
+#[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
+mod gate;
+#[cfg(not(loom))]
+mod lazy_lock;
+#[cfg(not(loom))]
+mod mutex;
+#[cfg(not(loom))]
+mod once;
+#[cfg(not(loom))]
+mod once_cell;
+#[cfg(not(loom))]
+mod permits;
+#[cfg(not(loom))]
+mod poison;
+#[cfg(not(loom))]
+mod rwlock;
+#[cfg(not(loom))]
+mod semaphore;
+#[cfg(not(loom))]
+mod wait_group;
+
+#[cfg(not(loom))]
 pub use barrier::{Barrier, BarrierWaitResult};
+#[cfg(not(loom))]
 pub use condvar::{Condvar, WaitTimeoutResult};
+#[cfg(not(loom))]
 pub use event::Event;
+#[cfg(not(loom))]
 pub use lazy_lock::LazyLock;
+#[cfg(not(loom))]
 pub use mutex::{Mutex, MutexGuard};
+#[cfg(not(loom))]
 pub use once::{Once, OnceState};
+#[cfg(not(loom))]
 pub use once_cell::OnceCell;
+#[cfg(not(loom))]
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(not(loom))]
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+#[cfg(not(loom))]
 pub use wait_group::WaitGroup;
+
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 pub use waiting::WaitError;

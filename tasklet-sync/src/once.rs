@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::cycles;
 use crate::gate::Gate;
 
 /// Nobody has begun.
@@ -31,7 +32,8 @@ const POISONED: u8 = 3;
 /// # Differences from std
 ///
 /// - The function may wait, and others that come meanwhile park. A kill that unwinds out of it poisons, as a panic does.
-/// - A function that calls for the same `Once` waits for ever.
+/// - A function that calls for the same `Once` waits for ever, or panics in builds with debug assertions; as do two that call for each
+///   other's: see the [crate](crate#rules).
 pub struct Once {
     state: AtomicU8,
     gate: Gate,
@@ -136,9 +138,16 @@ impl Once {
             match self.state.load(Ordering::Acquire) {
                 DONE => return,
                 POISONED if !force => panic!("what is to be done once was begun, and has unwound"),
-                _ => self.gate.wait_short(seen),
+                _ => self.wait_for_end(seen),
             }
         }
+    }
+
+    /// Waits for whoever is at it, or will be.
+    fn wait_for_end(&self, seen: u64) {
+        let edge = cycles::wait_for(self.gate.number());
+        self.gate.wait_short(seen);
+        drop(edge);
     }
 
     #[cold]
@@ -150,12 +159,13 @@ impl Once {
             let state = self.state.load(Ordering::Acquire);
             match state {
                 DONE => return,
-                RUNNING => self.gate.wait_short(seen),
+                RUNNING => self.wait_for_end(seen),
                 POISONED if !force => panic!("what is to be done once was begun, and has unwound"),
                 _ => {
                     // Acquire: after a poisoning, what was done before it is seen.
                     let begun = self.state.compare_exchange(state, RUNNING, Ordering::Acquire, Ordering::Relaxed);
                     if begun.is_ok() {
+                        cycles::held(self.gate.number());
                         let mut end = End { once: self, state: POISONED };
                         f(&OnceState { poisoned: state == POISONED });
                         end.state = DONE;
@@ -175,6 +185,7 @@ struct End<'o> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
+        cycles::released(self.once.gate.number());
         // Release: pairs with the acquire in `is_completed`.
         self.once.state.store(self.state, Ordering::Release);
         self.once.gate.open();
@@ -189,6 +200,9 @@ impl Default for Once {
 
 impl fmt::Debug for Once {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").field("completed", &self.is_completed()).finish_non_exhaustive()
+        let is = |state| self.state.load(Ordering::Relaxed) == state;
+        let mut debug = f.debug_struct("Once");
+        debug.field("completed", &is(DONE)).field("running", &is(RUNNING)).field("poisoned", &is(POISONED));
+        debug.field("waiting", &self.gate.waiting()).finish()
     }
 }

@@ -6,11 +6,14 @@
 //!   those in for whom there are enough.
 //! - **R2** Whoever lets a waiter in takes its permits for it, with the lock held.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
+use crate::cycles;
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 pub(crate) struct Permits(Locked<State>);
@@ -20,6 +23,10 @@ struct State {
     /// In the cell of each is how many it wants.
     waiters: Waiters<usize>,
 }
+
+// Nothing unwinds with the lock held.
+impl UnwindSafe for Permits {}
+impl RefUnwindSafe for Permits {}
 
 impl State {
     #[inline(always)]
@@ -72,27 +79,29 @@ impl Permits {
         Ok(())
     }
 
-    /// Gives so many back, or more of them.
-    ///
-    /// # Panics
-    ///
-    /// There would be more than can be counted.
+    /// Gives so many back. Where that is more than can be counted, there are as many as can be: this is called by destructors.
     #[inline]
     pub(crate) fn give(&self, count: usize) {
         let waits = {
             let mut state = self.0.lock();
-            match state.available.checked_add(count) {
-                Some(available) => state.available = available,
-                None => {
-                    drop(state);
-                    panic!("there are more permits than can be counted");
-                }
-            }
+            state.available = state.available.saturating_add(count);
             !state.waiters.is_empty()
         };
         if waits {
             self.admit();
         }
+    }
+
+    /// Makes so many more, unless that would be more than can be counted. Whether it has.
+    pub(crate) fn add(&self, count: usize) -> bool {
+        let added = {
+            let mut state = self.0.lock();
+            let sum = state.available.checked_add(count);
+            state.available = sum.unwrap_or(state.available);
+            sum.is_some()
+        };
+        self.admit();
+        added
     }
 
     /// Lets those in for whom there is enough: R1.
@@ -114,6 +123,13 @@ impl Permits {
         let gone = state.available.min(count);
         state.available -= gone;
         gone
+    }
+}
+
+impl Drop for Permits {
+    fn drop(&mut self) {
+        // Locks for readers and writers go by this number.
+        cycles::gone(number(self));
     }
 }
 
@@ -155,7 +171,7 @@ unsafe impl Attempt for Take<'_> {
 
     fn abandon(&mut self, state: &mut State, _: &mut Option<usize>) -> Option<Woken> {
         // R2. `take` lets others in when it unwinds.
-        state.available += self.count;
+        state.available = state.available.saturating_add(self.count);
         None
     }
 }

@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
@@ -54,8 +55,9 @@ pub struct RwLock<T: ?Sized> {
 
 // SAFETY: readers on several threads share the value, so it must be `Sync`; a writer may move it out, so it must be `Send`. X1 excludes.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
-// SAFETY: it owns the value; nobody waits at a lock that moves.
-unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
+// A panic that leaves the value half done poisons it.
+impl<T: ?Sized> UnwindSafe for RwLock<T> {}
+impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
 /// Shared access to the value of an [`RwLock`], until it is dropped.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -202,7 +204,28 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// Unwinds with what is thrown at the caller while it waits.
     pub fn try_read_for(&self, limit: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        match self.take_within(1, || Limit::after(limit)) {
+        self.read_within(|| Limit::after(limit))
+    }
+
+    /// As [`try_read_for`](Self::try_read_for), until the clock of the caller's scheduler shows `at`.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read_for`](Self::try_read_for).
+    ///
+    /// # Panics
+    ///
+    /// As [`try_read_for`](Self::try_read_for).
+    pub fn try_read_until(&self, at: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        self.read_within(|| Limit::At(at))
+    }
+
+    fn read_within(&self, limit: impl FnOnce() -> Limit) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        match self.take_within(1, limit) {
             Ok(()) => Ok(self.reader()?),
             Err(_) => Err(TryLockError::WouldBlock),
         }
@@ -222,7 +245,28 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// As [`try_read_for`](Self::try_read_for).
     pub fn try_write_for(&self, limit: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        match self.take_within(ALL, || Limit::after(limit)) {
+        self.write_within(|| Limit::after(limit))
+    }
+
+    /// As [`try_write_for`](Self::try_write_for), until the clock of the caller's scheduler shows `at`.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read_for`](Self::try_read_for).
+    ///
+    /// # Panics
+    ///
+    /// As [`try_read_for`](Self::try_read_for).
+    pub fn try_write_until(&self, at: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        self.write_within(|| Limit::At(at))
+    }
+
+    fn write_within(&self, limit: impl FnOnce() -> Limit) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        match self.take_within(ALL, limit) {
             Ok(()) => Ok(self.writer()?),
             Err(_) => Err(TryLockError::WouldBlock),
         }
@@ -306,6 +350,18 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -1,7 +1,6 @@
 //! A number of permits.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,13 +46,12 @@ pub struct Semaphore {
     permits: Permits,
 }
 
-/// Permits of a [`Semaphore`], which go back when it is dropped.
+/// Permits of a [`Semaphore`], which go back when it is dropped. They may go to other threads.
 #[must_use = "permits go back when they are dropped"]
 #[clippy::has_significant_drop]
 pub struct SemaphorePermit<'a> {
     semaphore: &'a Semaphore,
     count: usize,
-    _not_send: PhantomData<*mut ()>,
 }
 
 /// Permits of a [`Semaphore`] that it keeps alive. They may go to other threads, and go back when it is dropped.
@@ -83,10 +81,10 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// There would be more than `usize::MAX`.
+    /// There would be more than `usize::MAX`. Nothing has changed then.
     #[track_caller]
     pub fn add_permits(&self, count: usize) {
-        self.permits.give(count);
+        assert!(self.permits.add(count), "there are more permits than can be counted");
     }
 
     /// Removes up to so many of the permits that nobody has, for good. Returns how many.
@@ -207,10 +205,19 @@ impl Semaphore {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_owned(self: &Arc<Self>) -> Result<OwnedSemaphorePermit, WaitError> {
-        if !self.permits.try_take(1) {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many), but the permits keep the semaphore alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_many_owned(self: &Arc<Self>, count: usize) -> Result<OwnedSemaphorePermit, WaitError> {
+        if !self.permits.try_take(count) {
             return Err(WaitError::WouldBlock);
         }
-        Ok(OwnedSemaphorePermit { semaphore: self.clone(), count: 1 })
+        Ok(OwnedSemaphorePermit { semaphore: self.clone(), count })
     }
 
     /// As [`acquire_timeout`](Self::acquire_timeout), but the permit keeps the semaphore alive.
@@ -227,12 +234,33 @@ impl Semaphore {
     ///
     /// As [`acquire_timeout`](Self::acquire_timeout).
     pub fn acquire_owned_timeout(self: &Arc<Self>, limit: Duration) -> Result<OwnedSemaphorePermit, WaitError> {
-        self.take_within(1, limit)?;
-        Ok(OwnedSemaphorePermit { semaphore: self.clone(), count: 1 })
+        self.acquire_many_owned_timeout(1, limit)
+    }
+
+    /// As [`acquire_many_timeout`](Self::acquire_many_timeout), but the permits keep the semaphore alive.
+    ///
+    /// # Scheduling
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire_timeout`](Self::acquire_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_timeout`](Self::acquire_timeout).
+    pub fn acquire_many_owned_timeout(
+        self: &Arc<Self>,
+        count: usize,
+        limit: Duration,
+    ) -> Result<OwnedSemaphorePermit, WaitError> {
+        self.take_within(count, limit)?;
+        Ok(OwnedSemaphorePermit { semaphore: self.clone(), count })
     }
 
     fn permit(&self, count: usize) -> SemaphorePermit<'_> {
-        SemaphorePermit { semaphore: self, count, _not_send: PhantomData }
+        SemaphorePermit { semaphore: self, count }
     }
 
     fn take(&self, count: usize) {
@@ -256,7 +284,7 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-impl SemaphorePermit<'_> {
+impl<'a> SemaphorePermit<'a> {
     /// The permits do not go back: there are fewer from now on.
     pub fn forget(mut self) {
         self.count = 0;
@@ -265,6 +293,23 @@ impl SemaphorePermit<'_> {
     /// How many permits it stands for.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Takes so many permits out of it, as a value of their own. `None` if it has fewer.
+    pub fn split(&mut self, count: usize) -> Option<SemaphorePermit<'a>> {
+        self.count = self.count.checked_sub(count)?;
+        Some(SemaphorePermit { semaphore: self.semaphore, count })
+    }
+
+    /// Adds the permits of another one.
+    ///
+    /// # Panics
+    ///
+    /// The other one is of another semaphore. Its permits go back.
+    #[track_caller]
+    pub fn merge(&mut self, mut other: SemaphorePermit<'a>) {
+        assert!(std::ptr::eq(self.semaphore, other.semaphore), "permits of another semaphore cannot be added");
+        self.count = self.count.saturating_add(std::mem::take(&mut other.count));
     }
 }
 
@@ -289,6 +334,23 @@ impl OwnedSemaphorePermit {
     /// How many permits it stands for.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Takes so many permits out of it, as a value of their own. `None` if it has fewer.
+    pub fn split(&mut self, count: usize) -> Option<OwnedSemaphorePermit> {
+        self.count = self.count.checked_sub(count)?;
+        Some(OwnedSemaphorePermit { semaphore: self.semaphore.clone(), count })
+    }
+
+    /// Adds the permits of another one.
+    ///
+    /// # Panics
+    ///
+    /// The other one is of another semaphore. Its permits go back.
+    #[track_caller]
+    pub fn merge(&mut self, mut other: OwnedSemaphorePermit) {
+        assert!(Arc::ptr_eq(&self.semaphore, &other.semaphore), "permits of another semaphore cannot be added");
+        self.count = self.count.saturating_add(std::mem::take(&mut other.count));
     }
 
     /// The semaphore it is of.

@@ -55,7 +55,9 @@ impl Limit {
 /// What `ended` means if nothing was given.
 pub(crate) fn outcome(ended: Ended) -> Result<(), WaitError> {
     match ended {
-        Ended::Done | Ended::Closed => Ok(()),
+        Ended::Done => Ok(()),
+        // Nobody is told otherwise than by being served: what was not given must not be taken as given.
+        Ended::Closed => unreachable!("nothing that is waited for here can be closed"),
         Ended::WouldBlock => Err(WaitError::WouldBlock),
         Ended::TimedOut => Err(WaitError::TimedOut),
         Ended::Refused(error) => Err(WaitError::Refused(error)),

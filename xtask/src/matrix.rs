@@ -224,7 +224,7 @@ fn alone() -> impl Iterator<Item = Cell> {
 }
 
 /// The crates with protocols between threads: their models meet every order of the threads' steps.
-const MODELLED: [&str; 3] = ["core", "channels", "scheduler"];
+const MODELLED: [&str; 4] = ["core", "channels", "scheduler", "sync"];
 
 fn loom(name: &'static str) -> Cell {
     Cell::new(&format!("loom/{name}"), "an order of two threads' steps that no test meets is one that a user does")

@@ -302,13 +302,13 @@ pub fn names_are_shown<B: Backend>(_: Case) {
     let waiting = [
         scheduler.spawn({
             let receiver = receiver.clone();
-            move || drop(receiver.recv())
+            move || assert!(receiver.recv().is_err())
         }),
         scheduler.spawn({
             let channel = channel.clone();
-            move || drop(channel.recv())
+            move || assert!(channel.recv().is_err())
         }),
-        scheduler.spawn(|| drop(Channel::<u32>::new().recv())),
+        scheduler.spawn(|| assert!(Channel::<u32>::new().recv().is_err())),
     ];
     scheduler.run().unwrap();
     let names = waiting.each_ref().map(local::Tasklet::waits_for);

@@ -1,15 +1,18 @@
 //! Circles of locks. Builds without debug assertions do not look for them.
 
-use std::sync::Arc;
+use std::panic::Location;
+use std::sync::{Arc, PoisonError};
 
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::JoinHandle;
 use tasklet_core::unwind::message;
-use tasklet_sync::{Mutex, RwLock};
+use tasklet_scheduler::{local, stealing};
+use tasklet_sync::{Mutex, Once, RwLock};
 
 use super::Case;
-use super::setup::{Flag, caught, ms, run, spawn, until, waiting};
+use super::setup::{Flag, caught, ms, run, until, waiting};
 
-/// What is panicked with out of `f`, without the panic hook's words on the terminal.
+/// What is panicked with out of `f`.
 #[track_caller]
 fn report<R>(f: impl FnOnce() -> R) -> String {
     match caught(f) {
@@ -18,39 +21,73 @@ fn report<R>(f: impl FnOnce() -> R) -> String {
     }
 }
 
-/// The one that closes the circle is told of both, with where they were spawned; the other goes on.
+/// A tasklet of the caller's scheduler, and where it was spawned.
+#[track_caller]
+fn spawn_here<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (JoinHandle<T>, String) {
+    let handle = if stealing::worker_index().is_some() { stealing::spawn(f) } else { local::spawn_joinable(f) };
+    (handle, Location::caller().to_string())
+}
+
+/// Takes `right` under `left`, when somebody has locked it.
+fn first_half(left: &Arc<Mutex<()>>, right: &Arc<RwLock<()>>, both: &Flag) -> impl FnOnce() + Send + use<> {
+    let (left, right, both) = (left.clone(), right.clone(), both.clone());
+    move || {
+        let _left = left.lock().unwrap();
+        until(|| both.is_set());
+        drop(right.read().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Takes `left` under `right`, when somebody who has it waits for that.
+fn second_half(left: &Arc<Mutex<()>>, right: &Arc<RwLock<()>>, both: &Flag) -> impl FnOnce() -> String + Send + use<> {
+    let (left, right, both) = (left.clone(), right.clone(), both.clone());
+    move || {
+        let _right = right.write().unwrap();
+        both.set();
+        until(|| waiting(&*right) == 1);
+        report(|| drop(left.lock()))
+    }
+}
+
+/// The one that closes the circle is told of both, with where each was spawned; the other goes on.
 pub fn two_locks_in_opposite_order_are_reported<B: Backend>(case: Case) {
     if !cfg!(debug_assertions) {
         return;
     }
     run::<B>(case, || {
-        let (left, right) = (Arc::new(Mutex::new(())), Arc::new(RwLock::new(())));
-        let both = Flag::default();
-        let first = spawn({
-            let (left, right, both) = (left.clone(), right.clone(), both.clone());
-            move || {
-                let _left = left.lock().unwrap();
-                until(|| both.is_set());
-                drop(right.read().unwrap_or_else(std::sync::PoisonError::into_inner));
-            }
-        });
+        let (left, right, both) = (Arc::default(), Arc::default(), Flag::default());
+        let (first, first_site) = spawn_here(first_half(&left, &right, &both));
         until(|| left.is_locked());
-        let second = spawn({
-            let (left, right) = (left.clone(), right.clone());
-            move || {
-                let _right = right.write().unwrap();
-                both.set();
-                until(|| waiting(&*right) == 1);
-                report(|| drop(left.lock()))
-            }
-        });
+        let (second, second_site) = spawn_here(second_half(&left, &right, &both));
         let text = second.join().unwrap();
         first.join().unwrap();
         assert!(text.starts_with("deadlock: "), "{text}");
-        assert_eq!(text.matches("spawned at ").count(), 2, "{text}");
-        // Where `spawn` of this suite has called the scheduler's.
-        assert_eq!(text.matches("setup.rs:").count(), 2, "{text}");
-        assert_eq!(text.matches("waits for lock 0x").count(), 2, "{text}");
+        assert_ne!(first_site, second_site);
+        for site in [first_site, second_site] {
+            assert_eq!(text.matches(&format!("spawned at {site}, holds lock 0x")).count(), 1, "{text}, {site}");
+        }
+        // Each of the two numbers is held by one and waited for by the other.
+        let numbers: Vec<_> = text.split("lock 0x").skip(1).map(|rest| rest.split([';', ' ']).next()).collect();
+        assert!(numbers.len() == 4 && numbers[0] == numbers[3] && numbers[1] == numbers[2], "{text}");
+    });
+}
+
+/// A thread was not spawned as a tasklet: it is called by its name.
+pub fn a_thread_in_a_circle_is_named<B: Backend>(case: Case) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    run::<B>(case, || {
+        let (left, right, both) = (Arc::default(), Arc::default(), Flag::default());
+        let half = first_half(&left, &right, &both);
+        let thread = std::thread::Builder::new().name("left-handed".to_owned()).spawn(half).unwrap();
+        until(|| left.is_locked());
+        let (second, site) = spawn_here(second_half(&left, &right, &both));
+        let text = second.join().unwrap();
+        thread.join().unwrap();
+        assert!(text.contains("; thread `left-handed` holds lock 0x"), "{text}");
+        assert_eq!(text.matches("spawned at ").count(), 1, "{text}");
+        assert!(text.contains(&site), "{text}");
     });
 }
 
@@ -72,6 +109,62 @@ pub fn locking_twice_is_reported<B: Backend>(case: Case) {
         drop(reader);
         // The circle that was refused has left nothing behind.
         drop(lock.write().unwrap());
+    });
+}
+
+/// A function that is called once is held by whoever calls it.
+pub fn what_is_done_once_and_a_lock_in_a_circle_are_reported<B: Backend>(case: Case) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    run::<B>(case, || {
+        let once = Once::new();
+        let mut text = String::new();
+        once.call_once(|| text = report(|| once.call_once(|| ())));
+        assert!(once.is_completed() && text.starts_with("deadlock: "), "{text}");
+
+        let (once, mutex) = (Arc::new(Once::new()), Arc::new(Mutex::new(())));
+        let (calls, _) = spawn_here({
+            let (once, mutex) = (once.clone(), mutex.clone());
+            move || {
+                once.call_once(|| {
+                    until(|| waiting(&*once) == 1);
+                    assert!(report(|| drop(mutex.lock())).starts_with("deadlock: "));
+                })
+            }
+        });
+        let guard = mutex.lock().unwrap();
+        until(|| format!("{once:?}").contains("running: true"));
+        once.wait();
+        drop(guard);
+        calls.join().unwrap();
+    });
+}
+
+/// A guard that was forgotten stands for its lock as long as there is that, and not for another one in its place.
+pub fn a_lock_that_is_gone_is_in_no_circle<B: Backend>(case: Case) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    run::<B>(case, || {
+        let mut place = Box::new((Mutex::new(()), RwLock::new(())));
+        std::mem::forget((place.0.lock().unwrap(), place.1.read().unwrap()));
+        assert!(report(|| drop(place.0.lock())).starts_with("deadlock: "));
+        *place = Default::default();
+        let (held, let_go) = (Flag::default(), Flag::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _guards = (place.0.lock().unwrap(), place.1.write().unwrap());
+                held.set();
+                until(|| let_go.is_set());
+            });
+            until(|| held.is_set());
+            scope.spawn(|| {
+                until(|| waiting(&place.0) == 1);
+                let_go.set();
+            });
+            drop((place.0.lock().unwrap(), place.1.write().unwrap()));
+        });
     });
 }
 

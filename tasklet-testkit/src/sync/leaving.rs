@@ -246,6 +246,14 @@ pub fn a_cancellation_ends_long_waits<B: Backend>(case: Case) {
         });
         token.cancel();
         assert!(waits.join().unwrap_err().is_killed());
+        // A loop until the time is up ends.
+        let changed = Condvar::new();
+        token.run(|| {
+            let mutex = Mutex::new(());
+            let (guard, result) = changed.wait_timeout(mutex.lock().unwrap(), ms(60_000)).unwrap();
+            assert!(result.timed_out());
+            assert!(changed.wait_timeout_while(guard, ms(60_000), |()| true).unwrap().1.timed_out());
+        });
         assert_eq!(is_told.join().unwrap(), Err(WaitError::Refused(ParkError::Cancelled)));
         let mutex = Mutex::new(());
         let _guard = mutex.lock().unwrap();
@@ -279,10 +287,12 @@ fn limits() {
     let lock = RwLock::new(());
     let reader = lock.read().unwrap();
     past(lock.try_write_for(ms(2)).is_err());
+    past(lock.try_write_until(current::now() + ms(2)).is_err());
     assert!(lock.try_read_for(ms(2)).is_ok());
     drop(reader);
     let writer = lock.try_write_for(ms(2)).unwrap();
     past(lock.try_read_for(ms(2)).is_err());
+    past(lock.try_read_until(current::now() + ms(2)).is_err());
     drop(writer);
     let semaphore = Arc::new(Semaphore::new(1));
     drop(semaphore.acquire_timeout(ms(2)).unwrap());

@@ -12,6 +12,7 @@
 //! | [`meeting`] | Barriers, groups, events. |
 //! | [`onces`] | What is done or made once. |
 //! | [`leaving`] | Kills, cancellations and time limits, and that nothing is lost by them. |
+//! | [`programs`] | Random programs over all of it, with kills and time limits. |
 //! | [`circles`] | Circles of locks are reported, with debug assertions. |
 
 pub mod circles;
@@ -21,6 +22,7 @@ pub mod locks;
 pub mod meeting;
 pub mod onces;
 pub mod permits;
+pub mod programs;
 
 mod setup;
 
@@ -50,6 +52,8 @@ macro_rules! sync_suite {
             permits: few_do_not_pass_many;
             permits: owned_permits_travel;
             permits: permits_are_added_and_forgotten;
+            permits: permits_go_back_to_a_full_semaphore;
+            permits: permits_are_split_and_merged;
             permits: random_programs_keep_their_counts;
             meeting: a_barrier_lets_all_pass_together;
             meeting: a_party_that_goes_away_has_not_come;
@@ -68,8 +72,12 @@ macro_rules! sync_suite {
             leaving: a_killed_acquirer_stands_in_nobodys_way;
             leaving: a_killed_waiter_passes_its_notification_on;
             leaving: random_kills_lose_nothing;
+            programs: random_programs_keep_every_promise;
             circles: two_locks_in_opposite_order_are_reported;
+            circles: a_thread_in_a_circle_is_named;
             circles: locking_twice_is_reported;
+            circles: what_is_done_once_and_a_lock_in_a_circle_are_reported;
+            circles: a_lock_that_is_gone_is_in_no_circle;
         }
         $crate::__sync_tests! { $backend, [1, 2, 4];
             leaving: a_cancelled_tasklet_locks;

@@ -7,7 +7,7 @@ use tasklet_core::backend::Backend;
 use tasklet_sync::{Mutex, Semaphore, WaitError};
 
 use super::Case;
-use super::setup::{Dice, Log, give_way, run, spawn, spawn_waiting, until, waiting};
+use super::setup::{Dice, Log, caught_text, give_way, run, spawn, spawn_waiting, until, waiting};
 
 /// In the order of their coming, a thread among them; nobody who tries gets in before.
 pub fn waiters_are_let_in_oldest_first<B: Backend>(case: Case) {
@@ -103,6 +103,46 @@ pub fn permits_are_added_and_forgotten<B: Backend>(case: Case) {
         assert_eq!(semaphore.forget_permits(5), 1);
         assert!(semaphore.try_acquire().is_err());
         assert_eq!(semaphore.acquire_many(0).count(), 0);
+    });
+}
+
+/// A permit goes back also where there are as many as can be counted; and it may go to another thread.
+pub fn permits_go_back_to_a_full_semaphore<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let semaphore = Semaphore::new(usize::MAX);
+        let (one, two) = (semaphore.acquire(), semaphore.acquire_many(2));
+        semaphore.add_permits(2);
+        assert!(caught_text(|| semaphore.add_permits(2)).contains("more permits than can be counted"));
+        assert_eq!(semaphore.available_permits(), usize::MAX - 1);
+        std::thread::scope(|scope| drop(scope.spawn(move || drop(two))));
+        drop(one);
+        assert_eq!(semaphore.available_permits(), usize::MAX);
+    });
+}
+
+/// Permits are taken apart and put together.
+pub fn permits_are_split_and_merged<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (semaphore, other) = (Arc::new(Semaphore::new(4)), Semaphore::new(1));
+        let mut permits = semaphore.acquire_many(3);
+        let mut two = permits.split(2).unwrap();
+        assert!(permits.split(2).is_none());
+        assert_eq!((permits.count(), two.count()), (1, 2));
+        two.merge(permits);
+        two.merge(semaphore.acquire());
+        drop(two.split(3));
+        assert_eq!((two.count(), semaphore.available_permits()), (1, 3));
+        assert!(caught_text(|| two.merge(other.acquire())).contains("another semaphore"));
+        assert_eq!(other.available_permits(), 1);
+        drop(two);
+        let mut owned = semaphore.try_acquire_many_owned(4).unwrap();
+        assert!(semaphore.try_acquire_many_owned(1).is_err());
+        let part = owned.split(3).unwrap();
+        drop(owned);
+        assert_eq!(semaphore.available_permits(), 1);
+        owned = semaphore.acquire_owned();
+        owned.merge(part);
+        assert_eq!(owned.count(), 4);
     });
 }
 

@@ -11,7 +11,7 @@ use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::local;
 
 pub(super) use crate::channels::setup::{give_way, run, spawn, until};
-pub(super) use crate::stealing::setup::{Flag, Log, caught, caught_text, fail};
+pub(super) use crate::stealing::setup::{Flag, LIMIT, Log, caught, caught_text, fail};
 
 use super::Case;
 

@@ -1,17 +1,16 @@
 //! Mutual exclusion.
 
-mod raw;
-
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
 use crate::poison::{Flag, Witness};
+use crate::raw_mutex::RawMutex;
 use crate::waiting::Limit;
-use raw::{RawMutex, Release};
 
 /// A value that one tasklet or thread at a time may use.
 ///
@@ -60,8 +59,9 @@ pub struct Mutex<T: ?Sized> {
 
 // SAFETY: whoever has a reference can move the value out through a guard, so it must be `Send`; guards exclude each other (M1).
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
-// SAFETY: it owns the value; nobody waits at a mutex that moves.
-unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// A panic that leaves the value half done poisons it.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 /// Access to the value of a [`Mutex`], until it is dropped.
 #[must_use = "the mutex is unlocked when its guard is dropped"]
@@ -211,7 +211,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Unlocks the mutex; if somebody waits, the oldest waiter has it then, before anybody who comes later.
     pub fn unlock_fair(guard: MutexGuard<'a, T>) {
         guard.mutex.poison.end(&guard.witness);
-        guard.mutex.raw.unlock(Release::HandOver);
+        guard.mutex.raw.unlock_fair();
         std::mem::forget(guard);
     }
 
@@ -243,7 +243,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.mutex.poison.end(&self.witness);
-        self.mutex.raw.unlock(Release::Free);
+        self.mutex.raw.unlock();
     }
 }
 

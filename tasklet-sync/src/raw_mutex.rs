@@ -4,13 +4,15 @@
 //!
 //! - **M1** Whoever sets [`LOCKED`] holds the lock, until it clears the bit or hands the lock over, which leaves it set.
 //! - **M2** If somebody is in the queue, [`QUEUED`] is set: it is set with the queue locked, before the node is in there, by a waiter that has
-//!   found `LOCKED`. So whoever releases the lock finds it, and goes to the queue.
-//! - **M3** If somebody is in the queue and the lock is free, one waiter is on its way, as `woken` says: it was woken to look again, and takes
-//!   the lock, or waits again because somebody has it who will release it, or passes the wake on.
+//!   found the lock taken. It is cleared by the holder, with the queue locked.
+//! - **M3** If somebody is in the queue and the lock is free, whoever has released it is about to [`settle`](RawMutex::settle), or one waiter is
+//!   on its way, and [`WOKEN`] is set: it was woken to look again, and takes the lock, or waits again because it is taken, or passes the wake
+//!   on. So who releases the lock settles if `QUEUED` is set and `WOKEN` is not, and has nothing to do with the queue otherwise.
 //! - **M4** A waiter's cell is full if it wants the lock to be handed over. When it was served, it is full if that was done.
+//! - **M5** While [`KEPT`] is set nobody takes a free lock: whoever has released it settles, whatever else is set, and hands it over. The bit is
+//!   set while `LOCKED` is, or while it is set already; and with the queue locked, as `WOKEN` is.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tasklet_core::guarded::{Guarded, Locked};
 use tasklet_core::park::ParkReason;
@@ -18,35 +20,36 @@ use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
 use crate::cycles;
+use crate::primitive::atomic::{AtomicU8, Ordering};
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 /// Somebody holds the lock.
 const LOCKED: u8 = 1;
 /// Somebody may be in the queue.
 const QUEUED: u8 = 2;
+/// A waiter was woken to look again, and has not yet.
+const WOKEN: u8 = 4;
+/// The oldest waiter wants the lock to be handed over.
+const KEPT: u8 = 8;
 
 /// How often a taken lock is looked at before its taker waits in the queue, twice as long each time: one or two microseconds together, about
 /// what parking and waking cost. Most locks are released within that if their holder runs on another processor.
-const SPINS: u32 = 7;
+const SPINS: u32 = if cfg!(loom) { 0 } else { 7 };
 
 /// How often a waiter may be woken in vain before the lock is handed over to it: so nobody waits for ever while others come first.
-const FAILURES: u32 = 8;
+const FAILURES: u32 = if cfg!(loom) { 1 } else { 8 };
 
-pub(super) struct RawMutex {
+pub(crate) struct RawMutex {
     word: AtomicU8,
     fair: bool,
     queue: Locked<Queue>,
 }
 
-struct Queue {
-    waiters: Waiters<()>,
-    /// A waiter was woken to look again, and has not yet.
-    woken: bool,
-}
+type Queue = Waiters<()>;
 
 /// Who releases the lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Release {
+enum Release {
     /// Whoever comes first takes it.
     Free,
     /// The oldest waiter gets it.
@@ -54,37 +57,47 @@ pub(super) enum Release {
 }
 
 impl RawMutex {
-    pub(super) const fn new(fair: bool) -> RawMutex {
-        let queue = Locked::new(Queue { waiters: Waiters::new(), woken: false });
-        RawMutex { word: AtomicU8::new(0), fair, queue }
+    #[cfg(not(loom))]
+    pub(crate) const fn new(fair: bool) -> RawMutex {
+        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
     }
 
-    /// Takes the lock if it is free. A fair one that somebody waits for is not.
+    #[cfg(loom)]
+    fn new(fair: bool) -> RawMutex {
+        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
+    }
+
+    /// Takes the lock if it is free, before those who wait.
     #[inline(always)]
-    pub(super) fn try_lock(&self) -> bool {
-        // Acquire: pairs with the release in `unlock`.
-        let taken = match self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => true,
-            Err(word) => word & LOCKED == 0 && self.barge(),
-        };
+    fn take(&self) -> bool {
+        // Looked at first, so that one exchange is enough also while somebody waits.
+        let word = self.word.load(Ordering::Relaxed);
+        word & (LOCKED | KEPT) == 0
+            // Acquire: pairs with the release in `unlock` and `release`.
+            && (self.word.compare_exchange(word, word | LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                || self.take_changed())
+    }
+
+    /// The word has changed meanwhile.
+    #[cold]
+    fn take_changed(&self) -> bool {
+        let free = |word: u8| (word & (LOCKED | KEPT) == 0).then_some(word | LOCKED);
+        // Acquire: as in `take`.
+        self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, free).is_ok()
+    }
+
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> bool {
+        let taken = self.take();
         if taken {
             cycles::held(number(self));
         }
         taken
     }
 
-    /// Takes a lock that is free before those who wait.
-    #[cold]
-    fn barge(&self) -> bool {
-        let free = |word: u8| (word & LOCKED == 0).then_some(word | LOCKED);
-        // Acquire: as in `try_lock`.
-        self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, free).is_ok()
-    }
-
     #[inline(always)]
-    pub(super) fn lock(&self) {
-        // Acquire: as in `try_lock`.
-        if self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    pub(crate) fn lock(&self) {
+        if !self.take() {
             self.lock_slow();
         }
         cycles::held(number(self));
@@ -98,14 +111,14 @@ impl RawMutex {
         }
         let edge = cycles::wait_for(number(self));
         if let Err(error) = self.wait(Limit::Never) {
-            let attempt = || self.barge().then_some(());
+            let attempt = || self.take().then_some(());
             waiting::insist_masked(error, attempt, || self.wait(Limit::Never));
         }
         drop(edge);
     }
 
     /// Takes the lock within this time.
-    pub(super) fn try_lock_until(&self, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
+    pub(crate) fn try_lock_until(&self, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
         if !self.try_lock() {
             self.wait(limit())?;
             cycles::held(number(self));
@@ -123,7 +136,7 @@ impl RawMutex {
                 std::hint::spin_loop();
             }
             let word = self.word.load(Ordering::Relaxed);
-            if word & LOCKED == 0 && self.barge() {
+            if word & LOCKED == 0 && self.take() {
                 return true;
             }
             if word & QUEUED != 0 {
@@ -139,7 +152,7 @@ impl RawMutex {
         let owes = Cell::new(false);
         let guard = AtEnd(|| {
             if owes.get() {
-                self.pass_on();
+                self.wake_one(RawMutex::pass_on);
             }
         });
         let mut failures = 0;
@@ -156,69 +169,83 @@ impl RawMutex {
     }
 
     #[inline(always)]
-    pub(super) fn unlock(&self, how: Release) {
+    pub(crate) fn unlock(&self) {
         cycles::released(number(self));
-        // Release: pairs with the acquire in `try_lock`.
-        if self.word.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed).is_err() {
-            self.unlock_slow(how);
+        // Release: pairs with the acquire in `take`.
+        let word = self.word.fetch_sub(LOCKED, Ordering::Release);
+        // M3, M5.
+        if word & QUEUED != 0 && word & (WOKEN | KEPT) != WOKEN {
+            self.wake_one(RawMutex::settle);
         }
+    }
+
+    /// Releases the lock; the oldest waiter has it then, if somebody waits.
+    pub(crate) fn unlock_fair(&self) {
+        cycles::released(number(self));
+        self.wake_one(|mutex, queue| mutex.release(queue, Release::HandOver));
     }
 
     #[cold]
     #[inline(never)]
-    fn unlock_slow(&self, how: Release) {
-        let woken = self.release(&mut self.queue.lock(), how);
+    fn wake_one(&self, choose: impl FnOnce(&RawMutex, &mut Queue) -> Option<Woken>) {
+        let woken = choose(self, &mut self.queue.lock());
         if let Some(woken) = woken {
             woken.wake();
         }
+    }
+
+    /// The lock was released: gives or leaves it to somebody in the queue (M3), if nobody has taken it, who would release it again.
+    fn settle(&self, queue: &mut Queue) -> Option<Woken> {
+        // Acquire: as in `take`.
+        let taken = self.word.fetch_or(LOCKED, Ordering::Acquire) & LOCKED != 0;
+        if taken { None } else { self.release(queue, Release::Free) }
     }
 
     /// Releases the lock, for whoever holds it. With the queue locked, only the holder changes the word while `LOCKED` is set.
     fn release(&self, queue: &mut Queue, how: Release) -> Option<Woken> {
-        let hand_over = self.fair || how == Release::HandOver || queue.waiters.first_has_message();
+        let mut word = self.word.load(Ordering::Relaxed) & WOKEN;
+        let hand_over = self.fair || how == Release::HandOver || queue.first_has_message();
         let mut next = None;
         // One that was woken already is enough (M3), unless this one gets the lock itself.
-        if (hand_over || !queue.woken)
-            && let Some(mut waiter) = queue.waiters.claim()
+        if (hand_over || word == 0)
+            && let Some(mut waiter) = queue.claim()
         {
             // M4.
             *waiter.cell() = hand_over.then_some(());
             next = Some(waiter.serve());
-            queue.woken |= !hand_over;
+            word |= if hand_over { LOCKED } else { WOKEN };
         }
-        let locked = if hand_over && next.is_some() { LOCKED } else { 0 };
-        let queued = if queue.waiters.is_empty() { 0 } else { QUEUED };
-        // Release: pairs with the acquire in `try_lock`; for one that it was handed to, the queue's lock does it too.
-        self.word.store(locked | queued, Ordering::Release);
+        if !queue.is_empty() {
+            word |= QUEUED;
+            // M5.
+            if word & LOCKED != 0 && (self.fair || queue.first_has_message()) {
+                word |= KEPT;
+            }
+        }
+        // Release: pairs with the acquire in `take`; for one that it was handed to, the queue's lock does it too.
+        self.word.store(word, Ordering::Release);
         next
     }
 
     /// One that was woken goes away without looking (M3).
-    #[cold]
-    fn pass_on(&self) {
-        let woken = self.wake_another(&mut self.queue.lock());
-        if let Some(woken) = woken {
-            woken.wake();
-        }
-    }
-
-    fn wake_another(&self, queue: &mut Queue) -> Option<Woken> {
-        queue.woken = false;
-        // Whoever holds the lock wakes somebody when it releases it: M2.
-        if queue.waiters.is_empty() || self.word.load(Ordering::Relaxed) & LOCKED != 0 {
-            return None;
-        }
-        // To be released again it has to be taken.
-        if self.barge() { self.release(queue, Release::Free) } else { None }
+    fn pass_on(&self, queue: &mut Queue) -> Option<Woken> {
+        self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+        if queue.is_empty() { None } else { self.settle(queue) }
     }
 
     /// How many wait in the queue.
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.lock().waiters.len()
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.lock().len()
     }
 
-    pub(super) fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
+    }
+}
+
+impl Drop for RawMutex {
+    fn drop(&mut self) {
+        cycles::gone(number(self));
     }
 }
 
@@ -240,7 +267,7 @@ unsafe impl Attempt for Take<'_> {
     }
 
     fn waiters<'s>(&self, queue: &'s mut Queue) -> &'s mut Waiters<()> {
-        &mut queue.waiters
+        queue
     }
 
     fn reason(&self) -> ParkReason {
@@ -252,21 +279,22 @@ unsafe impl Attempt for Take<'_> {
     }
 
     fn attempt(&mut self, queue: &mut Queue, cell: &mut Option<()>, _: &dyn Scheduler) -> Found {
-        if self.owes.take() {
-            queue.woken = false;
-        }
+        // M3: the caller looks, if it was the one that was woken to.
+        let keep = if self.owes.take() { !WOKEN } else { !0 };
+        let is_kept = queue.is_empty() && (self.mutex.fair || cell.is_some());
+        let waits = if is_kept { QUEUED | KEPT } else { QUEUED };
         let word = &self.mutex.word;
         let mut seen = word.load(Ordering::Relaxed);
         loop {
-            let free = seen & LOCKED == 0;
-            let next = seen | if free { LOCKED } else { QUEUED };
-            // Acquire: as in `try_lock`.
+            let free = seen & (LOCKED | KEPT) == 0;
+            // M2, M5.
+            let next = (seen & keep) | if free { LOCKED } else { waits };
+            // Acquire: as in `take`.
             match word.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if free => {
                     *cell = Some(());
                     return Found::Done;
                 }
-                // M2.
                 Ok(_) => return Found::Wait,
                 Err(other) => seen = other,
             }
@@ -285,7 +313,10 @@ unsafe impl Attempt for Take<'_> {
             // It was handed over.
             self.mutex.release(queue, Release::Free)
         } else {
-            self.mutex.wake_another(queue)
+            self.mutex.pass_on(queue)
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
