@@ -99,6 +99,11 @@ impl<'a> Select<'a> {
         Select { arms: Vec::new(), order: Order::Fair }
     }
 
+    /// A select without arms that chooses the first which is ready, to [add](Self::arm) some of several types.
+    pub fn empty_biased() -> Select<'a> {
+        Select { arms: Vec::new(), order: Order::Biased }
+    }
+
     /// Adds an arm. Returns its number.
     pub fn arm(&mut self, arm: &'a mut dyn Arm) -> usize {
         self.arms.push(arm);

@@ -329,10 +329,8 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
             }
             self.refused = true;
         }
-        match self.woken.pop() {
-            Some(woken) => Found::Woke(woken, HandOver::Caller),
-            None => Found::Done,
-        }
+        // The oldest first; the others when it has ended.
+        if self.woken.is_empty() { Found::Done } else { Found::Woke(self.woken.remove(0), HandOver::Caller) }
     }
 
     fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {

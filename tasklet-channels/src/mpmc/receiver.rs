@@ -228,7 +228,7 @@ impl<T, S: Switch> ReceiverBy<T, S> {
     ///
     /// # Panics
     ///
-    /// As [`recv`](Self::recv).
+    /// As [`recv`](Self::recv). Messages that it has received by then are in `into`.
     pub fn recv_many(&self, into: &mut Vec<T>, limit: usize) -> Result<usize, RecvError> {
         let count = self.take_many(into, limit, Patience::Wait)?;
         // One that was waited for has come alone; others may have come behind it.

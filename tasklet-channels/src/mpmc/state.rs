@@ -6,6 +6,7 @@
 //! - **C2** `buffer` and `reserved` together are at most `capacity`, but for messages that came back from a receiver which was given them
 //!   and went away without looking.
 //! - **C3** Senders, and those who reserve, wait only while there is no room.
+//! - **C4** Once it is closed, nobody who waits to send or to reserve is served: a close is one step, though its waiters are woken one by one.
 
 use std::collections::VecDeque;
 
@@ -100,7 +101,8 @@ impl<T> State<T> {
             };
         }
         // Without room to put it in, a sender's message goes from hand to hand.
-        if !self.senders.is_empty()
+        if !self.closed
+            && !self.senders.is_empty()
             && let Some(mut sender) = self.senders.claim()
         {
             put(cell, sender.cell().take());
@@ -112,7 +114,7 @@ impl<T> State<T> {
     /// Room has become free, perhaps: lets one of those in who wait for it.
     #[inline(always)]
     pub(super) fn admit(&mut self) -> Option<Woken> {
-        if (self.senders.is_empty() && self.reservers.is_empty()) || !self.has_room() {
+        if (self.senders.is_empty() && self.reservers.is_empty()) || self.closed || !self.has_room() {
             return None;
         }
         self.admit_one()

@@ -11,7 +11,7 @@ use tasklet_channels::{
 use tasklet_core::backend::Backend;
 
 use super::actor::moment;
-use super::ledger::{Ledger, Token};
+use super::ledger::{Ledger, NONE_TAKEN, Token};
 use super::running::Running;
 use crate::channels::setup::{give_way, run};
 use crate::random::{Dice, rounds};
@@ -75,7 +75,7 @@ fn oneshots(dice: &mut Dice) {
     });
     actors.into_iter().for_each(Running::join);
     // What was sent and not received was dropped with its receiver.
-    ledger.check(true, &"oneshots");
+    ledger.check(true, NONE_TAKEN, &"oneshots");
 }
 
 fn ask(receiver: &OneshotReceiver<Token>, dice: &mut Dice) {

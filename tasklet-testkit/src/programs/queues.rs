@@ -11,7 +11,7 @@ use tasklet_channels::{Channel, bounded, unbounded};
 use tasklet_core::backend::Backend;
 
 use super::actor::{Actor, Got, Rx, Tx};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, NONE_TAKEN};
 use super::running::Running;
 use crate::channels::setup::{give_way, run};
 use crate::random::{Dice, rounds};
@@ -110,7 +110,7 @@ fn orderly(dice: &mut Dice) {
         assert!(tx.upgrade().is_none() && rx.upgrade().is_none(), "all handles are gone");
     }
     stackless.iter().for_each(|channel| assert_eq!(channel.balance(), 0));
-    ledger.check(false, &flavours);
+    ledger.check(false, NONE_TAKEN, &flavours);
 }
 
 /// Sends for a while, to receivers that are there until the end.
@@ -196,12 +196,13 @@ fn wild(dice: &mut Dice) {
         .collect();
     let kept = places.into_iter().filter(|_| !discards).collect::<Vec<_>>();
     // Until they do not go on by themselves, or for a while.
-    let (mut last, mut idle) = (0, 0);
+    let (mut last, mut idle, mut killed) = (0, 0, 0);
     while idle < 20 && !actors.iter().all(Running::is_finished) {
         let now = progress.load(Relaxed);
         (idle, last) = if now == last { (idle + 1, now) } else { (0, now) };
         if kills && dice.chance(5) {
             actors[dice.below(count)].kill();
+            killed += 1;
         }
         give_way();
     }
@@ -233,7 +234,10 @@ fn wild(dice: &mut Dice) {
         }
     }
     drop((kept, ends));
-    ledger.check(discards, &flavours);
+    // Under the local scheduler, what a receiver of Stackless's channel was given goes with it if it is killed before it runs, as there.
+    let taken = if tasklet_scheduler::stealing::worker_index().is_none() { killed } else { 0 };
+    let is_stackless = |place: u8| matches!(flavours[usize::from(place)], Flavour::Stackless);
+    ledger.check(discards, (taken, &is_stackless), &flavours);
 }
 
 fn anything(mut actor: Actor, length: u32, may_close: bool, progress: &AtomicU32) {

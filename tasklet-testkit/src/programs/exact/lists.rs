@@ -120,16 +120,11 @@ impl Model<'_> {
     }
 
     pub(super) fn take_many(&mut self, from: usize, limit: usize) -> Vec<u32> {
-        let (mut got, before) = (Vec::new(), self.queue.len());
+        let mut got = Vec::new();
         while got.len() < limit
             && let Some(message) = self.receive(from)
         {
             got.push(message);
-        }
-        // The last of those who were served is handed over to, and then the others are woken. Nobody is promised another order.
-        let woken = &mut self.queue.make_contiguous()[before..];
-        if !woken.is_empty() {
-            woken.rotate_right(1);
         }
         got
     }
