@@ -3,7 +3,7 @@
 use crate::program::{run, run_with_closed_output, stderr, stdout};
 
 fn is_prime(number: &u64) -> bool {
-    (2..).take_while(|divisor| divisor * divisor <= *number).all(|divisor| number % divisor != 0)
+    (2..).take_while(|divisor| divisor * divisor <= *number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 #[test]
