@@ -14,6 +14,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::primitive::atomic::{AtomicBool, Ordering};
 use raw::RawLock;
+pub(crate) use raw::pause;
 
 /// The lock of a [`Guarded`], whatever that guards.
 pub struct Latch {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::channel::HandOver;
 use crate::current;
+use crate::guarded;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
 use crate::scheduler::{Observed, Scheduler, TimerKey};
 
@@ -145,6 +146,15 @@ pub trait Operation<'s>: Sized {
     /// what came of it.
     fn begin(&mut self, scheduler: &dyn Scheduler, observed: Observed) -> Step<'s>;
 
+    /// Whether [`begin_at_once`](Self::begin_at_once) does something.
+    const LOOKS: bool = false;
+
+    /// As [`begin`](Self::begin), unless the caller would wait: then `None`, and nothing has happened.
+    fn begin_at_once(&mut self, scheduler: &dyn Scheduler) -> Option<Step<'s>> {
+        let _ = scheduler;
+        None
+    }
+
     /// The caller goes on: `outcome` tells how its wait ended, if it waited.
     fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Self::Output;
 }
@@ -260,6 +270,11 @@ unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeI
     }
 }
 
+/// How often a thread looks before it waits, with pauses that become longer: a partner on another processor takes less time than putting
+/// a thread to sleep and waking it. As often as crossbeam's channels do. Measured with two threads that send and two that receive: 50 ns per
+/// message, 75 to 120 without.
+const LOOKS: u32 = if cfg!(loom) { 0 } else { 12 };
+
 /// All of an operation of a thread that is its own scheduler, but its end. One scheduler from the beginning to the end: a thread that is
 /// exiting has another each time it is asked.
 #[cold]
@@ -267,7 +282,13 @@ unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeI
 fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError> {
     let scheduler = current::thread();
     let observed = scheduler.begin_operation();
-    match operation.begin(&*scheduler, observed) {
+    let at_once = (0..if O::LOOKS { LOOKS } else { 0 }).find_map(|round| {
+        if round > 0 {
+            guarded::pause(round);
+        }
+        operation.begin_at_once(&*scheduler)
+    });
+    match at_once.unwrap_or_else(|| operation.begin(&*scheduler, observed)) {
         Step::Done => Ok(Wake::Served),
         Step::Park { site, key } => {
             // SAFETY: a thread makes no tokens, and `site` is borrowed for longer than the operation takes.

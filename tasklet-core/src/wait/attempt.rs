@@ -180,6 +180,8 @@ unsafe impl<A: Attempt> WaitSite for Waiting<A> {
 impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
     type Output = A::Output;
 
+    const LOOKS: bool = true;
+
     #[inline(always)]
     fn begin(&mut self, scheduler: &dyn Scheduler, observed: Observed) -> Step<'s> {
         // SAFETY: the node is not linked, so it is ours.
@@ -219,6 +221,23 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
         let site: &dyn WaitSite = &*self;
         // SAFETY: only the lifetime changes: `perform` uses the site until the wait is over, and the operation stays where it is until then.
         Step::Park { site: unsafe { std::mem::transmute::<&dyn WaitSite, &'s dyn WaitSite>(site) }, key: 0 }
+    }
+
+    fn begin_at_once(&mut self, scheduler: &dyn Scheduler) -> Option<Step<'s>> {
+        // SAFETY: A1, as in `begin`.
+        let place = unsafe { &*std::ptr::from_ref(self.attempt.place()) };
+        let mut state = place.lock();
+        // SAFETY: the node is not linked, so it is ours.
+        let found = self.attempt.attempt(&mut state, unsafe { self.node.cell() }, scheduler);
+        drop(state);
+        match found {
+            Found::Wait if self.patience == Patience::Wait => None,
+            Found::Wait => {
+                self.ended = Some(Ended::WouldBlock);
+                Some(Step::Done)
+            }
+            found => Some(step(found)),
+        }
     }
 
     #[inline(always)]

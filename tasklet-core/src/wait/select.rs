@@ -299,6 +299,8 @@ unsafe impl WaitSite for Select<'_, '_> {
 impl<'s> Operation<'s> for Select<'s, '_> {
     type Output = Round;
 
+    const LOOKS: bool = true;
+
     fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'s> {
         if let Some(found) = self.look(scheduler) {
             return step(found);
@@ -320,6 +322,17 @@ impl<'s> Operation<'s> for Select<'s, '_> {
         let site: &dyn WaitSite = &*self;
         // SAFETY: only the lifetime changes, as in `Waiting::begin`.
         Step::Park { site: unsafe { std::mem::transmute::<&dyn WaitSite, &'s dyn WaitSite>(site) }, key: 0 }
+    }
+
+    fn begin_at_once(&mut self, scheduler: &dyn Scheduler) -> Option<Step<'s>> {
+        match self.look(scheduler) {
+            None if self.patience == Patience::Wait => None,
+            None => {
+                self.round = Some(Round::Ended(Ended::WouldBlock));
+                Some(Step::Done)
+            }
+            Some(found) => Some(step(found)),
+        }
     }
 
     fn finish(&mut self, outcome: Result<Wake, ParkError>) -> Round {
