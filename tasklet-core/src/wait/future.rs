@@ -60,7 +60,7 @@ impl<A: Attempt> Future for WaitFuture<A> {
                         LINKED => {
                             // SAFETY: the lock is held, and it is linked.
                             let waiter = unsafe { this.node.waiter() };
-                            if matches!(waiter, Some(Waiter::Async(old)) if old.will_wake(context.waker())) {
+                            if matches!(waiter, Waiter::Async(old) if old.will_wake(context.waker())) {
                                 return Poll::Pending;
                             }
                             let Some(waker) = waker.take() else {
@@ -68,7 +68,7 @@ impl<A: Attempt> Future for WaitFuture<A> {
                                 waker = Some(context.waker().clone());
                                 continue;
                             };
-                            let replaced = waiter.replace(Waiter::Async(waker));
+                            let replaced = std::mem::replace(waiter, Waiter::Async(waker));
                             drop(guard);
                             drop(replaced);
                             return Poll::Pending;

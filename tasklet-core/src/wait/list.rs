@@ -5,6 +5,7 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::{PhantomData, PhantomPinned};
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
@@ -44,12 +45,19 @@ pub(super) struct Node<M> {
 }
 
 struct Fields<M> {
+    /// Written when the node enters a list, taken when it leaves it: most operations need not wait, and these would be a third of what they
+    /// write.
+    link: MaybeUninit<Link<M>>,
+    cell: Option<M>,
+}
+
+/// What a node has while it is linked.
+struct Link<M> {
     next: *const Node<M>,
     prev: *const Node<M>,
-    waiter: Option<Waiter>,
+    waiter: Waiter,
     /// Of the tasklet that waits; null for async code.
     record: *const Record,
-    cell: Option<M>,
 }
 
 impl<M> Node<M> {
@@ -57,13 +65,7 @@ impl<M> Node<M> {
     pub(super) fn new(cell: Option<M>) -> Node<M> {
         Node {
             state: AtomicU8::new(IDLE),
-            fields: UnsafeCell::new(Fields {
-                next: ptr::null(),
-                prev: ptr::null(),
-                waiter: None,
-                record: ptr::null(),
-                cell,
-            }),
+            fields: UnsafeCell::new(Fields { link: MaybeUninit::uninit(), cell }),
             _pinned: PhantomPinned,
         }
     }
@@ -96,11 +98,17 @@ impl<M> Node<M> {
     ///
     /// # Safety
     ///
-    /// The caller holds the lock of its place, the node is linked, and no other reference to its waiter is alive.
+    /// The caller holds the lock of its place, the node is linked, and no other reference to its link is alive.
     #[expect(clippy::mut_from_ref, reason = "what excludes others is the lock")]
-    pub(super) unsafe fn waiter(&self) -> &mut Option<Waiter> {
-        // SAFETY: the caller's promise (N2).
-        unsafe { &mut (*self.fields.get()).waiter }
+    pub(super) unsafe fn waiter(&self) -> &mut Waiter {
+        // SAFETY: the caller's promise.
+        unsafe { &mut (*self.link()).waiter }
+    }
+
+    /// Where its link is.
+    fn link(&self) -> *mut Link<M> {
+        // SAFETY: the fields are there, and no reference to them is made. What is there of the link is what the caller knows.
+        unsafe { (&raw mut (*self.fields.get()).link).cast() }
     }
 }
 
@@ -139,16 +147,11 @@ impl<M> Waiters<M> {
     pub fn claim(&mut self) -> Option<Claimed<'_, M>> {
         while let Some(node) = NonNull::new(self.head.cast_mut()) {
             // SAFETY: N1, a linked node is alive, and N2, the caller holds the lock: it has the list.
-            let waiter = unsafe {
-                self.remove(node.as_ref());
-                (*node.as_ref().fields.get()).waiter.take()
-            };
-            let woken = match waiter {
-                Some(Waiter::Direct(parked)) => Some(Woken::Parked(parked)),
-                Some(Waiter::Async(waker)) => Some(Woken::Waker(waker)),
+            let woken = match unsafe { self.remove(node.as_ref()) } {
+                Waiter::Direct(parked) => Some(Woken::Parked(parked)),
+                Waiter::Async(waker) => Some(Woken::Waker(waker)),
                 // SAFETY: N3, the ticket of a linked node is alive.
-                Some(Waiter::Arm(ticket, arm)) => unsafe { ticket.as_ref() }.claim(arm).map(Woken::Parked),
-                None => None,
+                Waiter::Arm(ticket, arm) => unsafe { ticket.as_ref() }.claim(arm).map(Woken::Parked),
             };
             match woken {
                 Some(woken) => {
@@ -170,20 +173,19 @@ impl<M> Waiters<M> {
     #[inline]
     pub fn oldest(&mut self) -> Option<&Record> {
         while let Some(node) = NonNull::new(self.head.cast_mut()) {
-            // SAFETY: N1, N2; N3 for the ticket.
-            let fields = unsafe { &*node.as_ref().fields.get() };
-            match fields.waiter {
-                // SAFETY: as above.
-                Some(Waiter::Arm(ticket, _)) if !unsafe { ticket.as_ref() }.is_open() => {
+            // SAFETY: N1, N2.
+            let link = unsafe { &*node.as_ref().link() };
+            match link.waiter {
+                // SAFETY: N3.
+                Waiter::Arm(ticket, _) if !unsafe { ticket.as_ref() }.is_open() => {
                     // SAFETY: it is in this list, whose lock the caller holds. N1, as in `claim`.
                     unsafe {
                         self.remove(node.as_ref());
-                        (*node.as_ref().fields.get()).waiter = None;
                         node.as_ref().state.store(IDLE, Ordering::Release);
                     }
                 }
                 // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
-                _ => return unsafe { fields.record.as_ref() },
+                _ => return unsafe { link.record.as_ref() },
             }
         }
         None
@@ -212,10 +214,10 @@ impl<M> Waiters<M> {
             loop {
                 let node = NonNull::new(at.cast_mut())?;
                 // SAFETY: N1, N2.
-                let fields = unsafe { &*node.as_ref().fields.get() };
-                at = fields.next;
+                let link = unsafe { &*node.as_ref().link() };
+                at = link.next;
                 // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
-                if let Some(record) = unsafe { fields.record.as_ref() } {
+                if let Some(record) = unsafe { link.record.as_ref() } {
                     return Some(record);
                 }
             }
@@ -233,45 +235,39 @@ impl<M> Waiters<M> {
     pub(super) unsafe fn push(&mut self, node: &Node<M>, waiter: Waiter, record: *const Record) {
         debug_assert_ne!(node.state(), LINKED, "a node is in one list at most");
         // SAFETY: the node is its owner's, who calls.
-        let fields = unsafe { &mut *node.fields.get() };
-        fields.next = ptr::null();
-        fields.prev = self.tail;
-        // Nothing to drop there: written without a look.
-        debug_assert!(fields.waiter.is_none(), "a node that is not linked has no waiter");
-        // SAFETY: as above.
-        unsafe { ptr::write(&raw mut fields.waiter, Some(waiter)) };
-        fields.record = record;
+        unsafe { node.link().write(Link { next: ptr::null(), prev: self.tail, waiter, record }) };
         node.state.store(LINKED, Ordering::Relaxed);
         let this = ptr::from_ref(node);
         match NonNull::new(self.tail.cast_mut()) {
             None => self.head = this,
             // SAFETY: N1, N2.
-            Some(tail) => unsafe { (*tail.as_ref().fields.get()).next = this },
+            Some(tail) => unsafe { (*tail.as_ref().link()).next = this },
         }
         self.tail = this;
         self.len += 1;
     }
 
-    /// Takes a node out of the list; its state is the caller's to set.
+    /// Takes a node out of the list, and gives back how it would have been woken; its state is the caller's to set.
     ///
     /// # Safety
     ///
     /// The node is in this list.
     #[inline(always)]
-    unsafe fn remove(&mut self, node: &Node<M>) {
-        // SAFETY: N2.
-        let (next, prev) = unsafe { ((*node.fields.get()).next, (*node.fields.get()).prev) };
+    unsafe fn remove(&mut self, node: &Node<M>) -> Waiter {
+        // SAFETY: N2. The link is used no more.
+        let Link { next, prev, waiter, .. } = unsafe { node.link().read() };
         match NonNull::new(prev.cast_mut()) {
             None => self.head = next,
             // SAFETY: N1, N2.
-            Some(prev) => unsafe { (*prev.as_ref().fields.get()).next = next },
+            Some(prev) => unsafe { (*prev.as_ref().link()).next = next },
         }
         match NonNull::new(next.cast_mut()) {
             None => self.tail = prev,
             // SAFETY: N1, N2.
-            Some(next) => unsafe { (*next.as_ref().fields.get()).prev = prev },
+            Some(next) => unsafe { (*next.as_ref().link()).prev = prev },
         }
         self.len -= 1;
+        waiter
     }
 
     /// Takes a node out of the list if it is in there, for its owner, and gives back how it would have been woken.
@@ -284,10 +280,9 @@ impl<M> Waiters<M> {
             return None;
         }
         // SAFETY: it is linked, in this list by the caller's promise.
-        unsafe { self.remove(node) };
+        let waiter = unsafe { self.remove(node) };
         node.state.store(IDLE, Ordering::Relaxed);
-        // SAFETY: N2.
-        unsafe { (*node.fields.get()).waiter.take() }
+        Some(waiter)
     }
 }
 
