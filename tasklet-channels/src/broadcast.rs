@@ -12,7 +12,7 @@ use tasklet_core::operation::AnyBackend;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{
-    self, ArmOf, Attempt, Claimed, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, deadline,
+    self, ArmOf, Attempt, Claimed, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline,
 };
 
 use crate::error::{Cause, SendError};
@@ -364,7 +364,7 @@ impl<T> BroadcastReceiver<T> {
     }
 
     fn attempt(&self) -> Recv<'_, T> {
-        Recv { receiver: self, received: None }
+        Recv { receiver: self, received: None, after: 0 }
     }
 }
 
@@ -399,6 +399,8 @@ impl<T> fmt::Debug for BroadcastReceiver<T> {
 struct Recv<'r, T> {
     receiver: &'r BroadcastReceiver<T>,
     received: Option<Result<Arc<T>, Lost>>,
+    /// The number that the receiver was at then.
+    after: u64,
 }
 
 // SAFETY: A1, A2: the place is the receiver's, which is borrowed; the list is a field that nobody replaces.
@@ -435,6 +437,7 @@ unsafe impl<T> Attempt for Recv<'_, T> {
         } else if let Some(message) = state.ring.get((*next - state.first) as usize) {
             self.received = Some(Ok(message.clone()));
             *next += 1;
+            self.after = *next;
         } else if state.closed {
             self.received = Some(Err(Lost::Other(Cause::Closed)));
         } else {
@@ -450,5 +453,16 @@ unsafe impl<T> Attempt for Recv<'_, T> {
             (None, None) => return None,
         };
         Some(received.map_err(|cause| BroadcastError { cause }))
+    }
+
+    fn abandon(&mut self, _: &mut State<T>, _: &mut Option<()>) -> Option<Woken> {
+        if let Some(Ok(_)) = self.received.take() {
+            // Unless others have received through the same receiver since.
+            let mut next = self.receiver.next.lock();
+            if *next == self.after {
+                *next -= 1;
+            }
+        }
+        None
     }
 }

@@ -326,6 +326,13 @@ unsafe impl<T> Attempt for Recv<'_, T> {
     fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Self::Output {
         self.received.take().or_else(|| Cause::of(ended).map(|cause| Err(RecvError::new(cause))))
     }
+
+    fn abandon(&mut self, state: &mut State<T>, _: &mut Option<()>) -> Option<Woken> {
+        if let Some(Ok(message)) = self.received.take() {
+            state.message = Some(message);
+        }
+        None
+    }
 }
 
 /// Waits until the receiver is gone.

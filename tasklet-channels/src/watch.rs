@@ -26,6 +26,13 @@ struct State<T> {
     watchers: Waiters<()>,
 }
 
+impl<T> State<T> {
+    fn change(&mut self, value: Arc<T>) -> Arc<T> {
+        self.version += 1;
+        std::mem::replace(&mut self.value, value)
+    }
+}
+
 struct Shared<T> {
     place: Locked<State<T>>,
     senders: AtomicUsize,
@@ -88,10 +95,18 @@ impl<T> WatchSender<T> {
     ///
     /// No receiver is left, or it was closed. The value is in the error.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        if self.shared.receivers.load(Ordering::Relaxed) == 0 || self.is_closed() {
+        // Allocated before the lock is taken.
+        let value = Arc::new(value);
+        let mut state = self.shared.place.lock();
+        if state.closed || self.shared.receivers.load(Ordering::Relaxed) == 0 {
+            drop(state);
+            let value = Arc::into_inner(value).expect("nobody else has it");
             return Err(SendError::new(value, Cause::Closed));
         }
-        self.replace(value);
+        let before = state.change(value);
+        drop(state);
+        drop(before);
+        self.shared.tell();
         Ok(())
     }
 
@@ -102,10 +117,7 @@ impl<T> WatchSender<T> {
     /// As [`send`](Self::send).
     pub fn replace(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut state = self.shared.place.lock();
-        state.version += 1;
-        let before = std::mem::replace(&mut state.value, value);
-        drop(state);
+        let before = self.shared.place.lock().change(value);
         self.shared.tell();
         before
     }

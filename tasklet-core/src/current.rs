@@ -226,7 +226,32 @@ pub(crate) fn thread() -> Rc<ThreadScheduler> {
             slot.set(Some(scheduler.clone()));
             scheduler
         })
-        .unwrap_or_else(|_| make())
+        .unwrap_or_else(|_| exiting())
+}
+
+/// The one of a thread that is exiting, and has dropped its first one: a destructor of another thread-local waits. Leaked, since nothing comes
+/// after it.
+#[cfg(not(loom))]
+#[cold]
+fn exiting() -> Rc<ThreadScheduler> {
+    thread_local! {
+        static EXITING: Cell<*const ThreadScheduler> = const { Cell::new(std::ptr::null()) };
+    }
+    EXITING.with(|slot| {
+        if slot.get().is_null() {
+            slot.set(Rc::into_raw(Rc::new(ThreadScheduler::new())));
+        }
+        // SAFETY: from `into_raw`, on this thread; the count that it gave is never taken back.
+        unsafe {
+            Rc::increment_strong_count(slot.get());
+            Rc::from_raw(slot.get())
+        }
+    })
+}
+
+#[cfg(loom)]
+fn exiting() -> Rc<ThreadScheduler> {
+    unreachable!("no destructor of a model's thread-local waits")
 }
 
 #[inline(never)]

@@ -171,8 +171,6 @@ struct Started {
 enum Rest {
     /// Nothing: the operation is over.
     Nothing,
-    /// All: the thread itself is the scheduler.
-    Thread,
     /// The caller may have waited.
     Park,
     /// The same, on the caller's backend.
@@ -190,27 +188,22 @@ enum Rest {
 /// Unwinds with what is thrown at the caller while it has given way.
 #[inline(always)]
 pub fn perform<'s, S: Switch, O: Operation<'s>>(mut operation: O) -> O::Output {
+    let mut outcome = Ok(Wake::Served);
     // SAFETY: what it returns is done below, at once.
-    let Started { suspender, rest } = unsafe { start(&mut operation, S::BACKEND) };
-    let outcome = match rest {
-        Rest::Nothing => Ok(Wake::Served),
-        Rest::Thread => on_thread(&mut operation),
-        rest => {
-            let current = current::get();
-            let scheduler = current.scheduler();
-            if let Some(suspender) = suspender {
-                let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
-                // SAFETY: the parts of a token made a moment ago for the fiber that runs, which is suspended with it.
-                unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
-            }
-            if matches!(rest, Rest::Park | Rest::ParkKnown) {
-                scheduler.finish_park()
-            } else {
-                scheduler.finish_switch();
-                Ok(Wake::Served)
-            }
+    let Started { suspender, rest } = unsafe { start(&mut operation, &mut outcome, S::BACKEND) };
+    if let Some(suspender) = suspender {
+        // A fiber is suspended, so its scheduler is the active one, and is found again. (The code of a main tasklet may find another.)
+        let current = current::get();
+        let scheduler = current.scheduler();
+        let known = matches!(rest, Rest::ParkKnown | Rest::SwitchKnown);
+        // SAFETY: the parts of a token made a moment ago for the fiber that runs, which is suspended with it.
+        unsafe { S::switch(scheduler, SwitchToken::new(suspender, known)) }
+        if matches!(rest, Rest::Park | Rest::ParkKnown) {
+            outcome = scheduler.finish_park();
+        } else {
+            scheduler.finish_switch();
         }
-    };
+    }
     operation.finish(outcome)
 }
 
@@ -246,26 +239,43 @@ impl Drop for Timer<'_> {
 ///
 /// # Safety
 ///
-/// If there is a suspender, the caller suspends the running fiber with it at once. Then it does the rest.
+/// If there is a suspender, the caller suspends the running fiber with it at once. Then it does the rest. Else `outcome` tells how the wait
+/// has ended, if there was one.
 #[inline(never)]
-unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeId) -> Started {
-    let Some((scheduler, observed)) = current::begin_operation() else { return Started::only(Rest::Thread) };
+unsafe fn start<'s, O: Operation<'s>>(
+    operation: &mut O,
+    outcome: &mut Result<Wake, ParkError>,
+    backend: &'static TypeId,
+) -> Started {
+    let Some((scheduler, observed)) = current::begin_operation() else {
+        *outcome = on_thread(operation);
+        return Started::NOTHING;
+    };
     match operation.begin(scheduler, observed) {
-        Step::Done => Started::only(Rest::Nothing),
+        Step::Done => Started::NOTHING,
         Step::Park { site, key } => {
             // SAFETY: our caller promises to use up a token and to call `finish_park`. Nothing in between can switch, a panic in the
             // preparation is the scheduler's to handle (S3), and `site` is borrowed for longer than the operation takes.
-            let token = unsafe { scheduler.prepare_park(site, key, backend) };
-            Started::new(token, Rest::Park, Rest::ParkKnown)
+            match unsafe { scheduler.prepare_park(site, key, backend) } {
+                Some(token) => Started::new(&token, Rest::Park, Rest::ParkKnown),
+                // A main tasklet has waited inside the preparation.
+                None => {
+                    *outcome = scheduler.finish_park();
+                    Started::NOTHING
+                }
+            }
         }
         Step::HandOver { partner, how } => {
             // SAFETY: as above, with `finish_switch`.
-            let token = unsafe { scheduler.prepare_hand_over(partner, how, backend) };
-            if token.is_none() && matches!(how, HandOver::Caller | HandOver::Next) {
-                return Started::only(Rest::Nothing);
+            match unsafe { scheduler.prepare_hand_over(partner, how, backend) } {
+                Some(token) => Started::new(&token, Rest::Switch, Rest::SwitchKnown),
+                None if matches!(how, HandOver::Caller | HandOver::Next) => Started::NOTHING,
+                // A main tasklet has given way, if it has, inside the preparation.
+                None => {
+                    scheduler.finish_switch();
+                    Started::NOTHING
+                }
             }
-            // Without a token too: a main tasklet has given way, if it has, inside the preparation.
-            Started::new(token, Rest::Switch, Rest::SwitchKnown)
         }
     }
 }
@@ -275,8 +285,7 @@ unsafe fn start<'s, O: Operation<'s>>(operation: &mut O, backend: &'static TypeI
 /// message, 75 to 120 without.
 const LOOKS: u32 = if cfg!(loom) { 0 } else { 12 };
 
-/// All of an operation of a thread that is its own scheduler, but its end. One scheduler from the beginning to the end: a thread that is
-/// exiting has another each time it is asked.
+/// All of an operation of a thread that is its own scheduler, but its end.
 #[cold]
 #[inline(never)]
 fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError> {
@@ -304,18 +313,10 @@ fn on_thread<'s, O: Operation<'s>>(operation: &mut O) -> Result<Wake, ParkError>
 }
 
 impl Started {
-    #[inline(always)]
-    fn only(rest: Rest) -> Started {
-        Started { suspender: None, rest }
-    }
+    const NOTHING: Started = Started { suspender: None, rest: Rest::Nothing };
 
     #[inline(always)]
-    fn new(token: Option<SwitchToken>, rest: Rest, if_known: Rest) -> Started {
-        match token {
-            None => Started { suspender: None, rest },
-            Some(token) => {
-                Started { suspender: Some(token.suspender), rest: if token.known { if_known } else { rest } }
-            }
-        }
+    fn new(token: &SwitchToken, rest: Rest, if_known: Rest) -> Started {
+        Started { suspender: Some(token.suspender), rest: if token.known { if_known } else { rest } }
     }
 }

@@ -145,6 +145,9 @@ impl<T> State<T> {
 
     /// A message comes back from a receiver that has not looked at it: it is the next to be received.
     pub(super) fn take_back(&mut self, cell: &mut Option<T>) -> Option<Woken> {
+        if cell.is_none() {
+            return None;
+        }
         let woken = self.give(cell);
         if let Some(message) = cell.take() {
             self.buffer.push_front(message);

@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::attempt::{Attempt, Ended, Found, abandon};
+use super::attempt::{Attempt, Ended, Found, abandon, give_back};
 use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
 use super::select::Ticket;
 use crate::guarded::Latch;
@@ -78,6 +78,12 @@ pub unsafe trait Arm {
     /// Whether somebody outside the caller's scheduler can end its wait.
     #[doc(hidden)]
     fn is_shared(&self) -> bool;
+
+    /// The name of its place, if it was given one.
+    #[doc(hidden)]
+    fn name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// An arm, with what comes of it when it was chosen.
@@ -200,6 +206,10 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
     fn is_shared(&self) -> bool {
         self.attempt.is_shared()
     }
+
+    fn name(&self) -> Option<String> {
+        self.attempt.name()
+    }
 }
 
 impl<A: Attempt> TypedArm for ArmOf<A> {
@@ -215,7 +225,10 @@ impl<A: Attempt> TypedArm for ArmOf<A> {
 
 impl<A: Attempt> Drop for ArmOf<A> {
     fn drop(&mut self) {
-        if self.node.state() != IDLE {
+        if self.ended == Some(Ended::Done) {
+            // It was chosen, and nobody has taken what came of it.
+            give_back(&mut self.attempt, &self.node);
+        } else if self.node.state() != IDLE {
             abandon(&mut self.attempt, &self.node);
         }
     }
@@ -273,6 +286,10 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
 
     fn is_shared(&self) -> bool {
         self.arm.is_shared()
+    }
+
+    fn name(&self) -> Option<String> {
+        self.arm.name()
     }
 }
 

@@ -102,7 +102,8 @@ pub unsafe trait Attempt {
     /// It has ended. Called once, with nothing locked.
     fn finish(&mut self, cell: &mut Option<Self::Message>, ended: Ended) -> Self::Output;
 
-    /// It was served, and nobody will ask what came of it: the caller unwinds, or its future is dropped. What it was given may go back.
+    /// It is done, or was served, and nobody will ask what came of it: the caller unwinds, or its arm or future is dropped. What it was given
+    /// may go back.
     fn abandon(&mut self, state: &mut Self::State, cell: &mut Option<Self::Message>) -> Option<Woken> {
         let _ = (state, cell);
         None
@@ -272,22 +273,29 @@ pub(super) fn abandon<A: Attempt>(attempt: &mut A, node: &Node<A::Message>) {
     let mut state = place.lock();
     // SAFETY: A1, A2.
     let waiter = unsafe { attempt.waiters(&mut state).unlink(node) };
-    let was_served = node.state() == SERVED;
-    let mut woken = None;
-    if was_served {
-        node.reset();
-        // SAFETY: the node is not linked, so it is the caller's.
-        woken = attempt.abandon(&mut state, unsafe { node.cell() });
-    }
     drop(state);
     // A waker is the user's code: not under the lock. A `Parked` is that of the caller, who runs.
     drop(waiter);
+    if node.state() == SERVED {
+        node.reset();
+        give_back(attempt, node);
+    }
+}
+
+/// What was given to its owner goes back, if the attempt says so.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back<A: Attempt>(attempt: &mut A, node: &Node<A::Message>) {
+    // SAFETY: A1, as in `begin`.
+    let place = unsafe { &*std::ptr::from_ref(attempt.place()) };
+    let mut state = place.lock();
+    // SAFETY: the node is not linked, so it is the caller's.
+    let woken = attempt.abandon(&mut state, unsafe { node.cell() });
+    drop(state);
     if let Some(woken) = woken {
         woken.wake();
     }
-    if was_served {
-        attempt.abandoned();
-    }
+    attempt.abandoned();
 }
 
 /// What is left to do.

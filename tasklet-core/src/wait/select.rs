@@ -287,6 +287,11 @@ unsafe impl WaitSite for Select<'_, '_> {
         ParkReason::Select(self.arms.len())
     }
 
+    fn name(&self, _: usize) -> Option<String> {
+        let names: Vec<String> = self.arms.iter().filter_map(|arm| arm.name()).collect();
+        if names.is_empty() { None } else { Some(names.join(", ")) }
+    }
+
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
         if self.who == Some(who) { self.ticket.claim(LEFT) } else { None }
     }
@@ -310,6 +315,10 @@ impl<'s> Operation<'s> for Select<'s, '_> {
             return Step::Done;
         }
         if let Err(error) = scheduler.may_park() {
+            // What has come meanwhile goes before: it may be why the caller may not park, such as a cancellation that there is an arm for.
+            if let Some(found) = self.look(scheduler) {
+                return step(found);
+            }
             self.round = Some(Round::Ended(Ended::Refused(error)));
             return Step::Done;
         }
@@ -356,6 +365,10 @@ impl Drop for Select<'_, '_> {
     fn drop(&mut self) {
         if self.enlisted || self.bell.is_some() {
             self.leave();
+            // It unwinds. If an arm was served before, that has its output.
+            if let Some(arm) = self.arms.get_mut(self.ticket.claimed()) {
+                arm.is_over();
+            }
         }
     }
 }
@@ -374,7 +387,8 @@ impl Drop for Select<'_, '_> {
 ///
 /// # Panics
 ///
-/// An arm has given its message already. Unwinds with what is thrown at the caller; nothing was taken or given then.
+/// An arm has given its message already. Unwinds with what is thrown at the caller; an arm that was chosen before has its output all the
+/// same.
 pub fn select<S: Switch>(
     arms: &mut [&mut dyn Arm],
     order: Order,

@@ -136,6 +136,12 @@ impl Worker {
         }
     }
 
+    /// As [`make_runnable`](Self::make_runnable); it goes on next.
+    #[inline]
+    fn make_next(&self, record: Arc<Record>) {
+        if self.blocked.get().is_some() { self.make_runnable(record) } else { self.queue.push_next(record) }
+    }
+
     /// The running tasklet waits, and its thread with it: it unwinds, so nobody else may run on its thread.
     #[cold]
     fn block_thread(&self, record: &Record) {
@@ -305,7 +311,7 @@ unsafe impl Scheduler for Worker {
     unsafe fn prepare_hand_over(&self, who: Parked, how: HandOver, _: &'static TypeId) -> Option<SwitchToken> {
         // The caller goes on in any case; a preference for the partner says that it goes next.
         if who.record().is_at(&self.token) && matches!(how, HandOver::Partner | HandOver::Next) {
-            self.queue.push_next(who.into_record(&self.token));
+            self.make_next(who.into_record(&self.token));
         } else {
             self.unpark(who);
         }
