@@ -3,8 +3,10 @@
 //! What an operation does to the queue of runnable tasklets is written in [`tasklet_core::channel`]; how waiters are claimed, in
 //! [`tasklet_core::wait`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tasklet_core::channel::{Direction, Preference};
 use tasklet_core::handle::{Handle, Local, Reach, Shared, Waits};
@@ -13,7 +15,7 @@ use tasklet_core::id::{ChannelId, TaskletId};
 use tasklet_core::operation::Switch;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::Payload;
-use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, Waiters, Woken};
+use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline};
 
 use crate::error::{RecvError, SendAllError, SendError};
 use crate::exchange::{Give, Take};
@@ -46,8 +48,9 @@ pub type SharedChannel<T> = ChannelBy<T, Shared>;
 ///   ```
 /// - On the local scheduler, an exchange says who runs next; see [`Preference`].
 /// - [`send_throw`](Self::send_throw) raises something in the receiver.
-/// - As in Stackless, a receiver that was given a message, and is killed before it has run on, takes the message with it: the sender has
-///   gone on, and there is no buffer to put it back into. With the other channels it is the next to be received.
+/// - As in Stackless, a call of [`recv`](Self::recv) that was given a message, and is killed before it has run on, takes the message with it:
+///   the sender has gone on. With the other channels, and in selects and futures, it is the next to be received.
+/// - No `recv_many`, `drain` or `reserve`: there is no buffer.
 pub struct ChannelBy<T, R: Reach> {
     id: ChannelId,
     state: Handle<State<T>, R>,
@@ -59,6 +62,9 @@ pub(crate) struct State<T> {
     pub(crate) name: Option<Box<str>>,
     pub(crate) senders: Waiters<Message<T>>,
     pub(crate) receivers: Waiters<Message<T>>,
+    /// Messages that came back from selects and futures which were given them, and were dropped without having looked. Receivers wait only
+    /// while it is empty.
+    pub(crate) returned: VecDeque<Message<T>>,
     pub(crate) preference: Preference,
     pub(crate) schedule_all: bool,
     pub(crate) closing: bool,
@@ -113,7 +119,16 @@ impl<T, S: Switch> ChannelBy<T, Local<S>> {
     pub fn with_preference(preference: Preference) -> Self {
         let id = ChannelId::next();
         let (senders, receivers) = (Waiters::new(), Waiters::new());
-        let state = State { id, name: None, senders, receivers, preference, schedule_all: false, closing: false };
+        let state = State {
+            id,
+            name: None,
+            senders,
+            receivers,
+            returned: VecDeque::new(),
+            preference,
+            schedule_all: false,
+            closing: false,
+        };
         ChannelBy { id, state: Handle::new(state) }
     }
 }
@@ -164,9 +179,19 @@ impl<T, R: Reach> ChannelBy<T, R> {
         self.state.is_same(&other.state)
     }
 
-    /// Tasklets waiting to send, if positive; waiting to receive, if negative.
+    /// Tasklets waiting to send, if positive; waiting to receive, if negative. A select counts in each of its channels until it has gone on.
     pub fn balance(&self) -> isize {
         self.state.lock().balance()
+    }
+
+    /// Callers that wait to send.
+    pub fn blocked_senders(&self) -> usize {
+        self.state.lock().senders.len()
+    }
+
+    /// Callers that wait to receive.
+    pub fn blocked_receivers(&self) -> usize {
+        self.state.lock().receivers.len()
     }
 
     /// The waiting tasklets, oldest first.
@@ -202,7 +227,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Whether it was closed and nobody waits in it.
     pub fn is_closed(&self) -> bool {
         let state = self.state.lock();
-        state.closing && state.balance() == 0
+        state.closing && state.balance() == 0 && state.returned.is_empty()
     }
 
     /// Closes it for those who would have to wait, from now on. Who waits already may still be served, and is not woken.
@@ -268,6 +293,41 @@ impl<T, R: Reach> ChannelBy<T, R> {
     #[inline(always)]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_value(value, Patience::Now)
+    }
+
+    /// As [`send`](Self::send), but waits for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::is_timeout`].
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_timeout(&self, value: T, limit: Duration) -> Result<(), SendError<T>> {
+        self.send_deadline(value, deadline(limit))
+    }
+
+    /// As [`send`](Self::send), but waits until the clock of the caller's scheduler shows `at`, at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Self::send_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_deadline(&self, value: T, at: Duration) -> Result<(), SendError<T>> {
+        let give = Give::new(&self.state, Patience::Wait);
+        let sent = wait::perform_until::<R::Switch, _>(give, Some(Message::Value(value)), at);
+        sent.map_err(|error| error.map(Message::into_value))
+    }
+
+    /// Sends from async code. Dropped before it is ready, the future has not sent, and the value is dropped with it.
+    pub async fn send_async(&self, value: T) -> Result<(), SendError<T>> {
+        let give = Give::new(&self.state, Patience::Now);
+        let sent = WaitFuture::new(give, Some(Message::Value(value))).await;
+        sent.map_err(|error| error.map(Message::into_value))
     }
 
     /// Sends something that is raised in the receiver, out of its `recv`.
@@ -348,6 +408,44 @@ impl<T, R: Reach> ChannelBy<T, R> {
         self.receive(Patience::Now)
     }
 
+    /// As [`recv`](Self::recv), but waits for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`RecvError::is_timeout`].
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_timeout(&self, limit: Duration) -> Result<T, RecvError> {
+        self.recv_deadline(deadline(limit))
+    }
+
+    /// As [`recv`](Self::recv), but waits until the clock of the caller's scheduler shows `at`, at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_deadline(&self, at: Duration) -> Result<T, RecvError> {
+        let take = Take::new(&self.state, Patience::Wait);
+        wait::perform_until::<R::Switch, _>(take, None, at).map(Message::receive)
+    }
+
+    /// Receives in async code. Dropped before it was ready, the future has received nothing: a value that was given to it meanwhile is the
+    /// next to be received.
+    pub async fn recv_async(&self) -> Result<T, RecvError> {
+        WaitFuture::new(Take::giving_back(&self.state), None).await.map(Message::receive)
+    }
+
+    /// Receives from senders that wait, without waiting.
+    pub fn try_iter(&self) -> impl Iterator<Item = T> + '_ {
+        std::iter::from_fn(|| self.try_recv().ok())
+    }
+
     /// Receives until the channel is closed and no sender waits.
     ///
     /// # Scheduling
@@ -371,7 +469,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Receiving, as an arm of a select. What was sent by [`send_throw`](Self::send_throw) is raised when its output is taken.
     pub fn recv_arm(&self) -> impl TypedArm<Output = Result<T, RecvError>> + use<'_, T, R> {
-        let take = Take::new(&self.state, Patience::Now);
+        let take = Take::giving_back(&self.state);
         Mapped::new(ArmOf::new(take, None), |received: Result<Message<T>, RecvError>| received.map(Message::receive))
     }
 
@@ -421,7 +519,7 @@ impl<T, R: Reach> Iterator for Iter<'_, T, R> {
     fn next(&mut self) -> Option<T> {
         let ended = {
             let state = self.channel.state.lock();
-            state.closing && state.senders.is_empty()
+            state.closing && state.senders.is_empty() && state.returned.is_empty()
         };
         if ended {
             return None;

@@ -7,7 +7,7 @@ use tasklet_core::id::ChannelId;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::tasklet::Record;
-use tasklet_core::wait::{Attempt, Ended, Found, Patience, Waiters};
+use tasklet_core::wait::{Attempt, Ended, Found, Patience, Waiters, Woken};
 
 use crate::channel::State;
 use crate::error::{Cause, RecvError, SendError};
@@ -38,6 +38,12 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         scheduler: &dyn Scheduler,
     ) -> Found {
         self.refused = None;
+        if direction == Direction::Receive
+            && let Some(message) = state.returned.pop_front()
+        {
+            put(cell, Some(message));
+            return Found::Done;
+        }
         let mut how = hand_over(direction, state.preference, state.schedule_all);
         let partners = state.partners(direction);
         if !partners.is_empty() {
@@ -94,7 +100,7 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         // Async code, which has no home, is told of as one of this scheduler.
         let is_ours = |oldest: &Record| oldest.home().is_none_or(|home| home.id() == scheduler.home().id());
         let is_ours = partners.oldest().map(is_ours);
-        let will_block = partners.is_empty();
+        let will_block = partners.is_empty() && (direction == Direction::Send || state.returned.is_empty());
         if will_block || is_ours.unwrap_or(true) {
             drop(state);
             tell(scheduler, id, direction, will_block);
@@ -175,12 +181,21 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
 }
 
 /// Takes the message of the oldest sender, or waits for one.
-pub(crate) struct Take<'c, T, R: Reach>(Exchange<'c, T, R>);
+pub(crate) struct Take<'c, T, R: Reach> {
+    exchange: Exchange<'c, T, R>,
+    /// A message that nobody will ask for goes back to the channel. Else it goes with its receiver, as in Stackless.
+    gives_back: bool,
+}
 
 impl<'c, T, R: Reach> Take<'c, T, R> {
     #[inline(always)]
     pub(crate) fn new(state: &'c Handle<State<T>, R>, patience: Patience) -> Self {
-        Take(Exchange { state, patience, refused: None })
+        Take { exchange: Exchange { state, patience, refused: None }, gives_back: false }
+    }
+
+    /// For arms and futures.
+    pub(crate) fn giving_back(state: &'c Handle<State<T>, R>) -> Self {
+        Take { gives_back: true, ..Take::new(state, Patience::Now) }
     }
 }
 
@@ -192,7 +207,7 @@ unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
 
     #[inline(always)]
     fn place(&self) -> &Guarded<State<T>> {
-        self.0.state.place()
+        self.exchange.state.place()
     }
 
     #[inline(always)]
@@ -201,31 +216,48 @@ unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Channel { id: self.0.state.lock().id, direction: Direction::Receive }
+        ParkReason::Channel { id: self.exchange.state.lock().id, direction: Direction::Receive }
     }
 
     fn name(&self) -> Option<String> {
-        self.0.state.lock().name.as_deref().map(str::to_owned)
+        self.exchange.state.lock().name.as_deref().map(str::to_owned)
     }
 
     fn is_shared(&self) -> bool {
-        self.0.state.is_awaited_elsewhere()
+        self.exchange.state.is_awaited_elsewhere()
     }
 
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Found {
-        self.0.attempt(Direction::Receive, state, cell, scheduler)
+        self.exchange.attempt(Direction::Receive, state, cell, scheduler)
     }
 
     fn observe(&mut self, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Option<Found> {
-        self.0.observe(Direction::Receive, cell, scheduler)
+        self.exchange.observe(Direction::Receive, cell, scheduler)
     }
 
     #[inline(always)]
     fn finish(&mut self, cell: &mut Option<Message<T>>, ended: Ended) -> Self::Output {
-        match self.0.cause(ended) {
+        match self.exchange.cause(ended) {
             None => Ok(cell.take().expect("a receiver that was served has a message")),
             Some(cause) => Err(RecvError::new(cause)),
+        }
+    }
+
+    fn abandon(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>) -> Option<Woken> {
+        if !self.gives_back {
+            return None;
+        }
+        let message = cell.take()?;
+        match state.receivers.claim() {
+            Some(mut receiver) => {
+                put(receiver.cell(), Some(message));
+                Some(receiver.serve())
+            }
+            None => {
+                state.returned.push_front(message);
+                None
+            }
         }
     }
 }

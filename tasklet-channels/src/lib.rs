@@ -14,10 +14,25 @@
 //! | an arm of a select that is switched off | [`never`](fn@never) |
 //! | tasklets of one thread whose order is part of the program, values that are not `Send`, generators | [`ChannelBy`], Stackless's |
 //!
+//! # What each can
+//!
+//! | | [`bounded`] and its kind | [`oneshot`] | [`watch`] | [`broadcast`] | [`ChannelBy`] |
+//! |---|---|---|---|---|---|
+//! | wait, try, with a limit, until a point in time | both ends | receiver: a sender never waits | as oneshot | as oneshot | both ends |
+//! | arms of a select, futures | both ends, its end | receiver, its end | a change | receiver | both ends |
+//! | streams and sinks (feature `futures`) | both | is a future | | | |
+//! | closed by | either end, the last handle of a side | either end, dropping one | a sender, the last of them | a sender, the last of them | any handle; never by itself |
+//! | several at once, reserve, weak handles | yes | | | | |
+//! | shown in dumps: a number, and | a name | | | | a name, a balance |
+//!
 //! All of them are used in the same way from tasklets of any scheduler, plain threads, and async code, and are arms of [`select!`].
 //!
 //! An operation returns or unwinds; none is dropped half way. A message is in the channel, was received once, or comes back in the error:
-//! also when a wait is ended by a kill, a time limit or another arm of a select. A future that is dropped has received nothing.
+//! also when a wait is ended by a kill, a time limit or another arm of a select. A future that is dropped has received nothing. What goes back
+//! to a channel in such a way is the next to be received, also if the channel was closed meanwhile and others were told that it is at its end.
+//!
+//! Who waits at one of these channels may be served by any thread. So on the local scheduler, too, such a wait is never a deadlock: the
+//! thread sleeps. [`ChannelBy`] knows whether anybody else can come, and says so.
 //!
 //! # Differences
 //!

@@ -28,6 +28,12 @@ impl SelectError {
         self.ended == Ended::TimedOut
     }
 
+    /// The caller could not park, and not because it was cancelled.
+    #[doc(hidden)]
+    pub fn is_refused(&self) -> bool {
+        self.park_error().is_some_and(|error| error != ParkError::Cancelled)
+    }
+
     /// Why the caller could not park, if that is the cause.
     pub fn park_error(&self) -> Option<ParkError> {
         match self.ended {
@@ -54,7 +60,8 @@ impl std::error::Error for SelectError {}
 ///
 /// An arm is made by what it waits for: `recv_arm`, `send_arm`, `closed_arm`, `changed_arm` of the channels' handles, `join_arm` of a join
 /// handle, `cancelled_arm` of a token. The arm that was chosen has its [output](TypedArm::output); while nobody has taken that, it is ready.
-/// All may be selected again, but for one that has sent its message. Without an arm, a select waits for ever.
+/// All may be selected again, but for one that has sent its message. One that is dropped with its output gives what it has received back to the
+/// channel. Without an arm, a select waits for ever; a plain thread, which nobody could wake, is told so.
 ///
 /// # Fairness
 ///
@@ -122,7 +129,8 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     ///
-    /// An arm has sent its message already. Unwinds with what is thrown at the caller; nothing was taken or given then.
+    /// An arm has sent its message already. Unwinds with what is thrown at the caller: then nothing was taken or given, or it was before, and the
+    /// arm that was chosen has its output.
     pub fn wait(mut self) -> Result<usize, SelectError> {
         select_in(&mut self.arms, self.order, Limit::Never)
     }
@@ -228,7 +236,9 @@ pub fn chosen(result: Result<usize, SelectError>) -> usize {
 ///
 /// # Panics
 ///
-/// The caller would have to wait and may not park. Unwinds with what is thrown at the caller; nothing was taken or given then.
+/// The caller would have to wait and may not park: [`Select`](crate::Select) gives an error instead. A tasklet whose cancel token was cancelled
+/// may not; with `default(limit)` its time is up at once, and an arm `cancelled(token)` is ready. Unwinds with what is thrown at the caller;
+/// what an arm was given by then goes back to its channel.
 ///
 /// # Examples
 ///
@@ -332,7 +342,7 @@ macro_rules! __select {
     (@unless_default ($chosen:ident)) => { $crate::chosen($chosen) };
     (@unless_default ($chosen:ident) $default:expr) => {
         match $chosen {
-            ::core::result::Result::Err(error) if error.park_error().is_some() => {
+            ::core::result::Result::Err(error) if error.is_refused() => {
                 $crate::chosen(::core::result::Result::Err(error))
             }
             chosen => chosen.unwrap_or(::core::primitive::usize::MAX),
@@ -341,7 +351,7 @@ macro_rules! __select {
 
     (@code ($($default:tt)*) ($arm:ident, $result:pat, $body:expr) $($rest:tt)*) => {
         match $arm {
-            ::core::option::Option::Some(output) => { let $result = output; $body }
+            ::core::option::Option::Some(output) => match output { $result => $body },
             ::core::option::Option::None => $crate::__select!(@code ($($default)*) $($rest)*),
         }
     };

@@ -82,7 +82,8 @@ impl Timer {
         Some(at)
     }
 
-    /// Waits for the next point, and returns it. If none comes any more, it waits for ever, as on [`never`](crate::never).
+    /// Waits for the next point, and returns it. If none comes any more, it waits for ever, as on [`never`](crate::never); a plain thread is
+    /// told so by an error.
     ///
     /// # Scheduling
     ///

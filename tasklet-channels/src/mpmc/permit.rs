@@ -7,7 +7,7 @@ use super::{Chan, wake};
 use crate::error::{Cause, SendError};
 use crate::primitive::atomic::Ordering;
 
-/// Room for one message. Dropping it gives the room to others.
+/// Room for one message. Dropping it gives the room to others; one that is forgotten keeps it, and the channel from ending.
 #[must_use = "a permit that is dropped gives its room up"]
 pub struct PermitBy<'s, T, S> {
     _sender: &'s SenderBy<T, S>,

@@ -265,7 +265,20 @@ impl<T, S: Switch> SenderBy<T, S> {
     ///
     /// As [`reserve`](Self::reserve).
     pub fn reserve_timeout(&self, limit: Duration) -> Result<PermitBy<'_, T, S>, SendError<()>> {
-        wait::perform_until::<S, _>(Reserve::new(&*self.chan), None, deadline(limit))?;
+        self.reserve_deadline(deadline(limit))
+    }
+
+    /// As [`reserve`](Self::reserve), but waits until the clock of the caller's scheduler shows `at`, at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_timeout`](Self::reserve_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn reserve_deadline(&self, at: Duration) -> Result<PermitBy<'_, T, S>, SendError<()>> {
+        wait::perform_until::<S, _>(Reserve::new(&*self.chan), None, at)?;
         Ok(PermitBy::new(self, &self.chan))
     }
 

@@ -12,7 +12,7 @@ use futures_sink::Sink;
 
 use super::receiver::ReceiverBy;
 use super::sender::SenderBy;
-use crate::error::{RecvError, SendError};
+use crate::error::{Cause, RecvError, SendError};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -58,16 +58,18 @@ impl<T, S> fmt::Debug for RecvStream<T, S> {
 
 /// A sender as a sink. Made by [`SenderBy::into_sink`].
 ///
-/// It holds one message at most, which waits for room in the channel.
+/// It holds one message at most, which waits for room in the channel. Closing it drops the sender, so that the channel ends if that was the
+/// last one.
 pub struct SendSink<T, S> {
-    sender: SenderBy<T, S>,
+    /// `None` when it was closed.
+    sender: Option<SenderBy<T, S>>,
     sending: Option<Boxed<Result<(), SendError<T>>>>,
 }
 
 impl<T, S> SenderBy<T, S> {
     /// What is put into the sink is sent.
     pub fn into_sink(self) -> SendSink<T, S> {
-        SendSink { sender: self, sending: None }
+        SendSink { sender: Some(self), sending: None }
     }
 }
 
@@ -80,7 +82,8 @@ impl<T: Send + 'static, S: 'static> Sink<T> for SendSink<T, S> {
 
     fn start_send(mut self: Pin<&mut Self>, message: T) -> Result<(), SendError<T>> {
         assert!(self.sending.is_none(), "a sink was given a message before it was ready for one");
-        self.sending = Some(Box::pin(self.sender.send_async(message)));
+        let Some(sender) = &self.sender else { return Err(SendError::new(message, Cause::Closed)) };
+        self.sending = Some(Box::pin(sender.send_async(message)));
         Ok(())
     }
 
@@ -91,9 +94,10 @@ impl<T: Send + 'static, S: 'static> Sink<T> for SendSink<T, S> {
         Poll::Ready(sent)
     }
 
-    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        // The channel closes when its last sender goes.
-        self.poll_flush(context)
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        let flushed = std::task::ready!(self.as_mut().poll_flush(context));
+        self.sender = None;
+        Poll::Ready(flushed)
     }
 }
 
@@ -132,6 +136,12 @@ mod tests {
         }
         assert!(sink.as_mut().poll_close(context).is_ready());
         assert_eq!(stream.as_mut().poll_next(context), Poll::Ready(Some(3)));
+        assert_eq!(
+            stream.as_mut().poll_next(context),
+            Poll::Ready(None),
+            "the sink was closed, and was the last sender"
+        );
+        assert!(sink.as_mut().start_send(4).is_err_and(|error| error.into_inner() == 4));
     }
 
     #[test]

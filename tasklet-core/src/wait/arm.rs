@@ -95,7 +95,7 @@ pub trait TypedArm: Arm {
     ///
     /// # Panics
     ///
-    /// It was not chosen, or its output was taken.
+    /// It was not chosen, or its output was taken. (Those of timers, joins and cancellations, which give nothing away, do not panic.)
     fn output(&mut self) -> Self::Output;
 }
 

@@ -375,8 +375,8 @@ impl<B: Backend> Scheduler<B> {
         self.inner.hooks.set_schedule(hook)
     }
 
-    /// Called at every channel operation: before it, or after it if it serves a tasklet of another scheduler. Returns the previous
-    /// one; inside the hook itself `None`, because it is taken out while it runs.
+    /// Called at every operation of a Stackless channel, but for those of selects and futures: before it, or after it if it serves a
+    /// tasklet of another scheduler. Returns the previous one; inside the hook itself `None`, because it is taken out while it runs.
     pub fn set_channel_hook(&self, hook: Option<ChannelHook>) -> Option<ChannelHook> {
         self.inner.hooks.set_channel(hook)
     }

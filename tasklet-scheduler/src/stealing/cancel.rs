@@ -23,7 +23,8 @@ use crate::engine::FiberHead;
 ///
 /// A tasklet that [runs under](Self::run) a token which is cancelled finds [`ParkError::Cancelled`] wherever it waits or would wait:
 /// channel operations and joins return it as their error, and a message that could not be sent comes back; [`sleep`](super::sleep) returns
-/// early. Nothing unwinds, so the tasklet decides how it ends. What need not wait goes on as ever.
+/// early. Nothing unwinds, so the tasklet decides how it ends; but `select!`, which has no error to return, panics where it would have to wait
+/// without an arm for the token or a `default`. What need not wait goes on as ever.
 ///
 /// [`ParkError::Cancelled`]: tasklet_core::park::ParkError::Cancelled
 #[derive(Clone)]

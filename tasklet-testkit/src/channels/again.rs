@@ -320,6 +320,55 @@ pub fn names_are_shown<B: Backend>(_: Case) {
     scheduler.run().unwrap();
 }
 
+/// Stackless's channel waits with limits and in async code; what a future or an arm was given, and nobody has taken, is the next.
+pub fn a_stackless_channel_does_what_others_do<B: Backend>(case: Case) {
+    let census = Census::default();
+    let counted = census.clone();
+    run::<B>(case, move || {
+        let context = &mut Context::from_waker(Waker::noop());
+        let channel = Channel::new().share();
+        let limit = Duration::from_millis(2);
+        assert!(channel.recv_timeout(limit).unwrap_err().is_timeout());
+        let back = channel.send_timeout(census.one(), limit).unwrap_err();
+        assert!(back.is_timeout() && channel.try_send(back.into_inner()).unwrap_err().is_would_block());
+        assert!(channel.recv_deadline(current::now()).unwrap_err().is_timeout());
+
+        let mut received = Box::pin(channel.recv_async());
+        assert!(received.as_mut().poll(context).is_pending());
+        assert_eq!((channel.blocked_senders(), channel.blocked_receivers()), (0, 1));
+        channel.send(census.one()).unwrap();
+        drop(received);
+        assert_eq!(channel.balance(), 0);
+        channel.close();
+        assert!(!channel.is_closed(), "the value came back");
+        assert_eq!(channel.iter().count(), 1);
+        assert!(channel.is_closed());
+        channel.reopen();
+
+        let mut sent = Box::pin(channel.send_async(census.one()));
+        assert!(sent.as_mut().poll(context).is_pending());
+        let mut arm = channel.recv_arm();
+        assert_eq!(Select::new([&mut arm]).wait(), Ok(0));
+        drop(arm);
+        assert!(matches!(sent.as_mut().poll(context), Poll::Ready(Ok(()))));
+        assert_eq!(channel.try_iter().count(), 1, "the arm was dropped with it");
+
+        let waiting = spawn({
+            let channel = channel.clone();
+            move || channel.recv().is_ok()
+        });
+        until(|| channel.blocked_receivers() == 1);
+        let mut received = Box::pin(channel.recv_async());
+        let _ = received.as_mut().poll(context).is_pending();
+        channel.send(census.one()).unwrap();
+        channel.send(census.one()).unwrap();
+        drop(received);
+        assert!(waiting.join().unwrap());
+        assert!(channel.try_recv().is_ok());
+    });
+    counted.assert_all_dropped();
+}
+
 /// On the local scheduler, an exchange with a select obeys preference and switch trap as with any other partner.
 pub fn a_select_is_a_partner_like_any<B: Backend>(_: Case) {
     let scheduler = local::Scheduler::<B>::new();

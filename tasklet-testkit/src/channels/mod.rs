@@ -116,6 +116,7 @@ macro_rules! channel_suite {
             again: a_future_keeps_its_channel_open;
             again: a_waker_may_use_its_channel;
             again: an_arm_goes_before_the_limit;
+            again: a_stackless_channel_does_what_others_do;
         }
         $crate::__channel_tests! { $backend, [0];
             again: a_select_is_a_partner_like_any;
