@@ -12,11 +12,12 @@ use tasklet_core::operation::AnyBackend;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{
-    self, ArmOf, Attempt, Claimed, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline,
+    self, ArmOf, Attempt, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline,
 };
 
 use crate::error::{Cause, SendError};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::wake::tell_all;
 
 struct State<T> {
     id: ChannelId,
@@ -51,13 +52,7 @@ impl<T> Shared<T> {
 
     /// Tells all who wait to look again.
     fn tell(&self) {
-        let mut left = self.place.lock().receivers.len();
-        while left > 0 {
-            let woken = self.place.lock().receivers.claim().map(Claimed::serve);
-            let Some(woken) = woken else { return };
-            woken.wake();
-            left -= 1;
-        }
+        tell_all(&self.place, |state| &mut state.receivers);
     }
 }
 

@@ -20,6 +20,7 @@ use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, WaitF
 use crate::error::{RecvError, SendAllError, SendError};
 use crate::exchange::{Give, Take};
 use crate::message::Message;
+use crate::wake::wake_all;
 
 /// A rendezvous channel of this thread; see [`ChannelBy`].
 pub type Channel<T> = ChannelBy<T, Local>;
@@ -243,14 +244,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
     /// Those woken are appended to the queue, oldest first. The caller goes on.
     pub fn close(&self) {
         self.state.lock().closing = true;
-        loop {
-            // Who is woken is the user's code, perhaps: not under the lock.
-            let woken = self.state.lock().close_one();
-            match woken {
-                Some(woken) => woken.wake(),
-                None => return,
-            }
-        }
+        wake_all(self.state.place(), State::close_one);
     }
 
     /// Undoes a close.

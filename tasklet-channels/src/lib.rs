@@ -55,6 +55,7 @@ mod oneshot;
 mod primitive;
 mod select;
 mod timer;
+mod wake;
 mod watch;
 
 pub use broadcast::{BroadcastError, BroadcastReceiver, BroadcastSender, broadcast};

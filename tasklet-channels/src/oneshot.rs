@@ -17,6 +17,7 @@ use tasklet_core::wait::{
 };
 
 use crate::error::{Cause, RecvError, SendError};
+use crate::wake::wake_all;
 
 /// What the lock guards.
 struct State<T> {
@@ -242,13 +243,7 @@ fn close<T>(place: &Locked<State<T>>) {
 
 /// Tells all those who need not wait any more to look again.
 fn tell<T>(place: &Locked<State<T>>) {
-    loop {
-        let woken = place.lock().tell_one();
-        match woken {
-            Some(woken) => woken.wake(),
-            None => return,
-        }
-    }
+    wake_all(place, State::tell_one);
 }
 
 /// The message, for async code.

@@ -10,12 +10,11 @@ use tasklet_core::id::ChannelId;
 use tasklet_core::operation::AnyBackend;
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
-use tasklet_core::wait::{
-    self, ArmOf, Attempt, Claimed, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, deadline,
-};
+use tasklet_core::wait::{self, ArmOf, Attempt, Ended, Found, Patience, TypedArm, WaitFuture, Waiters, deadline};
 
 use crate::error::{Cause, RecvError, SendError};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::wake::tell_all;
 
 struct State<T> {
     id: ChannelId,
@@ -47,14 +46,7 @@ impl<T> Shared<T> {
 
     /// Tells all who wait to look again.
     fn tell(&self) {
-        // Those who wait now; who looks and waits again meanwhile has seen the change.
-        let mut left = self.place.lock().watchers.len();
-        while left > 0 {
-            let woken = self.place.lock().watchers.claim().map(Claimed::serve);
-            let Some(woken) = woken else { return };
-            woken.wake();
-            left -= 1;
-        }
+        tell_all(&self.place, |state| &mut state.watchers);
     }
 }
 

@@ -5,9 +5,11 @@
 //! | `state` | what the lock guards, and the rules of sending, receiving, making room, closing |
 //! | `attempt` | those as attempts, which park, look, are arms of a select, or futures |
 //! | `sender`, `receiver`, `permit` | the handles |
+//! | `both` | what senders and receivers have in common |
 //! | `stream` | streams and sinks of async code |
 
 mod attempt;
+mod both;
 mod permit;
 mod receiver;
 mod sender;
@@ -20,9 +22,9 @@ use std::sync::Arc;
 
 use tasklet_core::guarded::Locked;
 use tasklet_core::operation::{AnyBackend, Switch};
-use tasklet_core::wait::Woken;
 
 use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::wake::{wake, wake_all};
 pub use permit::PermitBy;
 pub use receiver::{Drain, IntoIter, Iter, ReceiverBy, TryIter, WeakReceiverBy};
 pub use sender::{SenderBy, WeakSenderBy};
@@ -61,14 +63,7 @@ impl<T> Chan<T> {
 
     /// Ends the waits that have become hopeless.
     fn wake_closed(&self) {
-        // One at a time, since who is woken is the user's code, perhaps, and not under the lock.
-        loop {
-            let woken = self.place.lock().close_one();
-            match woken {
-                Some(woken) => woken.wake(),
-                None => return,
-            }
-        }
+        wake_all(&self.place, State::close_one);
     }
 
     /// Ends the waits that have become hopeless with what was done, if the channel is closed.
@@ -96,12 +91,6 @@ impl<T> Chan<T> {
 /// Counts another handle, unless the last one has gone: then its channel is closed for good.
 fn count_if_any(count: &AtomicUsize) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count != 0).then_some(count + 1)).is_ok()
-}
-
-fn wake(woken: Option<Woken>) {
-    if let Some(woken) = woken {
-        woken.wake();
-    }
 }
 
 fn debug<T>(name: &str, chan: &Chan<T>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

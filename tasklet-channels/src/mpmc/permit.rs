@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use super::Chan;
 use super::sender::SenderBy;
-use super::{Chan, wake};
 use crate::error::{Cause, SendError};
 use crate::primitive::atomic::Ordering;
+use crate::wake::wake;
 
 /// Room for one message. Dropping it gives the room to others; one that is forgotten keeps it, and the channel from ending.
 #[must_use = "a permit that is dropped gives its room up"]
