@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tasklet_bridge::futures::block_on;
-use tasklet_channels::{after, at, bounded, never, rendezvous, select, tick, unbounded};
+use tasklet_channels::{Receiver, after, at, bounded, never, rendezvous, select, tick, unbounded};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_scheduler::stealing;
@@ -13,6 +13,7 @@ use tasklet_scheduler::stealing;
 use super::Case;
 use super::executor::poll;
 use super::setup::{Census, run, spawn, until};
+use crate::stealing::setup::Counted;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -72,25 +73,44 @@ pub fn a_kill_takes_a_waiter_out<B: Backend>(case: Case) {
     counted.assert_all_dropped();
 }
 
-/// A receiver that was given a message and is killed before it runs: the message is the next to be received.
+/// A receiver that was given a message and is killed: it has it, or the message is the next to be received, before what has come since.
 pub fn a_message_of_a_killed_receiver_comes_back<B: Backend>(case: Case) {
+    comes_back::<B>(case, |receiver| drop(receiver.recv()));
+}
+
+/// The same with one that waits in a select.
+pub fn a_message_of_a_killed_select_comes_back<B: Backend>(case: Case) {
+    comes_back::<B>(case, |receiver| {
+        let (_sender, other) = bounded::<u8>(4);
+        select! {
+            recv(receiver) -> message => drop(message),
+            recv(other) -> _ => unreachable!(),
+            recv(receiver) -> message => drop(message),
+        }
+    });
+}
+
+/// `receive` receives one message and drops it.
+fn comes_back<B: Backend>(case: Case, receive: fn(Receiver<(u32, Counted)>)) {
     let census = Census::default();
     let counted = census.clone();
     run::<B>(case, move || {
-        for _ in 0..50 {
+        for round in 0..50 {
             let (sender, receiver) = unbounded();
             let victim = spawn({
                 let receiver = receiver.clone();
-                move || drop(receiver.recv())
+                move || receive(receiver)
             });
-            until(|| sender.blocked_receivers() == 1);
+            until(|| sender.blocked_receivers() != 0);
             let before = census.dropped();
-            sender.send(census.one()).unwrap();
+            (0..2).for_each(|number| sender.send((number, census.one())).unwrap());
             victim.kill();
-            let came_back = victim.join().is_err_and(|error| error.is_killed()) && census.dropped() == before;
-            // Received by the victim and dropped there, or by us.
-            assert_eq!(receiver.try_recv().is_ok(), came_back);
-            assert_eq!(census.dropped() - before, 1);
+            // The local scheduler kills it at once. A worker kills one that was served at its next scheduling point, and there is none.
+            let was_killed = victim.join().is_err_and(|error| error.is_killed());
+            assert_eq!(was_killed, case.workers == 0, "{round}");
+            assert_eq!(census.dropped() - before, usize::from(!was_killed), "{round}");
+            let left: Vec<u32> = receiver.try_iter().map(|(number, _)| number).collect();
+            assert_eq!(left, if was_killed { vec![0, 1] } else { vec![1] }, "{round}");
         }
     });
     counted.assert_all_dropped();
@@ -180,6 +200,19 @@ pub fn soft_tasklets_send_and_receive<B: Backend>(case: Case) {
         });
         source.join().unwrap();
         assert_eq!(sink.join().unwrap(), 100);
+    });
+}
+
+/// What a dropped future was given is the next to be received, before what has come since.
+pub fn what_comes_back_is_next<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (sender, receiver) = bounded(4);
+        let mut future = Box::pin(receiver.recv_async());
+        assert!(poll(future.as_mut()).is_pending());
+        (0..3).for_each(|number| sender.send(number).unwrap());
+        assert_eq!(receiver.len(), 2);
+        drop(future);
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
     });
 }
 

@@ -17,6 +17,7 @@
 //! | [`selecting`] | Operands, readiness, fairness, bias, thousands of arms, a channel in several arms, what losing arms keep. |
 //! | [`again`] | Arms selected more than once, several who wait for one thing, wakers that use their channel. |
 //! | [`leaving`] | Kills, time limits, timers, futures and those that are dropped. |
+//! | [`unwinding`] | Selects that unwind when they were served already, chosen arms that are dropped. |
 
 pub mod again;
 pub mod buffers;
@@ -29,6 +30,7 @@ pub mod orders;
 pub mod racing;
 pub mod selecting;
 pub mod timing;
+pub mod unwinding;
 
 mod executor;
 pub(crate) mod setup;
@@ -104,8 +106,11 @@ macro_rules! channel_suite {
             selecting: selects_in_a_circle_go_on;
             leaving: a_kill_takes_a_waiter_out;
             leaving: a_message_of_a_killed_receiver_comes_back;
+            leaving: a_message_of_a_killed_select_comes_back;
+            leaving: what_comes_back_is_next;
             leaving: async_code_sends_and_receives;
             leaving: a_dropped_future_gives_back;
+            unwinding: a_chosen_arm_that_is_dropped_gives_back;
             again: a_chosen_arm_is_ready_until_it_is_taken;
             again: a_refusal_does_not_stick;
             again: a_oneshot_wakes_all_who_wait;
@@ -120,6 +125,9 @@ macro_rules! channel_suite {
         $crate::__channel_tests! { $backend, [0];
             again: a_select_is_a_partner_like_any;
             again: names_are_shown;
+            unwinding: a_served_arm_has_its_message;
+            unwinding: a_served_arm_has_sent;
+            unwinding: a_dropped_arm_serves_who_waits;
         }
         $crate::__channel_tests! { $backend, [1, 2, 4];
             leaving: soft_tasklets_send_and_receive;
