@@ -1,18 +1,19 @@
 //! Waits that end otherwise: kills, time limits, futures that are dropped. Nothing is lost or doubled by them.
 
+use std::cell::OnceCell;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use tasklet_bridge::futures::block_on;
-use tasklet_channels::{Receiver, after, at, bounded, never, rendezvous, select, tick, unbounded};
+use tasklet_channels::{Receiver, Sender, after, at, bounded, never, rendezvous, select, tick, unbounded};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_scheduler::stealing;
 
 use super::Case;
 use super::executor::poll;
-use super::setup::{Census, run, spawn, until};
+use super::setup::{Census, run, run_virtual, spawn, until};
 use crate::stealing::setup::Counted;
 
 const fn ms(millis: u64) -> Duration {
@@ -118,7 +119,7 @@ fn comes_back<B: Backend>(case: Case, receive: fn(Receiver<(u32, Counted)>)) {
 
 /// Time limits in virtual time, of every operation.
 pub fn limits_end_waits<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| limits());
+    run_virtual::<B>(case, |_| limits());
 }
 
 /// The same on a plain thread, whose clock is the real one.
@@ -150,6 +151,39 @@ fn limits() {
     let ticks = tick(ms(2));
     let (first, second) = (ticks.recv().unwrap(), ticks.recv().unwrap());
     assert!(second - first >= ms(2) && (second - first).as_millis() % 2 == 0);
+}
+
+/// A thread that exits, in the destructor of what it has kept for itself: its scheduler may be gone, time is not.
+pub fn limits_end_waits_of_threads_that_exit<B: Backend>(_: Case) {
+    struct AtExit(Sender<()>);
+
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            limits();
+            tasklet_scheduler::time::sleep(ms(2));
+            self.0.send(()).unwrap();
+        }
+    }
+
+    thread_local!(static KEPT: [OnceCell<AtExit>; 2] = const { [OnceCell::new(), OnceCell::new()] });
+
+    fn keep(at: usize, sender: &Sender<()>) {
+        KEPT.with(|kept| assert!(kept[at].set(AtExit(sender.clone())).is_ok()));
+    }
+
+    for early in [true, false] {
+        let (sender, receiver) = unbounded();
+        // What was first used last is dropped first, or last: the scheduler of the thread is used before and after.
+        let thread = std::thread::spawn(move || {
+            if early {
+                keep(0, &sender);
+            }
+            limits();
+            keep(1, &sender);
+        });
+        thread.join().unwrap();
+        assert_eq!(receiver.try_iter().count(), 1 + usize::from(early));
+    }
 }
 
 /// Async code on both sides of one channel, beside a tasklet and `block_on`.

@@ -3,13 +3,17 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
-use tasklet_channels::{Select, TypedArm, rendezvous, unbounded};
+use tasklet_channels::{Receiver, Select, Sender, TypedArm, rendezvous, unbounded};
 use tasklet_core::backend::Backend;
-use tasklet_scheduler::local;
+use tasklet_scheduler::{local, stealing};
 
 use super::Case;
 use super::setup::run;
+use crate::stealing::setup::fail;
 
 /// Selects this one arm, and catches what is thrown meanwhile.
 fn select_until_thrown(arm: &mut impl TypedArm) {
@@ -105,5 +109,40 @@ pub fn a_chosen_arm_that_is_dropped_gives_back<B: Backend>(case: Case) {
         assert_eq!(arm.output(), Ok(0));
         drop(arm);
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2]);
+    });
+}
+
+/// Who unwinds may not park, and keeps its worker meanwhile: what serves it may be a waker that this worker would call.
+pub fn a_worker_serves_its_own_tasklet_that_unwinds<B: Backend>(case: Case) {
+    /// A waker that sends.
+    struct Sends(Sender<u8>);
+
+    impl Wake for Sends {
+        fn wake(self: Arc<Self>) {
+            self.0.try_send(1).unwrap();
+        }
+    }
+
+    /// Receives when it is dropped.
+    struct Receives(Receiver<u8>, Sender<u8>);
+
+    impl Drop for Receives {
+        fn drop(&mut self) {
+            self.1.send(self.0.recv().unwrap()).unwrap();
+        }
+    }
+
+    case.run::<B, _>(|| {
+        let (sender, receiver) = rendezvous();
+        let (done, is_done) = unbounded();
+        let mut sleep = Box::pin(stealing::sleep_async(Duration::from_millis(5)));
+        let waker = Waker::from(Arc::new(Sends(sender)));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let unwinding = stealing::spawn_on(stealing::worker_index().unwrap(), move || {
+            let _receives = Receives(receiver, done);
+            fail("on purpose");
+        });
+        assert!(unwinding.unwrap().join().unwrap_err().is_panic());
+        assert_eq!(is_done.try_recv(), Ok(1));
     });
 }
