@@ -4,7 +4,9 @@
 //! Each caller is a plain thread as its own scheduler, driven by hand: the thread-local one would be the same for all threads of a model.
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use loom::sync::Mutex;
 use loom::thread;
 
 use super::attempt::Waiting;
@@ -278,6 +280,74 @@ fn select_that_is_killed_leaves_what_it_was_given_with_its_arm() {
         taken.extend(back.into_iter().flatten());
         taken.sort_unstable();
         assert_eq!(taken, [1, 2], "came back {back:?}");
+    });
+}
+
+/// Something that opens once, and has no list: whoever waits leaves a waker.
+#[derive(Clone)]
+struct Door(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Door {
+    fn open(&self) {
+        let waker = {
+            let mut door = self.0.lock().unwrap();
+            door.0 = true;
+            door.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+// SAFETY: it has no place and enters no list.
+unsafe impl Arm for Door {
+    fn look(&mut self, _: &dyn Scheduler) -> Found {
+        if self.0.lock().unwrap().0 { Found::Done } else { Found::Wait }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        let waker = waker();
+        let mut door = self.0.lock().unwrap();
+        if door.0 {
+            drop(door);
+            return waker.wake();
+        }
+        door.1 = Some(waker);
+    }
+
+    fn delist(&mut self) {
+        let waker = self.0.lock().unwrap().1.take();
+        drop(waker);
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// The bell's own lock is std's. That does here: whoever rings takes a step with it held only when the select waits and cannot want it.
+#[test]
+fn select_hears_the_bell_of_an_arm_without_a_list() {
+    model(|| {
+        let place = place();
+        let mut door = Door(Arc::new(Mutex::new((false, None))));
+        let opener = thread::spawn({
+            let door = door.clone();
+            move || door.open()
+        });
+        let scheduler = ThreadScheduler::new();
+        let mut half = ArmOf::new(Half::new(&place, Side::Take), None);
+        let chosen = loop {
+            let mut arms: [&mut dyn Arm; 2] = [&mut half, &mut door];
+            match drive(Select::new(&mut arms, Order::Biased, Patience::Wait), &scheduler, |_| {}) {
+                Round::Chosen(arm) => break arm,
+                Round::Again => {}
+                Round::Ended(ended) => panic!("{ended:?}"),
+            }
+        };
+        assert_eq!(chosen, 1);
+        opener.join().unwrap();
     });
 }
 
