@@ -8,7 +8,9 @@
 //!
 //! Prints `GROUP ROWS SUM`, parted by tabs, in the order of the groups' names. Sums are exact: an amount is a decimal number with up to four
 //! places. A row that is malformed (too few or too many fields, an amount that is none, text that is not UTF-8) costs a line on stderr with
-//! the number of the line that it begins on; it is skipped, and the rest counts.
+//! the number of the line that it begins on; it is skipped, and the rest counts. So does one with a quoted field that does not end with its
+//! quote: because the quote is never closed, or because it is closed in the middle of a later row. Such a row reaches to the end of the line
+//! that it begins on, and no further: the next line is a row again.
 //!
 //! ```text
 //! cargo run --release --example pipeline -- orders.csv region amount status=paid
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use csv::{ByteRecord, ReaderBuilder};
+use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use tasklet::{Receiver, Sender, blocking, bounded, scope};
 
 const USAGE: &str = "usage: pipeline FILE GROUP SUM [COLUMN=VALUE]
@@ -37,6 +39,10 @@ const WAITING: usize = 16;
 /// Decimal places that are kept.
 const PLACES: usize = 4;
 
+const OPEN_QUOTE: &str = "a quoted field does not end with its quote";
+/// What UTF-8 files may begin with.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What to do with each row, by the columns' numbers.
 struct Plan {
     columns: usize,
@@ -45,8 +51,8 @@ struct Plan {
     filter: Option<(usize, String)>,
 }
 
-/// A row and the line it begins on.
-type Row = (usize, ByteRecord);
+/// The line that a row begins on, and the row, unless a quoted field of it does not end with its quote.
+type Row = (usize, Option<ByteRecord>);
 
 /// Rows and sum of each group, in units of the last place.
 type Sums = BTreeMap<String, (u64, i128)>;
@@ -89,8 +95,15 @@ fn add_up(file: &str, group: &str, amount: &str, filter: Option<(&str, &str)>) -
     // Reading a file waits for the disk: not on a worker, which others need.
     let path = file.to_owned();
     let data = blocking(move || std::fs::read(path)).map_err(|error| error.to_string())?;
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(data.as_slice());
-    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let mut reader = rows_of(&data);
+    let mut header = ByteRecord::new();
+    reader.read_byte_record(&mut header).expect("bytes in memory are read");
+    let start = reader.position().byte() as usize;
+    let mark = if data.starts_with(MARK) { MARK.len() } else { 0 };
+    if !quotes_are_closed(data[mark..start].trim_ascii_start()) {
+        return Err(format!("header: {OPEN_QUOTE}"));
+    }
+    let header = StringRecord::from_byte_record(header).map_err(|error| format!("header: {error}"))?;
     let column =
         |name: &str| header.iter().position(|column| column == name).ok_or_else(|| format!("has no column '{name}'"));
     let filter = filter.map(|(name, value)| Ok::<_, String>((column(name)?, value.to_owned()))).transpose()?;
@@ -104,26 +117,40 @@ fn add_up(file: &str, group: &str, amount: &str, filter: Option<(&str, &str)>) -
             dataflow.spawn(move || results.send(add(&rows, plan)).expect("the merger waits"));
         }
         drop((rows, to_merger));
-        dataflow.spawn(|| read(reader, &data, to_adders));
+        dataflow.spawn(|| read(&data, start, to_adders));
         merge(&results)
     }))
 }
 
-/// Cuts the file into rows.
-fn read(mut reader: csv::Reader<&[u8]>, data: &[u8], to: Sender<Vec<Row>>) {
+fn rows_of(data: &[u8]) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new().has_headers(false).flexible(true).from_reader(data)
+}
+
+/// Cuts the file into rows, from `start` on.
+fn read(data: &[u8], start: usize, to: Sender<Vec<Row>>) {
     let mut batch = Vec::with_capacity(BATCH);
     // Lines are counted here: the reader counts those that have ended, where a row may begin behind empty ones.
     let (mut seen, mut line) = (0, 1);
+    // Where the reader has begun.
+    let mut base = start;
+    let mut reader = rows_of(&data[base..]);
     let mut record = ByteRecord::new();
     // It reads from memory, and takes rows of any length: there is nothing to fail.
     while reader.read_byte_record(&mut record).expect("bytes in memory are read") {
-        let mut begin = record.position().map_or(seen, |position| position.byte() as usize);
+        let mut begin = record.position().map_or(seen, |position| base + position.byte() as usize);
         while matches!(data.get(begin), Some(b'\r' | b'\n')) {
             begin += 1;
         }
         line += data[seen..begin].iter().filter(|byte| **byte == b'\n').count();
         seen = begin;
-        batch.push((line, std::mem::take(&mut record)));
+        let row = std::mem::take(&mut record);
+        if quotes_are_closed(&data[begin..base + reader.position().byte() as usize]) {
+            batch.push((line, Some(row)));
+        } else {
+            batch.push((line, None));
+            base = data[begin..].iter().position(|byte| *byte == b'\n').map_or(data.len(), |at| begin + at + 1);
+            reader = rows_of(&data[base..]);
+        }
         if batch.len() == BATCH {
             to.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).expect("there are adders");
         }
@@ -131,10 +158,36 @@ fn read(mut reader: csv::Reader<&[u8]>, data: &[u8], to: Sender<Vec<Row>>) {
     to.send(batch).expect("there are adders");
 }
 
+/// Whether each quoted field of a row ends with its quote.
+fn quotes_are_closed(row: &[u8]) -> bool {
+    let after = |byte: u8, rest: &[u8]| rest.iter().position(|other| *other == byte).map(|at| at + 1);
+    let mut rest = row;
+    loop {
+        // Here a field begins. A quote within one that began without is text.
+        if let Some(mut quoted) = rest.strip_prefix(b"\"") {
+            loop {
+                let Some(end) = after(b'"', quoted) else { return false };
+                match quoted[end..].strip_prefix(b"\"") {
+                    // Two stand for one.
+                    Some(more) => quoted = more,
+                    None => break rest = &quoted[end..],
+                }
+            }
+            if !matches!(rest.first(), None | Some(b',' | b'\r' | b'\n')) {
+                return false;
+            }
+        }
+        match after(b',', rest) {
+            Some(next) => rest = &rest[next..],
+            None => return true,
+        }
+    }
+}
+
 fn add(rows: &Receiver<Vec<Row>>, plan: &Plan) -> (Sums, Faults) {
     let (mut sums, mut faults) = (Sums::new(), Faults::new());
     for (line, row) in rows.iter().flatten() {
-        match plan.read(&row) {
+        match row.as_ref().map_or_else(|| Err(OPEN_QUOTE.to_owned()), |row| plan.read(row)) {
             Ok(Some((group, amount))) => count(&mut sums, group, (1, amount)),
             Ok(None) => {}
             Err(fault) => drop(faults.insert(line, fault)),

@@ -103,6 +103,42 @@ fn amounts_are_exact_and_odd_ones_are_refused() {
 }
 
 #[test]
+fn an_open_quote_costs_its_own_line_alone() {
+    let folder = Folder::new("pipeline-quotes");
+    let lines = [
+        "who,note,amount",
+        "a,\"in order, \"\"quoted\"\"\",1",
+        "a,\"never closed,2",
+        "a,plain,4",
+        "a,\"closed by a later row,8",
+        "\"a\",\"two",
+        "lines\",16",
+        "a,\"closed\" too early,32",
+        "b,a \"word\" in quotes,64",
+        "",
+        "b,\"\",128",
+        "b,\"the last, never closed,256",
+        "b,,512",
+    ];
+    for newline in ["\n", "\r\n"] {
+        for end in ["", newline] {
+            let file = folder.file("quotes.csv", (lines.join(newline) + end).as_bytes());
+            let output = run("pipeline", [&file, "who", "amount"]);
+            assert!(output.status.success(), "{}", stderr(&output));
+            assert_eq!(stdout(&output), "a\t3\t21.0000\nb\t3\t704.0000\n", "{newline:?}");
+            let fault = |line| format!("pipeline: {file}: line {line}: a quoted field does not end with its quote\n");
+            assert_eq!(stderr(&output), [3, 5, 8, 12].map(fault).concat(), "{newline:?}");
+        }
+    }
+    for header in ["a,\"b", "\u{feff}\"a,b", "a,\"b\"c"] {
+        let file = folder.file("header.csv", format!("{header}\n1,2\n").as_bytes());
+        let output = run("pipeline", [&file, "a", "b"]);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true), "{header}");
+        assert!(stderr(&output).contains("header: a quoted field does not end"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     let folder = Folder::new("pipeline-errors");
     let file = folder.file("orders.csv", b"a,b\n1,2\n");

@@ -278,6 +278,8 @@ fn sanitizers() -> Vec<Cell> {
                 "--test",
                 "channel_semantics",
                 "--test",
+                "sync_semantics",
+                "--test",
                 "channel_programs",
                 "--test",
                 "channel_histories",

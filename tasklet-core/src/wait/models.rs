@@ -1,9 +1,12 @@
-//! Two and three callers at one or two places: a rendezvous, waits that are ended by their own side, selects that could serve each other.
+//! Two and three callers at one or two places: a rendezvous, waits that are ended by their own side, selects that could serve each other,
+//! that unwind when they were served, that are woken by a bell.
 //!
 //! Each caller is a plain thread as its own scheduler, driven by hand: the thread-local one would be the same for all threads of a model.
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use loom::sync::Mutex;
 use loom::thread;
 
 use super::attempt::Waiting;
@@ -229,6 +232,122 @@ fn select_takes_one_of_two_messages_and_leaves_the_other() {
             _ => [Some(1), Some(2)],
         };
         assert_eq!(back, expected, "taken {taken:?}");
+    });
+}
+
+#[test]
+fn select_that_is_killed_leaves_what_it_was_given_with_its_arm() {
+    model(|| {
+        let (left, right) = places();
+        let (first, second) = (left.clone(), right.clone());
+        let sender = thread::spawn(move || [give(&first, 1, Patience::Now), give(&second, 2, Patience::Now)]);
+        let scheduler = ThreadScheduler::new();
+        let who = scheduler.current_id();
+        let (mut first, mut second) =
+            (ArmOf::new(Half::new(&left, Side::Take), None), ArmOf::new(Half::new(&right, Side::Take), None));
+        let mut taken = Vec::new();
+        // The first is killed while it waits, or before it runs again. Its arms are selected again: at most one of them has something.
+        for is_killed in [true, false, false] {
+            let mut arms: [&mut dyn Arm; 2] = [&mut first, &mut second];
+            let patience = if is_killed { Patience::Wait } else { Patience::Now };
+            let mut select = Select::new(&mut arms, Order::Biased, patience);
+            let round = match select.begin(&scheduler, Observed::No) {
+                Step::Park { site, key } => {
+                    if let Some(parked) = site.unlink(who, key) {
+                        scheduler.unpark(parked.with(Wake::Interrupted));
+                    }
+                    // SAFETY: as in `drive`.
+                    assert!(unsafe { scheduler.prepare_park(site, key, AnyBackend::BACKEND) }.is_none());
+                    let _ = scheduler.finish_park();
+                    // It unwinds.
+                    drop(select);
+                    continue;
+                }
+                Step::Done => select.finish(Ok(Wake::Served)),
+                Step::HandOver { partner, .. } => {
+                    scheduler.unpark(partner);
+                    select.finish(Ok(Wake::Served))
+                }
+            };
+            drop(select);
+            match round {
+                Round::Chosen(0) => taken.extend(first.output()),
+                Round::Chosen(_) => taken.extend(second.output()),
+                Round::Again | Round::Ended(_) => {}
+            }
+        }
+        let back = sender.join().unwrap();
+        taken.extend(back.into_iter().flatten());
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2], "came back {back:?}");
+    });
+}
+
+/// Something that opens once, and has no list: whoever waits leaves a waker.
+#[derive(Clone)]
+struct Door(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Door {
+    fn open(&self) {
+        let waker = {
+            let mut door = self.0.lock().unwrap();
+            door.0 = true;
+            door.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+// SAFETY: it has no place and enters no list.
+unsafe impl Arm for Door {
+    fn look(&mut self, _: &dyn Scheduler) -> Found {
+        if self.0.lock().unwrap().0 { Found::Done } else { Found::Wait }
+    }
+
+    fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
+        let waker = waker();
+        let mut door = self.0.lock().unwrap();
+        if door.0 {
+            drop(door);
+            return waker.wake();
+        }
+        door.1 = Some(waker);
+    }
+
+    fn delist(&mut self) {
+        let waker = self.0.lock().unwrap().1.take();
+        drop(waker);
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// The bell's own lock is std's. That does here: whoever rings takes a step with it held only when the select waits and cannot want it.
+#[test]
+fn select_hears_the_bell_of_an_arm_without_a_list() {
+    model(|| {
+        let place = place();
+        let mut door = Door(Arc::new(Mutex::new((false, None))));
+        let opener = thread::spawn({
+            let door = door.clone();
+            move || door.open()
+        });
+        let scheduler = ThreadScheduler::new();
+        let mut half = ArmOf::new(Half::new(&place, Side::Take), None);
+        let chosen = loop {
+            let mut arms: [&mut dyn Arm; 2] = [&mut half, &mut door];
+            match drive(Select::new(&mut arms, Order::Biased, Patience::Wait), &scheduler, |_| {}) {
+                Round::Chosen(arm) => break arm,
+                Round::Again => {}
+                Round::Ended(ended) => panic!("{ended:?}"),
+            }
+        };
+        assert_eq!(chosen, 1);
+        opener.join().unwrap();
     });
 }
 

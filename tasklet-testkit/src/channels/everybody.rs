@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasklet_channels::{broadcast, rendezvous, select, watch};
+use tasklet_channels::{WatchSender, broadcast, rendezvous, select, unbounded, watch};
 use tasklet_core::backend::Backend;
 
 use super::Case;
@@ -159,6 +159,34 @@ pub fn a_change_wakes_all_watchers<B: Backend>(case: Case) {
             assert_eq!(watcher.join().unwrap(), (9, true, true));
         }
         ending.join().unwrap();
+    });
+}
+
+/// A close and a send are one after the other: what was sent is seen by whoever looks until told of the end.
+pub fn a_watch_shows_all_that_was_sent<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        const ROUNDS: u32 = 3_000;
+        let (turns, next) = rendezvous::<WatchSender<u32>>();
+        let (sent, was_sent) = unbounded();
+        let sending = std::thread::spawn(move || {
+            for sender in next.iter() {
+                sent.send(sender.send(1).is_ok()).unwrap();
+            }
+        });
+        for round in 0..ROUNDS {
+            let (sender, mut receiver) = watch(0);
+            turns.send(sender.clone()).unwrap();
+            (0..round % 61).for_each(|_| std::hint::spin_loop());
+            sender.close();
+            let mut seen = 0;
+            while receiver.changed().is_ok() {
+                seen = *receiver.get();
+            }
+            assert_eq!(was_sent.recv().unwrap(), seen == 1, "{round}");
+        }
+        drop(turns);
+        until(|| sending.is_finished());
+        sending.join().unwrap();
     });
 }
 

@@ -1,18 +1,20 @@
 //! Waits that end otherwise: kills, time limits, futures that are dropped. Nothing is lost or doubled by them.
 
+use std::cell::OnceCell;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use tasklet_bridge::futures::block_on;
-use tasklet_channels::{after, at, bounded, never, rendezvous, select, tick, unbounded};
+use tasklet_channels::{Receiver, Sender, after, at, bounded, never, rendezvous, select, tick, unbounded};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_scheduler::stealing;
 
 use super::Case;
 use super::executor::poll;
-use super::setup::{Census, run, spawn, until};
+use super::setup::{Census, run, run_virtual, spawn, until};
+use crate::stealing::setup::Counted;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -72,25 +74,44 @@ pub fn a_kill_takes_a_waiter_out<B: Backend>(case: Case) {
     counted.assert_all_dropped();
 }
 
-/// A receiver that was given a message and is killed before it runs: the message is the next to be received.
+/// A receiver that was given a message and is killed: it has it, or the message is the next to be received, before what has come since.
 pub fn a_message_of_a_killed_receiver_comes_back<B: Backend>(case: Case) {
+    comes_back::<B>(case, |receiver| drop(receiver.recv()));
+}
+
+/// The same with one that waits in a select.
+pub fn a_message_of_a_killed_select_comes_back<B: Backend>(case: Case) {
+    comes_back::<B>(case, |receiver| {
+        let (_sender, other) = bounded::<u8>(4);
+        select! {
+            recv(receiver) -> message => drop(message),
+            recv(other) -> _ => unreachable!(),
+            recv(receiver) -> message => drop(message),
+        }
+    });
+}
+
+/// `receive` receives one message and drops it.
+fn comes_back<B: Backend>(case: Case, receive: fn(Receiver<(u32, Counted)>)) {
     let census = Census::default();
     let counted = census.clone();
     run::<B>(case, move || {
-        for _ in 0..50 {
+        for round in 0..50 {
             let (sender, receiver) = unbounded();
             let victim = spawn({
                 let receiver = receiver.clone();
-                move || drop(receiver.recv())
+                move || receive(receiver)
             });
-            until(|| sender.blocked_receivers() == 1);
+            until(|| sender.blocked_receivers() != 0);
             let before = census.dropped();
-            sender.send(census.one()).unwrap();
+            (0..2).for_each(|number| sender.send((number, census.one())).unwrap());
             victim.kill();
-            let came_back = victim.join().is_err_and(|error| error.is_killed()) && census.dropped() == before;
-            // Received by the victim and dropped there, or by us.
-            assert_eq!(receiver.try_recv().is_ok(), came_back);
-            assert_eq!(census.dropped() - before, 1);
+            // The local scheduler kills it at once. A worker kills one that was served at its next scheduling point, and there is none.
+            let was_killed = victim.join().is_err_and(|error| error.is_killed());
+            assert_eq!(was_killed, case.workers == 0, "{round}");
+            assert_eq!(census.dropped() - before, usize::from(!was_killed), "{round}");
+            let left: Vec<u32> = receiver.try_iter().map(|(number, _)| number).collect();
+            assert_eq!(left, if was_killed { vec![0, 1] } else { vec![1] }, "{round}");
         }
     });
     counted.assert_all_dropped();
@@ -98,7 +119,7 @@ pub fn a_message_of_a_killed_receiver_comes_back<B: Backend>(case: Case) {
 
 /// Time limits in virtual time, of every operation.
 pub fn limits_end_waits<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| limits());
+    run_virtual::<B>(case, |_| limits());
 }
 
 /// The same on a plain thread, whose clock is the real one.
@@ -130,6 +151,39 @@ fn limits() {
     let ticks = tick(ms(2));
     let (first, second) = (ticks.recv().unwrap(), ticks.recv().unwrap());
     assert!(second - first >= ms(2) && (second - first).as_millis() % 2 == 0);
+}
+
+/// A thread that exits, in the destructor of what it has kept for itself: its scheduler may be gone, time is not.
+pub fn limits_end_waits_of_threads_that_exit<B: Backend>(_: Case) {
+    struct AtExit(Sender<()>);
+
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            limits();
+            tasklet_scheduler::time::sleep(ms(2));
+            self.0.send(()).unwrap();
+        }
+    }
+
+    thread_local!(static KEPT: [OnceCell<AtExit>; 2] = const { [OnceCell::new(), OnceCell::new()] });
+
+    fn keep(at: usize, sender: &Sender<()>) {
+        KEPT.with(|kept| assert!(kept[at].set(AtExit(sender.clone())).is_ok()));
+    }
+
+    for early in [true, false] {
+        let (sender, receiver) = unbounded();
+        // What was first used last is dropped first, or last: the scheduler of the thread is used before and after.
+        let thread = std::thread::spawn(move || {
+            if early {
+                keep(0, &sender);
+            }
+            limits();
+            keep(1, &sender);
+        });
+        thread.join().unwrap();
+        assert_eq!(receiver.try_iter().count(), 1 + usize::from(early));
+    }
 }
 
 /// Async code on both sides of one channel, beside a tasklet and `block_on`.
@@ -180,6 +234,19 @@ pub fn soft_tasklets_send_and_receive<B: Backend>(case: Case) {
         });
         source.join().unwrap();
         assert_eq!(sink.join().unwrap(), 100);
+    });
+}
+
+/// What a dropped future was given is the next to be received, before what has come since.
+pub fn what_comes_back_is_next<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (sender, receiver) = bounded(4);
+        let mut future = Box::pin(receiver.recv_async());
+        assert!(poll(future.as_mut()).is_pending());
+        (0..3).for_each(|number| sender.send(number).unwrap());
+        assert_eq!(receiver.len(), 2);
+        drop(future);
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
     });
 }
 

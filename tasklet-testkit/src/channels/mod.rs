@@ -17,6 +17,7 @@
 //! | [`selecting`] | Operands, readiness, fairness, bias, thousands of arms, a channel in several arms, what losing arms keep. |
 //! | [`again`] | Arms selected more than once, several who wait for one thing, wakers that use their channel. |
 //! | [`leaving`] | Kills, time limits, timers, futures and those that are dropped. |
+//! | [`unwinding`] | Selects that unwind when they were served already, chosen arms that are dropped. |
 
 pub mod again;
 pub mod buffers;
@@ -29,6 +30,7 @@ pub mod orders;
 pub mod racing;
 pub mod selecting;
 pub mod timing;
+pub mod unwinding;
 
 mod executor;
 pub(crate) mod setup;
@@ -74,6 +76,7 @@ macro_rules! channel_suite {
             everybody: messages_for_nobody_come_back;
             everybody: a_watcher_sees_the_latest_value;
             everybody: a_change_wakes_all_watchers;
+            everybody: a_watch_shows_all_that_was_sent;
             everybody: watched_values_are_dropped_once;
             orders: a_send_happens_before_its_receive;
             orders: a_receive_happens_before_the_send_that_needs_its_room;
@@ -101,11 +104,15 @@ macro_rules! channel_suite {
             selecting: an_arm_may_be_selected_again;
             selecting: joins_and_ends_are_arms;
             selecting: a_cancellation_is_an_arm;
+            selecting: names_of_the_caller_are_left_alone;
             selecting: selects_in_a_circle_go_on;
             leaving: a_kill_takes_a_waiter_out;
             leaving: a_message_of_a_killed_receiver_comes_back;
+            leaving: a_message_of_a_killed_select_comes_back;
+            leaving: what_comes_back_is_next;
             leaving: async_code_sends_and_receives;
             leaving: a_dropped_future_gives_back;
+            unwinding: a_chosen_arm_that_is_dropped_gives_back;
             again: a_chosen_arm_is_ready_until_it_is_taken;
             again: a_refusal_does_not_stick;
             again: a_oneshot_wakes_all_who_wait;
@@ -121,21 +128,30 @@ macro_rules! channel_suite {
         $crate::__channel_tests! { $backend, [0];
             again: a_select_is_a_partner_like_any;
             again: names_are_shown;
+            unwinding: a_served_arm_has_its_message;
+            unwinding: a_served_arm_has_sent;
+            unwinding: a_dropped_arm_serves_who_waits;
         }
         $crate::__channel_tests! { $backend, [1, 2, 4];
             leaving: soft_tasklets_send_and_receive;
             once: a_soft_tasklet_awaits_the_message;
+            selecting: the_callers_own_cancellation_is_an_arm;
+            unwinding: a_worker_serves_its_own_tasklet_that_unwinds;
         }
         $crate::__channel_tests! { $backend, [1];
             buffers: huge_messages_arrive;
+            leaving: limits_end_waits_of_threads;
+            leaving: limits_end_waits_of_threads_that_exit;
+        }
+        $crate::__channel_tests! { $backend, [0, 1];
             timing: a_point_in_time_comes_once;
             timing: ticks_that_were_missed_are_left_out;
             timing: a_tick_needs_a_period;
             timing: nothing_comes_from_never;
             timing: the_earliest_limit_ends_a_select;
+            timing: a_limit_comes_though_nobody_will;
             timing: a_heartbeat_beside_work;
             leaving: limits_end_waits;
-            leaving: limits_end_waits_of_threads;
         }
     };
 }

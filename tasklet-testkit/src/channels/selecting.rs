@@ -2,6 +2,8 @@
 
 use tasklet_channels::{Select, TypedArm, bounded, never, rendezvous, select, select_biased, unbounded};
 use tasklet_core::backend::Backend;
+use tasklet_core::scheduler::Scheduler;
+use tasklet_core::wait::{Arm, Found};
 use tasklet_scheduler::stealing::CancelToken;
 
 use super::Case;
@@ -66,9 +68,9 @@ pub fn a_default_is_for_when_nothing_is_ready<B: Backend>(case: Case) {
 pub fn a_channel_may_be_in_several_arms<B: Backend>(case: Case) {
     run::<B>(case, || {
         let (sender, receiver) = rendezvous();
-        let source = spawn(move || (0..100).for_each(|number| sender.send(number).unwrap()));
+        let source = spawn(move || (0..300).for_each(|number| sender.send(number).unwrap()));
         let (mut next, mut chosen) = (0, [0; 3]);
-        while next < 100 {
+        while next < 300 {
             select! {
                 recv(receiver) -> message => { assert_eq!(message, Ok(next)); chosen[0] += 1; }
                 recv(receiver) -> message => { assert_eq!(message, Ok(next)); chosen[1] += 1; }
@@ -77,13 +79,13 @@ pub fn a_channel_may_be_in_several_arms<B: Backend>(case: Case) {
                     assert_eq!(message, Ok(next));
                     chosen[2] += 1;
                     next += 1;
-                    if next == 100 { break; }
+                    if next == 300 { break; }
                     select! { recv(receiver) -> message => assert_eq!(message, Ok(next)) }
                 }
             }
             next += 1;
         }
-        assert!(chosen.iter().sum::<i32>() <= 100);
+        assert!(chosen.iter().all(|count| *count > 0), "{chosen:?}");
         source.join().unwrap();
     });
 }
@@ -112,8 +114,8 @@ pub fn a_select_never_meets_itself<B: Backend>(case: Case) {
     });
 }
 
-/// Of arms that are always ready, each is chosen as often as the others: five standard deviations are allowed, about one failure in
-/// two million runs.
+/// Of arms that are always ready, each is chosen as often as the others. Seven standard deviations are allowed: of the 25 counts here, in
+/// four cases on four backends, chance alone puts one further off once in some hundred million runs of them all.
 pub fn ready_arms_are_chosen_alike<B: Backend>(case: Case) {
     run::<B>(case, || {
         const ROUNDS: usize = 12_000;
@@ -129,7 +131,7 @@ pub fn ready_arms_are_chosen_alike<B: Backend>(case: Case) {
                 channels[arm].0.send(()).unwrap();
             }
             let expected = ROUNDS as f64 / arms as f64;
-            let allowed = 5.0 * (expected * (1.0 - 1.0 / arms as f64)).sqrt();
+            let allowed = 7.0 * (expected * (1.0 - 1.0 / arms as f64)).sqrt();
             for count in &chosen {
                 assert!((*count as f64 - expected).abs() < allowed, "{chosen:?}");
             }
@@ -276,6 +278,88 @@ pub fn a_cancellation_is_an_arm<B: Backend>(case: Case) {
             }
             assert!(waiting.join().unwrap());
         }
+    });
+}
+
+/// An arm for the caller's own token is chosen whenever that is cancelled: before the select, while it looks, while it waits.
+pub fn the_callers_own_cancellation_is_an_arm<B: Backend>(case: Case) {
+    /// An arm that does something when it is looked at, and is never ready.
+    struct Act<F>(F);
+
+    // SAFETY: it has no place and enters no list.
+    unsafe impl<F: FnMut()> Arm for Act<F> {
+        fn look(&mut self, _: &dyn Scheduler) -> Found {
+            (self.0)();
+            Found::Wait
+        }
+
+        fn delist(&mut self) {}
+
+        fn is_shared(&self) -> bool {
+            true
+        }
+    }
+
+    impl<F: FnMut()> TypedArm for Act<F> {
+        type Output = ();
+
+        fn output(&mut self) {}
+    }
+
+    case.run::<B, _>(|| {
+        for when in 0..3 {
+            let token = CancelToken::new();
+            let (sender, receiver) = rendezvous::<u8>();
+            let waiting = spawn({
+                let token = token.clone();
+                move || {
+                    token.run(|| {
+                        if when == 0 {
+                            token.cancel();
+                        }
+                        let while_looking = || {
+                            if when == 1 {
+                                token.cancel()
+                            }
+                        };
+                        select_biased! {
+                            cancelled(token) -> () => true,
+                            recv(receiver) -> _ => false,
+                            arm(Act(while_looking)) -> () => false,
+                        }
+                    })
+                }
+            });
+            if when == 2 {
+                until(|| sender.blocked_receivers() == 1);
+                token.cancel();
+            }
+            assert!(waiting.join().unwrap(), "{when}");
+        }
+    });
+}
+
+/// Names of the caller mean the same within the macro, and its forms may be mixed with others.
+pub fn names_of_the_caller_are_left_alone<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (arm, arms, chosen, operand, result, number, output, select) = (1, 2, 3, 4, 5, 6, 7, 8);
+        let sum = || arm + arms + chosen + operand + result + number + output + select;
+        let (sender, receiver) = bounded(1);
+        let sent = select! {
+            send(sender, arm + arms + chosen + operand + result + number + output + select) -> sent => {
+                sent.unwrap();
+                arm + arms + chosen + operand + result + number + output + select
+            }
+            recv(receiver) -> _ => 0
+        };
+        assert_eq!((sent, receiver.recv()), (sum(), Ok(sum())));
+        sender.send(1).unwrap();
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            select! { recv(receiver) -> (Ok(_) | Err(_)) => continue, default => break }
+        }
+        assert_eq!(rounds, 2);
     });
 }
 

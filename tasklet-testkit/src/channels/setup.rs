@@ -6,7 +6,9 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::time::Instant;
 
 use tasklet_core::backend::Backend;
+use tasklet_core::clock::VirtualClock;
 use tasklet_core::current;
+use tasklet_core::driver::VirtualDriver;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::{local, stealing};
 
@@ -23,6 +25,20 @@ pub(crate) fn run<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) 
     let scheduler = local::Scheduler::<B>::new();
     let done = scheduler.spawn_joinable(body);
     if let Err(error) = done.join() {
+        panic!("{error}");
+    }
+}
+
+/// As [`run`], in virtual time.
+#[track_caller]
+pub(crate) fn run_virtual<B: Backend>(case: Case, body: impl FnOnce(&VirtualClock) + Send + 'static) {
+    if case.workers > 0 {
+        return case.run_virtual::<B, _>(body);
+    }
+    let clock = Arc::new(VirtualClock::default());
+    let driver = VirtualDriver::new(clock.clone());
+    let scheduler = local::Scheduler::<B>::builder().clock(clock.clone()).driver(driver).build();
+    if let Err(error) = scheduler.spawn_joinable(move || body(&clock)).join() {
         panic!("{error}");
     }
 }

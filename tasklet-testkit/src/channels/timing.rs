@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tasklet_channels::{Select, TypedArm, after, at, bounded, never, select, select_biased, tick};
+use tasklet_channels::{Channel, Select, TypedArm, after, at, bounded, never, select, select_biased, tick};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
+use tasklet_scheduler::local;
 
 use super::Case;
-use super::setup::{give_way, spawn};
+use super::setup::{give_way, run_virtual, spawn};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -15,7 +16,7 @@ const fn ms(millis: u64) -> Duration {
 
 /// One point in time comes when it is due, once, to one of those who share it.
 pub fn a_point_in_time_comes_once<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| {
+    run_virtual::<B>(case, |_| {
         let start = current::now();
         let timer = after(ms(10));
         assert!(timer.try_recv().unwrap_err().is_would_block());
@@ -36,7 +37,7 @@ pub fn a_point_in_time_comes_once<B: Backend>(case: Case) {
 
 /// Ticks come a period apart. One that nobody took is late, those that were missed altogether are left out.
 pub fn ticks_that_were_missed_are_left_out<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|clock| {
+    run_virtual::<B>(case, |clock| {
         let start = current::now();
         let ticks = tick(ms(10));
         let first: Vec<_> = ticks.iter().take(3).collect();
@@ -56,7 +57,7 @@ pub fn a_tick_needs_a_period<B: Backend>(_: Case) {
 
 /// Nothing comes from `never`, in no form, and it is not closed.
 pub fn nothing_comes_from_never<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| {
+    run_virtual::<B>(case, |_| {
         let nothing = never::<u8>();
         assert!(nothing.try_recv().unwrap_err().is_would_block());
         assert!(nothing.recv_timeout(ms(1000)).unwrap_err().is_timeout());
@@ -69,7 +70,7 @@ pub fn nothing_comes_from_never<B: Backend>(case: Case) {
 
 /// Of several limits the earliest counts: that of the select, of a timer among its arms.
 pub fn the_earliest_limit_ends_a_select<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| {
+    run_virtual::<B>(case, |_| {
         let (sender, receiver) = bounded::<u8>(1);
         for (timer, limit, expected) in [(5, 9, 1), (9, 5, 2)] {
             let start = current::now();
@@ -99,9 +100,23 @@ pub fn the_earliest_limit_ends_a_select<B: Backend>(case: Case) {
     });
 }
 
+/// A limit comes though nobody else has the channel: to a tasklet, to the main of a local scheduler, to a plain thread.
+pub fn a_limit_comes_though_nobody_will<B: Backend>(case: Case) {
+    fn wait() {
+        let channel = Channel::<u8>::new();
+        assert!(select! { recv(channel) -> _ => false, default(ms(5)) => true });
+        assert!(select! { recv(channel) -> _ => false, recv(after(ms(5))) -> _ => true });
+    }
+
+    run_virtual::<B>(case, |_| wait());
+    std::thread::spawn(wait).join().unwrap();
+    let _main = local::Scheduler::<B>::new();
+    wait();
+}
+
 /// A heartbeat beside work, as it is written in Go: work is done, and each beat comes.
 pub fn a_heartbeat_beside_work<B: Backend>(case: Case) {
-    case.run_virtual::<B, _>(|_| {
+    run_virtual::<B>(case, |_| {
         let (sender, receiver) = bounded(4);
         let source = spawn(move || {
             for number in 0..10 {

@@ -296,6 +296,7 @@ macro_rules! semantics_suite {
             schedulers: an_outer_scheduler_cannot_be_driven_from_an_inner_one;
             schedulers: a_handle_used_by_another_schedulers_tasklet_queues;
             schedulers: a_channel_joins_two_schedulers_of_one_thread;
+            schedulers: a_scheduler_made_meanwhile_leaves_a_waiting_main_alone;
             schedulers: schedulers_of_one_thread_are_independent;
             schedulers: a_tasklet_of_another_scheduler_can_be_joined;
             schedulers: handles_held_by_tasklets_do_not_keep_a_scheduler;

@@ -8,7 +8,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_scheduler::local::{self, RunError, Scheduler, Tasklet, TaskletStateError};
 
-use super::setup::{Setup, fail, leave, text};
+use super::setup::{Setup, caught_text, channel, fail, leave, text};
 
 /// A scheduler made and run inside a tasklet of another has its own queue, and ends with the tasklet.
 pub fn a_scheduler_runs_inside_a_tasklet_of_another<B: Backend>() {
@@ -111,6 +111,28 @@ pub fn a_channel_joins_two_schedulers_of_one_thread<B: Backend>() {
     assert_eq!(c.balance(), 0);
     a.run();
     a.log.assert("got1");
+}
+
+/// Main waits under the scheduler that it began to wait under, though one of its tasklets makes another meanwhile: it hears of errors,
+/// and that nobody will come.
+pub fn a_scheduler_made_meanwhile_leaves_a_waiting_main_alone<B: Backend>() {
+    for fails in [false, true] {
+        let s = Setup::<B>::new();
+        let (c, made) = (channel::<B, i32>(), Rc::new(RefCell::new(None)));
+        s.spawn_with("host", &made, move |_, made| {
+            *made.borrow_mut() = Some(Scheduler::<B>::new());
+            if fails {
+                fail("E");
+            }
+        });
+        if fails {
+            assert_eq!(caught_text(|| c.recv()), "E");
+        } else {
+            let error = c.recv().unwrap_err();
+            assert!(matches!(error.park_error(), Some(ParkError::MainDeserted(_))), "{error:?}");
+        }
+        assert!(made.borrow().is_some());
+    }
 }
 
 /// Two hosts' schedulers are independent: counts, hooks, traps.

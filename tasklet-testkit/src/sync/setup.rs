@@ -1,14 +1,10 @@
 //! What every test of synchronisation begins with: what tests of channels do, virtual time under both schedulers, and seeing that somebody waits.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tasklet_core::backend::Backend;
-use tasklet_core::clock::VirtualClock;
-use tasklet_core::driver::VirtualDriver;
 use tasklet_core::tasklet::JoinHandle;
-use tasklet_scheduler::local;
 
 pub(super) use crate::channels::setup::{give_way, run, spawn, until};
 pub(super) use crate::stealing::setup::{Flag, LIMIT, Log, caught, caught_text, fail};
@@ -22,14 +18,7 @@ pub(super) const fn ms(millis: u64) -> Duration {
 /// As [`run`], in virtual time.
 #[track_caller]
 pub(super) fn run_virtual<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) {
-    if case.workers > 0 {
-        return case.run_virtual::<B, _>(|_| body());
-    }
-    let clock = Arc::new(VirtualClock::default());
-    let scheduler = local::Scheduler::<B>::builder().clock(clock.clone()).driver(VirtualDriver::new(clock)).build();
-    if let Err(error) = scheduler.spawn_joinable(body).join() {
-        panic!("{error}");
-    }
+    crate::channels::setup::run_virtual::<B>(case, |_| body());
 }
 
 /// A tasklet that has come to where it calls its argument and, after that, waits: `waiting` tells how many do.
