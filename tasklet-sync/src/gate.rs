@@ -130,19 +130,15 @@ impl<T> Gate<T> {
     /// Waits; for forms that have no error to return.
     pub(crate) fn wait_long(&self, seen: u64) {
         if let Err(error) = self.wait(seen, Limit::Never) {
-            waiting::insist(error, || self.has_passed(seen));
+            waiting::insist(error, |limit| self.wait(seen, limit));
         }
     }
 
     /// As [`wait_long`](Self::wait_long), for waits that a cancelled token does not end.
     pub(crate) fn wait_short(&self, seen: u64) {
         if let Err(error) = self.wait(seen, Limit::Never) {
-            waiting::insist_masked(error, || self.has_passed(seen), || self.wait(seen, Limit::Never));
+            waiting::insist_masked(error, |limit| self.wait(seen, limit));
         }
-    }
-
-    fn has_passed(&self, seen: u64) -> Option<()> {
-        (self.epoch() != seen).then_some(())
     }
 
     /// What dumps call it by.

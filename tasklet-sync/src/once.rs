@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::cycles;
+use crate::cycles::Identity;
 use crate::gate::Gate;
 
 /// Nobody has begun.
@@ -37,6 +37,7 @@ const POISONED: u8 = 3;
 pub struct Once {
     state: AtomicU8,
     gate: Gate,
+    identity: Identity,
 }
 
 /// What [`Once::call_once_force`] tells its function.
@@ -55,7 +56,7 @@ impl OnceState {
 impl Once {
     /// Nothing is done yet.
     pub const fn new() -> Once {
-        Once { state: AtomicU8::new(NEW), gate: Gate::new(()) }
+        Once { state: AtomicU8::new(NEW), gate: Gate::new(()), identity: Identity::new() }
     }
 
     /// Whether it is done.
@@ -145,7 +146,7 @@ impl Once {
 
     /// Waits for whoever is at it, or will be.
     fn wait_for_end(&self, seen: u64) {
-        let edge = cycles::wait_for(self.gate.number());
+        let edge = self.identity.wait_for(self.gate.number());
         self.gate.wait_short(seen);
         drop(edge);
     }
@@ -165,7 +166,7 @@ impl Once {
                     // Acquire: after a poisoning, what was done before it is seen.
                     let begun = self.state.compare_exchange(state, RUNNING, Ordering::Acquire, Ordering::Relaxed);
                     if begun.is_ok() {
-                        cycles::held(self.gate.number());
+                        self.identity.held();
                         let mut end = End { once: self, state: POISONED };
                         f(&OnceState { poisoned: state == POISONED });
                         end.state = DONE;
@@ -185,7 +186,7 @@ struct End<'o> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        cycles::released(self.once.gate.number());
+        self.once.identity.released();
         // Release: pairs with the acquire in `is_completed`.
         self.once.state.store(self.state, Ordering::Release);
         self.once.gate.open();

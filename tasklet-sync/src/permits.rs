@@ -5,6 +5,8 @@
 //! - **R1** Somebody waits only if the oldest waiter wants more than there are. Whoever gives permits back, or goes away from the queue, lets
 //!   those in for whom there are enough.
 //! - **R2** Whoever lets a waiter in takes its permits for it, with the lock held.
+//! - **R3** Where circles are looked for, a waiter is registered while it is in the queue, with the oldest waiter not to be let in: it enters
+//!   itself, and is taken out by whoever lets it in, with the lock held.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -13,15 +15,18 @@ use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
-use crate::cycles;
+use crate::cycles::{Edge, Report, Waiter};
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
 pub(crate) struct Permits(Locked<State>);
 
+/// How many permits, and who wants them if circles are looked for.
+type Wanted = (usize, Option<Waiter>);
+
 struct State {
     available: usize,
-    /// In the cell of each is how many it wants.
-    waiters: Waiters<usize>,
+    /// In the cell of each is what it wants.
+    waiters: Waiters<Wanted>,
 }
 
 // Nothing unwinds with the lock held.
@@ -39,13 +44,22 @@ impl State {
         taken
     }
 
+    /// How many there are when the oldest waiter was let in, if there is enough for it; and who that is.
+    fn next(&self) -> Option<(usize, Option<Waiter>)> {
+        let &(wanted, waiter) = self.waiters.first_message()?;
+        Some((self.available.checked_sub(wanted)?, waiter))
+    }
+
     /// Lets the oldest waiter in, if there is enough for it.
     fn admit_one(&mut self) -> Option<Woken> {
-        let wanted = *self.waiters.first_message()?;
-        let rest = self.available.checked_sub(wanted)?;
+        let (rest, waits) = self.next()?;
         // The first is the one that is claimed: those who wait here wait nowhere else.
         let waiter = self.waiters.claim()?;
         self.available = rest;
+        if let Some(waits) = waits {
+            // R3.
+            waits.goes_on();
+        }
         Some(waiter.serve())
     }
 }
@@ -69,14 +83,26 @@ impl Permits {
         self.0.lock().take(count)
     }
 
-    /// Takes so many, waiting for them.
+    /// Takes so many, waiting for them. With an edge, a wait that closes a circle is reported.
     #[cold]
-    pub(crate) fn take(&self, count: usize, limit: Limit) -> Result<(), WaitError> {
-        // R1: if the caller was the oldest and goes away, there may be enough for the next.
-        let gone = AtEnd(|| self.admit());
-        waiting::perform(Take { permits: self, count }, Some(count), limit)?;
-        gone.disarm();
-        Ok(())
+    pub(crate) fn take(&self, count: usize, mut edge: Option<&Edge>, limit: Limit) -> Result<(), WaitError> {
+        loop {
+            // R1: if the caller was the oldest and goes away, there may be enough for the next.
+            let gone = AtEnd(|| self.admit());
+            let message = (count, edge.map(Edge::waiter));
+            match waiting::perform(Take { permits: self, count, edge, came: Came::In }, Some(message), limit)? {
+                Came::In => {
+                    gone.disarm();
+                    return Ok(());
+                }
+                Came::Early => drop(gone),
+                Came::InCircle(report) => {
+                    report.raise();
+                    // It waits all the same.
+                    edge = None;
+                }
+            }
+        }
     }
 
     /// Gives so many back. Where that is more than can be counted, there are as many as can be: this is called by destructors.
@@ -126,30 +152,36 @@ impl Permits {
     }
 }
 
-impl Drop for Permits {
-    fn drop(&mut self) {
-        // Locks for readers and writers go by this number.
-        cycles::gone(number(self));
-    }
-}
-
 /// Takes permits.
 struct Take<'p> {
     permits: &'p Permits,
     count: usize,
+    edge: Option<&'p Edge>,
+    /// What the last look has led to.
+    came: Came,
+}
+
+/// How an attempt to take permits has ended.
+enum Came {
+    /// They are the caller's.
+    In,
+    /// Those who wait in front are to be let in first.
+    Early,
+    /// The caller would wait for itself.
+    InCircle(Report),
 }
 
 // SAFETY: A1, A2: the place is the permits', which are borrowed; the list is a field that nobody replaces.
 unsafe impl Attempt for Take<'_> {
     type State = State;
-    type Message = usize;
-    type Output = Result<(), WaitError>;
+    type Message = Wanted;
+    type Output = Result<Came, WaitError>;
 
     fn place(&self) -> &Guarded<State> {
         &self.permits.0
     }
 
-    fn waiters<'s>(&self, state: &'s mut State) -> &'s mut Waiters<usize> {
+    fn waiters<'s>(&self, state: &'s mut State) -> &'s mut Waiters<Wanted> {
         &mut state.waiters
     }
 
@@ -161,17 +193,66 @@ unsafe impl Attempt for Take<'_> {
         true
     }
 
-    fn attempt(&mut self, state: &mut State, _: &mut Option<usize>, _: &dyn Scheduler) -> Found {
-        if state.take(self.count) { Found::Done } else { Found::Wait }
+    fn attempt(&mut self, state: &mut State, _: &mut Option<Wanted>, _: &dyn Scheduler) -> Found {
+        if state.take(self.count) {
+            return Found::Done;
+        }
+        // R1: who waits does so because there is not enough.
+        if state.next().is_some() {
+            self.came = Came::Early;
+            return Found::Done;
+        }
+        // R3.
+        if let Some(report) = self.edge.and_then(Edge::begin) {
+            self.came = Came::InCircle(report);
+            return Found::Done;
+        }
+        Found::Wait
     }
 
-    fn finish(&mut self, _: &mut Option<usize>, ended: Ended) -> Result<(), WaitError> {
-        waiting::outcome(ended)
+    fn finish(&mut self, _: &mut Option<Wanted>, ended: Ended) -> Result<Came, WaitError> {
+        let ended = waiting::outcome(ended);
+        if ended.is_err()
+            && let Some(edge) = self.edge
+        {
+            // R3: it is not in the queue any more, and may come back.
+            edge.waiter().goes_on();
+        }
+        ended.map(|()| std::mem::replace(&mut self.came, Came::In))
     }
 
-    fn abandon(&mut self, state: &mut State, _: &mut Option<usize>) -> Option<Woken> {
+    fn abandon(&mut self, state: &mut State, _: &mut Option<Wanted>) -> Option<Woken> {
         // R2. `take` lets others in when it unwinds.
         state.available = state.available.saturating_add(self.count);
         None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::cycles::Identity;
+
+    /// Readers are let in one at a time: one of them reads again before the next one is in.
+    #[test]
+    fn one_who_is_in_and_comes_again_lets_those_in_who_are_about_to_be() {
+        let (permits, identity) = (Arc::new(Permits::new(0)), Identity::new());
+        let waits = thread::spawn({
+            let permits = permits.clone();
+            move || permits.take(1, None, Limit::Never)
+        });
+        while permits.waiting() == 0 {
+            thread::yield_now();
+        }
+        // The caller has one of three, and the first half of giving the others back is done.
+        let holder = identity.held();
+        permits.0.lock().available = 2;
+        permits.take(1, Some(&identity.edge(0)), Limit::Never).unwrap();
+        waits.join().unwrap().unwrap();
+        assert_eq!((permits.available(), permits.waiting()), (0, 0));
+        identity.released_by(&holder);
     }
 }

@@ -19,7 +19,7 @@ use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
 
-use crate::cycles;
+use crate::cycles::Identity;
 use crate::primitive::atomic::{AtomicU8, Ordering};
 use crate::waiting::{self, AtEnd, Limit, WaitError, number};
 
@@ -43,6 +43,7 @@ pub(crate) struct RawMutex {
     word: AtomicU8,
     fair: bool,
     queue: Locked<Queue>,
+    identity: Identity,
 }
 
 type Queue = Waiters<()>;
@@ -59,12 +60,12 @@ enum Release {
 impl RawMutex {
     #[cfg(not(loom))]
     pub(crate) const fn new(fair: bool) -> RawMutex {
-        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
+        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()), identity: Identity::new() }
     }
 
     #[cfg(loom)]
     fn new(fair: bool) -> RawMutex {
-        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()) }
+        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()), identity: Identity::new() }
     }
 
     /// Takes the lock if it is free, before those who wait.
@@ -90,7 +91,7 @@ impl RawMutex {
     pub(crate) fn try_lock(&self) -> bool {
         let taken = self.take();
         if taken {
-            cycles::held(number(self));
+            self.identity.held();
         }
         taken
     }
@@ -100,7 +101,7 @@ impl RawMutex {
         if !self.take() {
             self.lock_slow();
         }
-        cycles::held(number(self));
+        self.identity.held();
     }
 
     #[cold]
@@ -109,10 +110,9 @@ impl RawMutex {
         if self.spin() {
             return;
         }
-        let edge = cycles::wait_for(number(self));
+        let edge = self.identity.wait_for(number(self));
         if let Err(error) = self.wait(Limit::Never) {
-            let attempt = || self.take().then_some(());
-            waiting::insist_masked(error, attempt, || self.wait(Limit::Never));
+            waiting::insist_masked(error, |limit| self.wait(limit));
         }
         drop(edge);
     }
@@ -121,7 +121,7 @@ impl RawMutex {
     pub(crate) fn try_lock_until(&self, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
         if !self.try_lock() {
             self.wait(limit())?;
-            cycles::held(number(self));
+            self.identity.held();
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl RawMutex {
 
     #[inline(always)]
     pub(crate) fn unlock(&self) {
-        cycles::released(number(self));
+        self.identity.released();
         // Release: pairs with the acquire in `take`.
         let word = self.word.fetch_sub(LOCKED, Ordering::Release);
         // M3, M5.
@@ -181,7 +181,7 @@ impl RawMutex {
 
     /// Releases the lock; the oldest waiter has it then, if somebody waits.
     pub(crate) fn unlock_fair(&self) {
-        cycles::released(number(self));
+        self.identity.released();
         self.wake_one(|mutex, queue| mutex.release(queue, Release::HandOver));
     }
 
@@ -240,12 +240,6 @@ impl RawMutex {
 
     pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
-    }
-}
-
-impl Drop for RawMutex {
-    fn drop(&mut self) {
-        cycles::gone(number(self));
     }
 }
 

@@ -3,12 +3,13 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use crate::cycles;
+use crate::cycles::{Holder, Identity};
 use crate::permits::Permits;
 use crate::poison::{Flag, Witness};
 use crate::waiting::{self, Limit, WaitError, number};
@@ -50,6 +51,7 @@ const ALL: usize = usize::MAX >> 1;
 pub struct RwLock<T: ?Sized> {
     permits: Permits,
     poison: Flag,
+    identity: Identity,
     value: UnsafeCell<T>,
 }
 
@@ -64,6 +66,7 @@ impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
+    holder: Holder,
     _not_send: PhantomData<*mut ()>,
 }
 
@@ -72,6 +75,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
+    holder: Holder,
     witness: Witness,
     _not_send: PhantomData<*mut ()>,
 }
@@ -84,7 +88,12 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 impl<T> RwLock<T> {
     /// A lock that nobody holds.
     pub const fn new(value: T) -> RwLock<T> {
-        RwLock { permits: Permits::new(ALL), poison: Flag::new(), value: UnsafeCell::new(value) }
+        RwLock {
+            permits: Permits::new(ALL),
+            poison: Flag::new(),
+            identity: Identity::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// The value.
@@ -100,38 +109,33 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    fn number(&self) -> u64 {
-        number(&self.permits)
-    }
-
     fn reader(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        cycles::held(self.number());
-        self.poison.result(RwLockReadGuard { lock: self, _not_send: PhantomData })
+        let holder = self.identity.held();
+        self.poison.result(RwLockReadGuard { lock: self, holder, _not_send: PhantomData })
     }
 
     fn writer(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        cycles::held(self.number());
-        self.poison.result(RwLockWriteGuard { lock: self, witness: Flag::witness(), _not_send: PhantomData })
+        let holder = self.identity.held();
+        self.poison.result(RwLockWriteGuard { lock: self, holder, witness: Flag::witness(), _not_send: PhantomData })
     }
 
     fn take(&self, count: usize) {
         if self.permits.try_take(count) {
             return;
         }
-        let edge = cycles::wait_for(self.number());
-        if let Err(error) = self.permits.take(count, Limit::Never) {
-            let attempt = || self.permits.try_take(count).then_some(());
-            waiting::insist_masked(error, attempt, || self.permits.take(count, Limit::Never));
+        let edge = self.identity.edge(number(&self.permits));
+        let wait = |limit| self.permits.take(count, Some(&edge), limit);
+        if let Err(error) = wait(Limit::Never) {
+            waiting::insist_masked(error, wait);
         }
-        drop(edge);
     }
 
     fn take_within(&self, count: usize, limit: impl FnOnce() -> Limit) -> Result<(), WaitError> {
-        if self.permits.try_take(count) { Ok(()) } else { self.permits.take(count, limit()) }
+        if self.permits.try_take(count) { Ok(()) } else { self.permits.take(count, None, limit()) }
     }
 
-    fn give(&self, count: usize) {
-        cycles::released(self.number());
+    fn give(&self, count: usize, holder: &Holder) {
+        self.identity.released_by(holder);
         self.permits.give(count);
     }
 
@@ -297,11 +301,12 @@ impl<T: ?Sized> RwLock<T> {
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// Goes on as a reader, with nobody writing in between. Readers that wait in front of the first writer are let in.
     pub fn downgrade(guard: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
-        let lock = guard.lock;
-        std::mem::forget(guard);
+        let guard = ManuallyDrop::new(guard);
+        // SAFETY: the guard is not used any more, nor dropped.
+        let holder = unsafe { std::ptr::read(&guard.holder) };
         // X1. It stays a holder.
-        lock.permits.give(ALL - 1);
-        RwLockReadGuard { lock, _not_send: PhantomData }
+        guard.lock.permits.give(ALL - 1);
+        RwLockReadGuard { lock: guard.lock, holder, _not_send: PhantomData }
     }
 }
 
@@ -332,14 +337,14 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.give(1);
+        self.lock.give(1, &self.holder);
     }
 }
 
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         self.lock.poison.end(&self.witness);
-        self.lock.give(ALL);
+        self.lock.give(ALL, &self.holder);
     }
 }
 

@@ -267,13 +267,13 @@ impl Semaphore {
         if self.permits.try_take(count) {
             return;
         }
-        if let Err(error) = self.permits.take(count, Limit::Never) {
-            waiting::insist(error, || self.permits.try_take(count).then_some(()));
+        if let Err(error) = self.permits.take(count, None, Limit::Never) {
+            waiting::insist(error, |limit| self.permits.take(count, None, limit));
         }
     }
 
     fn take_within(&self, count: usize, limit: Duration) -> Result<(), WaitError> {
-        if self.permits.try_take(count) { Ok(()) } else { self.permits.take(count, Limit::after(limit)) }
+        if self.permits.try_take(count) { Ok(()) } else { self.permits.take(count, None, Limit::after(limit)) }
     }
 }
 

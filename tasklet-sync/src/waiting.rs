@@ -1,13 +1,17 @@
 //! What all waits of this crate have in common: limits, and what becomes of a caller that may not wait.
 
 use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use tasklet_core::current::Masked;
 use tasklet_core::operation::AnyBackend;
 use tasklet_core::park::ParkError;
 use tasklet_core::unwind::{self, TaskletExit};
-use tasklet_core::wait::{self, Attempt, Ended, Patience};
+use tasklet_core::wait::{self, Attempt, Ended, Patience, WaitFuture};
 
 /// Why a wait has not led to anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +44,8 @@ pub(crate) enum Limit {
     Never,
     /// Until the caller's clock shows this.
     At(Duration),
+    /// As long as it takes, with the thread blocked: where no other tasklet may run on it.
+    InPlace,
 }
 
 impl Limit {
@@ -64,19 +70,25 @@ pub(crate) fn outcome(ended: Ended) -> Result<(), WaitError> {
     }
 }
 
-/// Performs an attempt that parks.
+/// Performs an attempt that parks, or blocks the thread.
 pub(crate) fn perform<A: Attempt>(attempt: A, message: Option<A::Message>, limit: Limit) -> A::Output {
     match limit {
         Limit::Never => wait::perform::<AnyBackend, _>(attempt, message, Patience::Wait),
         Limit::At(at) => wait::perform_until::<AnyBackend, _>(attempt, message, at),
+        Limit::InPlace => in_place(attempt, message),
     }
 }
 
 /// A wait that has no error to return was refused: waits in place where nothing may unwind, else unwinds. For waits that may be long.
-pub(crate) fn insist<T>(error: WaitError, mut attempt: impl FnMut() -> Option<T>) -> T {
-    if std::thread::panicking() {
-        return in_place(&mut attempt);
-    }
+pub(crate) fn insist<T>(error: WaitError, wait: impl FnOnce(Limit) -> Result<T, WaitError>) -> T {
+    let error = if thread::panicking() {
+        match wait(Limit::InPlace) {
+            Ok(result) => return result,
+            Err(error) => error,
+        }
+    } else {
+        error
+    };
     if error == WaitError::Refused(ParkError::Cancelled) {
         unwind::raise(Box::new(TaskletExit));
     }
@@ -84,30 +96,34 @@ pub(crate) fn insist<T>(error: WaitError, mut attempt: impl FnMut() -> Option<T>
 }
 
 /// As [`insist`], for waits that are short by their nature: under a cancelled token, `wait` is called with what is thrown at the caller put off.
-pub(crate) fn insist_masked<T>(
-    error: WaitError,
-    attempt: impl FnMut() -> Option<T>,
-    wait: impl FnOnce() -> Result<T, WaitError>,
-) -> T {
-    if error != WaitError::Refused(ParkError::Cancelled) || std::thread::panicking() {
-        return insist(error, attempt);
+pub(crate) fn insist_masked<T>(error: WaitError, mut wait: impl FnMut(Limit) -> Result<T, WaitError>) -> T {
+    if error != WaitError::Refused(ParkError::Cancelled) || thread::panicking() {
+        return insist(error, wait);
     }
     let masked = Masked::new();
-    let result = wait();
+    let result = wait(Limit::Never);
     drop(masked);
     match result {
         Ok(result) => result,
-        Err(error) => insist(error, attempt),
+        Err(error) => insist(error, wait),
     }
 }
 
-/// Blocks the thread until the attempt succeeds. Rare: the caller is a destructor that runs in a panic.
-fn in_place<T>(attempt: &mut impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(result) = attempt() {
-            return result;
+/// Waits as async code does, and blocks the thread meanwhile. Rare: the caller is a destructor that runs in a panic.
+fn in_place<A: Attempt>(attempt: A, message: Option<A::Message>) -> A::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
         }
-        std::thread::sleep(Duration::from_micros(50));
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(WaitFuture::new(attempt, message));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
     }
 }
 

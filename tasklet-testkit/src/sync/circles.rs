@@ -1,5 +1,6 @@
 //! Circles of locks. Builds without debug assertions do not look for them.
 
+use std::cell::Cell;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 
@@ -7,10 +8,10 @@ use tasklet_core::backend::Backend;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_core::unwind::message;
 use tasklet_scheduler::{local, stealing};
-use tasklet_sync::{Mutex, Once, RwLock};
+use tasklet_sync::{Mutex, Once, RwLock, RwLockReadGuard};
 
 use super::Case;
-use super::setup::{Flag, caught, ms, run, until, waiting};
+use super::setup::{Flag, caught, ms, run, spawn_waiting, until, waiting};
 
 /// What is panicked with out of `f`.
 #[track_caller]
@@ -165,6 +166,130 @@ pub fn a_lock_that_is_gone_is_in_no_circle<B: Backend>(case: Case) {
             });
             drop((place.0.lock().unwrap(), place.1.write().unwrap()));
         });
+    });
+}
+
+/// A lock is known wherever it is moved. A guard that was forgotten stands for it, and for no other one that comes to lie where it was.
+pub fn a_lock_that_was_moved_is_the_same<B: Backend>(case: Case) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    run::<B>(case, || {
+        let mut place = Box::new(Some(Mutex::new(())));
+        std::mem::forget(Option::as_ref(&place).unwrap().lock().unwrap());
+        let moved = Option::take(&mut *place).unwrap();
+        assert!(report(|| drop(moved.lock())).starts_with("deadlock: "));
+        *place = Some(Mutex::new(()));
+        let other = Option::as_ref(&place).unwrap();
+        let (held, let_go) = (Flag::default(), Flag::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _guard = other.lock().unwrap();
+                held.set();
+                until(|| let_go.is_set());
+            });
+            until(|| held.is_set());
+            scope.spawn(|| {
+                until(|| waiting(other) == 1);
+                let_go.set();
+            });
+            let locked = caught(|| drop(other.lock()));
+            let_go.set();
+            assert!(locked.is_ok(), "nobody who waits holds this one");
+        });
+    });
+}
+
+/// Of those who read, the one leaves whose guard is dropped, whoever drops it.
+pub fn a_reader_leaves_by_its_own_guard<B: Backend>(case: Case) {
+    thread_local! {
+        static LEFT: Cell<Option<RwLockReadGuard<'static, ()>>> = const { Cell::new(None) };
+    }
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    run::<B>(case, || {
+        let lock: &'static RwLock<()> = Box::leak(Box::default());
+        let reader = lock.read().unwrap();
+        let (other, _) = spawn_here(|| LEFT.set(lock.read().ok()));
+        other.join().unwrap();
+        let (drops, _) = spawn_here(|| drop(LEFT.take().expect("it was left")));
+        drops.join().unwrap();
+        report(|| drop(lock.write()));
+        drop(reader);
+        drop(lock.try_write().unwrap());
+    });
+}
+
+/// A tasklet that was let in to read and has not run yet waits for nobody: whoever reads beside it may wait for what it holds.
+pub fn one_that_was_let_in_is_in_no_circle<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        for _ in 0..20 {
+            let (lock, mutex) = (Arc::new(RwLock::new(())), Arc::new(Mutex::new(())));
+            let writer = lock.write().unwrap();
+            let first = spawn_waiting(|| waiting(&*lock), {
+                let (lock, mutex) = (lock.clone(), mutex.clone());
+                move || {
+                    let _reader = lock.read().unwrap();
+                    drop(mutex.lock().unwrap());
+                }
+            });
+            let second = spawn_waiting(|| waiting(&*lock), {
+                let (lock, mutex) = (lock.clone(), mutex.clone());
+                move || {
+                    let _guard = mutex.lock().unwrap();
+                    drop(lock.read().unwrap());
+                }
+            });
+            drop(writer);
+            first.join().unwrap();
+            second.join().unwrap();
+        }
+    });
+}
+
+/// Readers that are let in one after the other may each read again, if nobody comes to write.
+pub fn reading_again_without_a_writer_is_no_circle<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        for _ in 0..50 {
+            let lock = Arc::new(RwLock::new(()));
+            let writer = lock.write().unwrap();
+            let readers = [(); 6].map(|()| {
+                let its = lock.clone();
+                spawn_waiting(
+                    || waiting(&*lock),
+                    move || {
+                        let _one = its.read().unwrap();
+                        let _two = its.read().unwrap();
+                    },
+                )
+            });
+            drop(writer);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        }
+    });
+}
+
+/// Each waits for the one before it: that is no circle, and takes no stack to see.
+pub fn a_long_chain_is_no_circle<B: Backend>(case: Case) {
+    const LENGTH: usize = 1000;
+    run::<B>(case, || {
+        let locks: Arc<Vec<Mutex<()>>> = Arc::new((0..=LENGTH).map(|_| Mutex::new(())).collect());
+        let guard = locks[0].lock().unwrap();
+        let tasklets: Vec<_> = (0..LENGTH)
+            .map(|at| {
+                let its = locks.clone();
+                spawn_waiting(
+                    || waiting(&locks[at]),
+                    move || {
+                        let _own = its[at + 1].lock().unwrap();
+                        drop(its[at].lock().unwrap());
+                    },
+                )
+            })
+            .collect();
+        drop(guard);
+        tasklets.into_iter().for_each(|tasklet| tasklet.join().unwrap());
     });
 }
 

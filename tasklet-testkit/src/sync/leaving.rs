@@ -1,15 +1,17 @@
 //! Waits that end otherwise: kills, cancellations, time limits. What a waiter was given that goes away is passed on.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_core::park::ParkError;
+use tasklet_scheduler::local;
 use tasklet_scheduler::stealing::CancelToken;
-use tasklet_sync::{Barrier, Condvar, Event, Mutex, RwLock, Semaphore, WaitError, WaitGroup};
+use tasklet_sync::{Barrier, Condvar, Event, Mutex, Once, RwLock, Semaphore, WaitError, WaitGroup};
 
 use super::Case;
-use super::setup::{Dice, give_way, ms, run, run_virtual, spawn, spawn_waiting, until, waiting};
+use super::setup::{Dice, Log, fail, give_way, ms, run, run_virtual, spawn, spawn_waiting, until, waiting};
 
 /// Tasklets wait, the oldest is killed before or after it was given the lock: the next one gets it.
 fn a_mutex_is_passed_on<B: Backend>(case: Case, make: fn() -> Mutex<u32>) {
@@ -258,6 +260,91 @@ pub fn a_cancellation_ends_long_waits<B: Backend>(case: Case) {
         let mutex = Mutex::new(());
         let _guard = mutex.lock().unwrap();
         token.run(|| assert!(mutex.try_lock_for(ms(60_000)).is_err()));
+    });
+}
+
+/// Does something when it is dropped.
+struct Later<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Later<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A thread on which a tasklet panics, and a destructor of it waits meanwhile, so that the thread is blocked.
+fn panics_and_waits<B: Backend>(wait: impl FnMut() + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(|| {
+        let scheduler = local::Scheduler::<B>::new();
+        let tasklet = scheduler.spawn_joinable(|| {
+            let _later = Later(wait);
+            fail("on purpose");
+        });
+        assert!(tasklet.join().is_err());
+    })
+}
+
+/// A destructor that runs in a panic waits in the queue, as others do: those who come later are behind it.
+pub fn a_destructor_waits_in_place<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let mutex = Arc::new(Mutex::new_fair(Vec::new()));
+        let lock = Arc::new(RwLock::new(Vec::new()));
+        let (semaphore, order) = (Arc::new(Semaphore::new(1)), Log::default());
+        let guards = (mutex.lock().unwrap(), lock.write().unwrap(), semaphore.acquire());
+        let enter = |number: u32| {
+            let (mutex, lock, semaphore, order) = (mutex.clone(), lock.clone(), semaphore.clone(), order.clone());
+            (
+                move || mutex.lock().unwrap().push(number),
+                move || lock.write().unwrap().push(number),
+                move || {
+                    let _permit = semaphore.acquire();
+                    order.add(if number == 0 { "first" } else { "second" });
+                },
+            )
+        };
+        let (locks, writes, acquires) = enter(0);
+        let threads = [panics_and_waits::<B>(locks), panics_and_waits::<B>(writes), panics_and_waits::<B>(acquires)];
+        until(|| waiting(&*mutex) == 1 && waiting(&*lock) == 1 && waiting(&*semaphore) == 1);
+        let (locks, writes, acquires) = enter(1);
+        let late = [
+            spawn_waiting(|| waiting(&*mutex), locks),
+            spawn_waiting(|| waiting(&*lock), writes),
+            spawn_waiting(|| waiting(&*semaphore), acquires),
+        ];
+        drop(guards);
+        late.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!((&*mutex.lock().unwrap(), &*lock.read().unwrap()), (&vec![0, 1], &vec![0, 1]));
+        order.assert("first second");
+    });
+}
+
+/// So it does where it waits for others to come, or to end what they do.
+pub fn a_destructor_waits_for_what_happens<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (event, once) = (Arc::new(Event::new()), Arc::new(Once::new()));
+        let shared = Arc::new((Mutex::new(false), Condvar::new()));
+        let threads = [
+            panics_and_waits::<B>({
+                let event = event.clone();
+                move || event.wait()
+            }),
+            panics_and_waits::<B>({
+                let once = once.clone();
+                move || once.wait()
+            }),
+            panics_and_waits::<B>({
+                let shared = shared.clone();
+                move || drop(shared.1.wait_while(shared.0.lock().unwrap(), |is_done| !*is_done).unwrap())
+            }),
+        ];
+        until(|| waiting(&*event) == 1 && waiting(&*once) == 1 && waiting(&shared.1) == 1);
+        event.set();
+        once.call_once(|| ());
+        *shared.0.lock().unwrap() = true;
+        shared.1.notify_one();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!((waiting(&*event), waiting(&*once), waiting(&shared.1)), (0, 0, 0));
     });
 }
 

@@ -38,7 +38,6 @@ macro_rules! sync_suite {
             locks: a_mutex_is_held_while_its_tasklet_waits;
             locks: a_fair_mutex_goes_to_the_oldest;
             locks: a_fair_unlock_goes_to_the_oldest;
-            locks: a_waiter_is_not_passed_for_ever;
             locks: a_panic_poisons;
             locks: a_kill_poisons;
             locks: a_try_takes_what_is_free;
@@ -71,6 +70,8 @@ macro_rules! sync_suite {
             leaving: a_killed_acquirer_passes_its_permits_on;
             leaving: a_killed_acquirer_stands_in_nobodys_way;
             leaving: a_killed_waiter_passes_its_notification_on;
+            leaving: a_destructor_waits_in_place;
+            leaving: a_destructor_waits_for_what_happens;
             leaving: random_kills_lose_nothing;
             programs: random_programs_keep_every_promise;
             circles: two_locks_in_opposite_order_are_reported;
@@ -78,12 +79,20 @@ macro_rules! sync_suite {
             circles: locking_twice_is_reported;
             circles: what_is_done_once_and_a_lock_in_a_circle_are_reported;
             circles: a_lock_that_is_gone_is_in_no_circle;
+            circles: a_lock_that_was_moved_is_the_same;
+            circles: one_that_was_let_in_is_in_no_circle;
+            circles: reading_again_without_a_writer_is_no_circle;
+            circles: a_long_chain_is_no_circle;
         }
         $crate::__sync_tests! { $backend, [1, 2, 4];
             leaving: a_cancelled_tasklet_locks;
             leaving: a_cancellation_ends_long_waits;
         }
+        $crate::__sync_tests! { $backend, [0];
+            circles: a_reader_leaves_by_its_own_guard;
+        }
         $crate::__sync_tests! { $backend, [0, 1];
+            locks: a_waiter_is_not_passed_for_ever;
             leaving: limits_end_waits;
         }
         $crate::__sync_tests! { $backend, [1];
