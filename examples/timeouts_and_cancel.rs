@@ -12,6 +12,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -151,42 +152,52 @@ fn cancelled(log: &Log) {
     worker.join().expect("it ends by itself");
 }
 
-/// Two sleep until the same moment, others for longer. Before that, one more kills one of the two, and in the same tick starts a new one: it gets the memory, and
-/// the place among the sleepers, that the dead one had. Nobody else is disturbed, and the new one sleeps for as long as it asked for.
+/// Two sleep until the same moment, others for longer. Before that, one more kills one of the two, and in the same tick starts a new one: it
+/// gets the memory, and the place among the sleepers, that the dead one had. Nobody else is disturbed, and the new one sleeps for as long as it
+/// asked for.
 fn killed(log: &Log) {
-    let sleeper = |name: &'static str, limit| {
-        let log = log.clone();
-        spawn(move || {
-            let _tells = OnDrop(|| log.say(format!("{name} ends")));
-            sleep(limit);
-            log.say(format!("{name} wakes"));
-        })
-    };
     let victim: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::default();
+    let place = Arc::new(AtomicUsize::new(0));
     let first = spawn({
-        let (log, victim) = (log.clone(), victim.clone());
+        let (log, victim, place) = (log.clone(), victim.clone(), place.clone());
         move || {
             sleep(ms(100));
             let victim = victim.lock().unwrap().take().expect("it was put there");
             victim.kill();
             let how = victim.join().map_err(|error| error.is_killed());
             assert_eq!(how, Err(true), "it was killed before it woke");
-            let reborn = log.clone();
             log.say("the first has killed the third, and starts a new one");
-            spawn(move || {
-                sleep(ms(200));
-                reborn.say("the new one wakes");
-            })
+            let old = place.load(Ordering::Relaxed);
+            let new = sleeper(&log, "the new one", ms(200), &place);
+            sleep(ms(1));
+            log.say(if place.load(Ordering::Relaxed) == old {
+                "it lies where the third lay"
+            } else {
+                "it lies elsewhere"
+            });
+            new
         }
     });
-    let second = sleeper("the second", ms(200));
-    *victim.lock().unwrap() = Some(sleeper("the third", ms(200)));
-    let fourth = sleeper("the fourth", ms(210));
-    let fifth = sleeper("the fifth", ms(250));
+    let anywhere = Arc::default();
+    let second = sleeper(log, "the second", ms(200), &anywhere);
+    *victim.lock().unwrap() = Some(sleeper(log, "the third", ms(200), &place));
+    let fourth = sleeper(log, "the fourth", ms(210), &anywhere);
+    let fifth = sleeper(log, "the fifth", ms(250), &anywhere);
     let new = first.join().expect("it is not killed");
     for sleeper in [second, fourth, fifth, new] {
         sleeper.join().expect("it is not disturbed");
     }
+}
+
+/// Sleeps, and says so. Where its stack is goes into `place`.
+fn sleeper(log: &Log, name: &'static str, limit: Duration, place: &Arc<AtomicUsize>) -> JoinHandle<()> {
+    let (log, place) = (log.clone(), place.clone());
+    spawn(move || {
+        let _tells = OnDrop(|| log.say(format!("{name} ends")));
+        place.store((&raw const limit).addr(), Ordering::Relaxed);
+        sleep(limit);
+        log.say(format!("{name} wakes"));
+    })
 }
 
 /// Calls a function when it goes, however that comes.
