@@ -52,9 +52,11 @@ impl BarrierWaitResult {
 }
 
 impl Barrier {
-    /// A barrier for so many parties. For none it is one for one: nobody waits.
-    pub const fn new(parties: usize) -> Barrier {
-        Barrier { parties, gate: Gate::new(0) }
+    constant! {
+        /// A barrier for so many parties. For none it is one for one: nobody waits.
+        pub const fn new(parties: usize) -> Barrier {
+            Barrier { parties, gate: Gate::new(0) }
+        }
     }
 
     /// Waits until all parties of this round have come.

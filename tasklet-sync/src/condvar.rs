@@ -58,9 +58,11 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// A condition variable that nobody waits at.
-    pub const fn new() -> Condvar {
-        Condvar { gate: Gate::new(()) }
+    constant! {
+        /// A condition variable that nobody waits at.
+        pub const fn new() -> Condvar {
+            Condvar { gate: Gate::new(()) }
+        }
     }
 
     /// Unlocks the mutex, waits for a notification, and locks it again. It may return without one.

@@ -1,7 +1,7 @@
 //! Something that has happened, until it is reset.
 
+use crate::primitive::atomic::{AtomicBool, Ordering};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::gate::Gate;
@@ -36,9 +36,11 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that has not happened.
-    pub const fn new() -> Event {
-        Event { gate: Gate::new(false), set: AtomicBool::new(false) }
+    constant! {
+        /// An event that has not happened.
+        pub const fn new() -> Event {
+            Event { gate: Gate::new(false), set: AtomicBool::new(false) }
+        }
     }
 
     /// It has happened: all that wait go on, and nobody waits until it is reset.

@@ -66,8 +66,10 @@ impl<T> Inside<T> {
 }
 
 impl<T> Gate<T> {
-    pub(crate) const fn new(own: T) -> Gate<T> {
-        Gate(Locked::new(Inside { epoch: 0, waiters: Waiters::new(), own }))
+    constant! {
+        pub(crate) const fn new(own: T) -> Gate<T> {
+            Gate(Locked::new(Inside { epoch: 0, waiters: Waiters::new(), own }))
+        }
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inside<T>) -> R) -> R {
@@ -197,7 +199,10 @@ unsafe impl<T> Attempt for Pass<'_, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
     use std::sync::mpsc;

@@ -34,9 +34,11 @@ impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T,
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
-    /// A value that `make` makes.
-    pub const fn new(make: F) -> LazyLock<T, F> {
-        LazyLock { cell: OnceCell::new(), make: Cell::new(Some(make)) }
+    constant! {
+        /// A value that `make` makes.
+        pub const fn new(make: F) -> LazyLock<T, F> {
+            LazyLock { cell: OnceCell::new(), make: Cell::new(Some(make)) }
+        }
     }
 
     /// The value, which is made if it was not yet. The same as dereferencing.

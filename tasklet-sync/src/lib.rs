@@ -31,10 +31,11 @@
 //! **A caller that may not wait.** The forms with a time limit return that as an error. The others have none to return, and do this:
 //!
 //! - Under a cancelled token, what waits for a short time by its nature ([`Mutex`], [`RwLock`], [`Once`] and its like) goes on waiting, and a kill
-//!   waits too: clean-up needs locks. What may wait for long ([`Condvar`], [`Semaphore`], [`Barrier`], [`WaitGroup`], [`Event`]) unwinds as a kill
-//!   does.
-//! - While the thread unwinds from a panic or a kill, where a panic would end the process, the thread is blocked until it is over. If another
-//!   tasklet of the same thread would have to end the wait, that is for ever: destructors had better not wait for what tasklets hold for long.
+//!   waits too: clean-up needs locks. A cancellation that comes while somebody waits costs them their place: they wait anew, behind those who have
+//!   come meanwhile. What may wait for long ([`Condvar`], [`Semaphore`], [`Barrier`], [`WaitGroup`], [`Event`]) unwinds as a kill does.
+//! - While the thread unwinds from a panic or a kill, where a panic would end the process, the caller waits in its turn as others do, but the
+//!   thread is blocked until it is over. If another tasklet of the same thread would have to end the wait, that is for ever: destructors had better
+//!   not wait for what tasklets hold for long.
 //! - Else, such as under a block trap of the local scheduler or in one of its hooks, it panics with the text of the
 //!   [`ParkError`](tasklet_core::park::ParkError).
 //!
@@ -61,61 +62,37 @@
 //! | semaphores | oldest first, owned permits, never closed | none | none | oldest first, owned permits, can be closed | in another module, oldest first |
 //! | deadlocks | circles, in builds with debug assertions | | circles, with a feature, when asked | | if nobody can run at all |
 
-#![cfg_attr(loom, allow(dead_code, reason = "without the types that use it"))]
-
-// Models have the protocol between threads that is this crate's own, and no more: the other types are made in constants, which loom's
-// locks cannot be.
-mod cycles;
+#[macro_use]
 mod primitive;
+
+mod barrier;
+mod condvar;
+mod cycles;
+mod event;
+mod gate;
+mod lazy_lock;
+#[cfg(all(test, loom))]
+mod models;
+mod mutex;
+mod once;
+mod once_cell;
+mod permits;
+mod poison;
 mod raw_mutex;
+mod rwlock;
+mod semaphore;
+mod wait_group;
 mod waiting;
 
-#[cfg(not(loom))]
-mod barrier;
-#[cfg(not(loom))]
-mod condvar;
-#[cfg(not(loom))]
-mod event;
-#[cfg(not(loom))]
-mod gate;
-#[cfg(not(loom))]
-mod lazy_lock;
-#[cfg(not(loom))]
-mod mutex;
-#[cfg(not(loom))]
-mod once;
-#[cfg(not(loom))]
-mod once_cell;
-#[cfg(not(loom))]
-mod permits;
-#[cfg(not(loom))]
-mod poison;
-#[cfg(not(loom))]
-mod rwlock;
-#[cfg(not(loom))]
-mod semaphore;
-#[cfg(not(loom))]
-mod wait_group;
-
-#[cfg(not(loom))]
 pub use barrier::{Barrier, BarrierWaitResult};
-#[cfg(not(loom))]
 pub use condvar::{Condvar, WaitTimeoutResult};
-#[cfg(not(loom))]
 pub use event::Event;
-#[cfg(not(loom))]
 pub use lazy_lock::LazyLock;
-#[cfg(not(loom))]
 pub use mutex::{Mutex, MutexGuard};
-#[cfg(not(loom))]
 pub use once::{Once, OnceState};
-#[cfg(not(loom))]
 pub use once_cell::OnceCell;
-#[cfg(not(loom))]
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-#[cfg(not(loom))]
 pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-#[cfg(not(loom))]
 pub use wait_group::WaitGroup;
 
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

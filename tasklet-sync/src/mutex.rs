@@ -51,6 +51,13 @@ use crate::waiting::Limit;
 ///   it may not wait.
 /// - A tasklet that locks what it holds waits for ever, or panics in builds with debug assertions. So does a guard that another tasklet of the
 ///   thread was given, in those builds: it counts as held by the tasklet that has locked.
+///
+/// It is shared by threads if its value may move between them. Not so:
+///
+/// ```compile_fail,E0277
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<tasklet_sync::Mutex<std::rc::Rc<u8>>>();
+/// ```
 pub struct Mutex<T: ?Sized> {
     raw: RawMutex,
     poison: Flag,
@@ -64,6 +71,13 @@ impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 /// Access to the value of a [`Mutex`], until it is dropped.
+///
+/// It stays on its thread, which the tasklet that has locked stays on too:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<tasklet_sync::MutexGuard<'_, u8>>();
+/// ```
 #[must_use = "the mutex is unlocked when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized> {
@@ -76,16 +90,21 @@ pub struct MutexGuard<'a, T: ?Sized> {
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
-    /// A mutex that nobody holds.
-    pub const fn new(value: T) -> Mutex<T> {
-        Mutex { raw: RawMutex::new(false), poison: Flag::new(), value: UnsafeCell::new(value) }
+    constant! {
+        /// A mutex that nobody holds.
+        pub const fn new(value: T) -> Mutex<T> {
+            Mutex { raw: RawMutex::new(false), poison: Flag::new(), value: UnsafeCell::new(value) }
+        }
     }
 
-    /// A mutex that is handed to the oldest waiter whenever it is unlocked: first in, first out.
-    ///
-    /// Those who find it taken get it in the order in which they have begun to wait, tasklets and threads alike.
-    pub const fn new_fair(value: T) -> Mutex<T> {
-        Mutex { raw: RawMutex::new(true), poison: Flag::new(), value: UnsafeCell::new(value) }
+    constant! {
+        /// A mutex that is handed to the oldest waiter whenever it is unlocked: first in, first out.
+        ///
+        /// Those who find it taken get it in the order in which they have begun to wait, tasklets and threads alike. One whose token is cancelled
+        /// while it waits begins anew, behind the others: see the [crate](crate#rules).
+        pub const fn new_fair(value: T) -> Mutex<T> {
+            Mutex { raw: RawMutex::new(true), poison: Flag::new(), value: UnsafeCell::new(value) }
+        }
     }
 
     /// The value.
@@ -130,7 +149,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// It is locked or, if it is a fair one, waited for; or it is poisoned.
+    /// It is locked or, if it is a fair one, waited for; or it is poisoned. Where somebody waits, it counts as locked also for the moment in which it
+    /// is settled who is next, though nobody holds it then.
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {

@@ -1,7 +1,7 @@
 //! What is done once.
 
+use crate::primitive::atomic::{AtomicU8, Ordering};
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::cycles::Identity;
 use crate::gate::Gate;
@@ -54,9 +54,11 @@ impl OnceState {
 }
 
 impl Once {
-    /// Nothing is done yet.
-    pub const fn new() -> Once {
-        Once { state: AtomicU8::new(NEW), gate: Gate::new(()), identity: Identity::new() }
+    constant! {
+        /// Nothing is done yet.
+        pub const fn new() -> Once {
+            Once { state: AtomicU8::new(NEW), gate: Gate::new(()), identity: Identity::new() }
+        }
     }
 
     /// Whether it is done.

@@ -40,9 +40,11 @@ impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceCell<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceCell<T> {}
 
 impl<T> OnceCell<T> {
-    /// A cell without a value.
-    pub const fn new() -> OnceCell<T> {
-        OnceCell { once: Once::new(), value: UnsafeCell::new(None) }
+    constant! {
+        /// A cell without a value.
+        pub const fn new() -> OnceCell<T> {
+            OnceCell { once: Once::new(), value: UnsafeCell::new(None) }
+        }
     }
 
     /// The value, if there is one.

@@ -65,8 +65,10 @@ impl State {
 }
 
 impl Permits {
-    pub(crate) const fn new(available: usize) -> Permits {
-        Permits(Locked::new(State { available, waiters: Waiters::new() }))
+    constant! {
+        pub(crate) const fn new(available: usize) -> Permits {
+            Permits(Locked::new(State { available, waiters: Waiters::new() }))
+        }
     }
 
     pub(crate) fn available(&self) -> usize {
@@ -227,6 +229,9 @@ unsafe impl Attempt for Take<'_> {
         None
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -58,14 +58,10 @@ enum Release {
 }
 
 impl RawMutex {
-    #[cfg(not(loom))]
-    pub(crate) const fn new(fair: bool) -> RawMutex {
-        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()), identity: Identity::new() }
-    }
-
-    #[cfg(loom)]
-    fn new(fair: bool) -> RawMutex {
-        RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()), identity: Identity::new() }
+    constant! {
+        pub(crate) const fn new(fair: bool) -> RawMutex {
+            RawMutex { word: AtomicU8::new(0), fair, queue: Locked::new(Waiters::new()), identity: Identity::new() }
+        }
     }
 
     /// Takes the lock if it is free, before those who wait.

@@ -20,7 +20,7 @@ const ALL: usize = usize::MAX >> 1;
 /// A value that one writer or any number of readers may use at a time.
 ///
 /// Those who wait are let in in the order of their coming, readers that come one after the other together. So neither kind starves; and whoever
-/// comes while a writer waits, waits behind it.
+/// comes while a writer waits, waits behind it. One whose token is cancelled while it waits begins anew, behind the others.
 ///
 /// # Examples
 ///
@@ -45,6 +45,13 @@ const ALL: usize = usize::MAX >> 1;
 /// - There are time limits: see the [crate](crate#rules), which also says what [`read`](Self::read) and [`write`](Self::write) do where they may
 ///   not wait.
 ///
+/// It is shared by threads if its value may be shared and moved. Not so:
+///
+/// ```compile_fail,E0277
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<tasklet_sync::RwLock<std::cell::Cell<u8>>>();
+/// ```
+///
 /// # Invariants
 ///
 /// **X1** A guard of a reader stands for one permit, that of a writer for all of them.
@@ -62,6 +69,13 @@ impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
 /// Shared access to the value of an [`RwLock`], until it is dropped.
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<tasklet_sync::RwLockReadGuard<'_, u8>>();
+/// ```
 #[must_use = "the lock is released when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
@@ -71,6 +85,13 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 }
 
 /// Exclusive access to the value of an [`RwLock`], until it is dropped.
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<tasklet_sync::RwLockWriteGuard<'_, u8>>();
+/// ```
 #[must_use = "the lock is released when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
@@ -86,13 +107,15 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<T> RwLock<T> {
-    /// A lock that nobody holds.
-    pub const fn new(value: T) -> RwLock<T> {
-        RwLock {
-            permits: Permits::new(ALL),
-            poison: Flag::new(),
-            identity: Identity::new(),
-            value: UnsafeCell::new(value),
+    constant! {
+        /// A lock that nobody holds.
+        pub const fn new(value: T) -> RwLock<T> {
+            RwLock {
+                permits: Permits::new(ALL),
+                poison: Flag::new(),
+                identity: Identity::new(),
+                value: UnsafeCell::new(value),
+            }
         }
     }
 

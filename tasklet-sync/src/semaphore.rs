@@ -63,9 +63,11 @@ pub struct OwnedSemaphorePermit {
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits.
-    pub const fn new(permits: usize) -> Semaphore {
-        Semaphore { permits: Permits::new(permits) }
+    constant! {
+        /// A semaphore with so many permits.
+        pub const fn new(permits: usize) -> Semaphore {
+            Semaphore { permits: Permits::new(permits) }
+        }
     }
 
     /// How many permits nobody has. It may be different a moment later.

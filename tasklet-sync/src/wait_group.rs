@@ -1,8 +1,8 @@
 //! Waiting until all clones are gone.
 
+use crate::primitive::atomic::{AtomicUsize, Ordering};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::gate::Gate;

@@ -7,6 +7,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::*;
+use crate::models::model;
 
 /// A lock with a number that loom watches: two accesses that the lock does not order fail the model.
 struct Guarded {
@@ -57,14 +58,6 @@ impl Guarded {
         assert_eq!(self.lock.waiting(), 0);
         assert_eq!(self.lock.word.load(Ordering::Relaxed), 0);
     }
-}
-
-/// All orders with up to so many switches of thread that are not asked for.
-fn model(switches: usize, f: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(switches);
-    builder.max_branches = 10_000;
-    builder.check(f);
 }
 
 /// Runs these and one more at the same time.

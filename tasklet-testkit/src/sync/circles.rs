@@ -248,28 +248,6 @@ pub fn one_that_was_let_in_is_in_no_circle<B: Backend>(case: Case) {
     });
 }
 
-/// Readers that are let in one after the other may each read again, if nobody comes to write.
-pub fn reading_again_without_a_writer_is_no_circle<B: Backend>(case: Case) {
-    run::<B>(case, || {
-        for _ in 0..50 {
-            let lock = Arc::new(RwLock::new(()));
-            let writer = lock.write().unwrap();
-            let readers = [(); 6].map(|()| {
-                let its = lock.clone();
-                spawn_waiting(
-                    || waiting(&*lock),
-                    move || {
-                        let _one = its.read().unwrap();
-                        let _two = its.read().unwrap();
-                    },
-                )
-            });
-            drop(writer);
-            readers.into_iter().for_each(|reader| reader.join().unwrap());
-        }
-    });
-}
-
 /// Each waits for the one before it: that is no circle, and takes no stack to see.
 pub fn a_long_chain_is_no_circle<B: Backend>(case: Case) {
     const LENGTH: usize = 1000;
