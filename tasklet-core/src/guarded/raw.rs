@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// the lock some times more. That looks unfair, and is what makes it fast: if two processors took it in turns, its cache line and those of
 /// what it guards would move for each operation, which costs several times what an operation does. Measured with two threads that send and
 /// two that receive: 95 ns per message with 1, 55 with 8, 47 with 32.
-#[cfg(not(loom))]
-const FIRST: u32 = 16;
+pub(crate) const FIRST: u32 = 32;
 
 /// How often it looks, waiting twice as long each time, before it lets others run: the holder is out of it within some hundred instructions
 /// unless the system has taken its processor away.
@@ -63,9 +62,8 @@ impl RawLock {
     }
 }
 
-/// What a thread does between two looks at something that another will have changed soon.
 #[cfg(not(loom))]
-pub(crate) fn pause(round: u32) {
+fn pause(round: u32) {
     if round < SPINS {
         for _ in 0..FIRST << round {
             std::hint::spin_loop();
@@ -76,10 +74,6 @@ pub(crate) fn pause(round: u32) {
         std::thread::sleep(std::time::Duration::from_micros(50));
     }
 }
-
-/// In models, nobody looks twice.
-#[cfg(loom)]
-pub(crate) fn pause(_: u32) {}
 
 /// The same for models: whoever waits is blocked, since a thread that spins has endless many orders.
 #[cfg(loom)]

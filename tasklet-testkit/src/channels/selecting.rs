@@ -357,7 +357,7 @@ pub fn names_of_the_caller_are_left_alone<B: Backend>(case: Case) {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            select! { recv(receiver) -> (Ok(_) | Err(_)) => continue, default => break }
+            select! { recv(receiver) -> Ok(_) | Err(_) => continue, default => break }
         }
         assert_eq!(rounds, 2);
     });
