@@ -326,7 +326,6 @@ unsafe impl Arm for Door {
     }
 }
 
-/// The bell's own lock is std's. That does here: whoever rings takes a step with it held only when the select waits and cannot want it.
 #[test]
 fn select_hears_the_bell_of_an_arm_without_a_list() {
     model(|| {
@@ -348,6 +347,32 @@ fn select_hears_the_bell_of_an_arm_without_a_list() {
         };
         assert_eq!(chosen, 1);
         opener.join().unwrap();
+    });
+}
+
+#[test]
+fn select_has_the_bell_or_a_message() {
+    // Three threads.
+    model_with(2, || {
+        let place = place();
+        let mut door = Door(Arc::new(Mutex::new((false, None))));
+        let others = (door.clone(), place.clone());
+        let opener = thread::spawn(move || others.0.open());
+        let sender = thread::spawn(move || give(&others.1, 7, Patience::Now));
+        let scheduler = ThreadScheduler::new();
+        let mut half = ArmOf::new(Half::new(&place, Side::Take), None);
+        let taken = loop {
+            let mut arms: [&mut dyn Arm; 2] = [&mut half, &mut door];
+            match drive(Select::new(&mut arms, Order::Biased, Patience::Wait), &scheduler, |_| {}) {
+                Round::Chosen(0) => break half.output(),
+                Round::Chosen(_) => break None,
+                Round::Again => {}
+                Round::Ended(ended) => panic!("{ended:?}"),
+            }
+        };
+        opener.join().unwrap();
+        let back = sender.join().unwrap();
+        assert!(matches!((taken, back), (Some(7), None) | (None, Some(7))), "{taken:?} {back:?}");
     });
 }
 

@@ -5,7 +5,7 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomPinned;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake as WakeArc, Waker};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::id::TaskletId;
 use crate::operation::{self, Operation, Step, Switch};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::primitive::{Mutex, MutexGuard};
 use crate::scheduler::{Observed, Scheduler};
 
 /// Nobody has claimed the ticket.
@@ -323,7 +324,8 @@ impl<'s> Operation<'s> for Select<'s, '_> {
             return Step::Done;
         }
         let bell = &mut self.bell;
-        let mut waker = || Waker::from(bell.get_or_insert_with(|| Arc::new(Bell(Mutex::default()))).clone());
+        let mut waker =
+            || Waker::from(bell.get_or_insert_with(|| Arc::new(Bell(Mutex::new(Ringing::default())))).clone());
         self.arms.iter_mut().for_each(|arm| arm.ring(&mut waker));
         if let Some(found) = self.enlist(scheduler) {
             return step(found);
