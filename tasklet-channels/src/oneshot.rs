@@ -102,6 +102,7 @@ impl<T> OneshotSender<T> {
             drop(state);
             return Err(SendError::new(message, Cause::Closed));
         }
+        state.sent = true;
         // It stays there until somebody looks: who is told may be killed, or be a future that is not polled again. Our drop tells them.
         state.message = Some(message);
         Ok(())

@@ -10,7 +10,7 @@
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use tasklet_core::guarded::{Guarded, Locked};
+use tasklet_core::guarded::{Guard, Guarded, Locked};
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters, Woken};
@@ -110,13 +110,10 @@ impl Permits {
     /// Gives so many back. Where that is more than can be counted, there are as many as can be: this is called by destructors.
     #[inline]
     pub(crate) fn give(&self, count: usize) {
-        let waits = {
-            let mut state = self.0.lock();
-            state.available = state.available.saturating_add(count);
-            !state.waiters.is_empty()
-        };
-        if waits {
-            self.admit();
+        let mut state = self.0.lock();
+        state.available = state.available.saturating_add(count);
+        if !state.waiters.is_empty() {
+            Permits::admit_those(state);
         }
     }
 
@@ -133,16 +130,22 @@ impl Permits {
     }
 
     /// Lets those in for whom there is enough: R1.
-    #[cold]
     fn admit(&self) {
-        loop {
-            let woken = self.0.lock().admit_one();
-            match woken {
-                // With no lock held.
-                Some(woken) => woken.wake(),
-                None => return,
-            }
+        Permits::admit_those(self.0.lock());
+    }
+
+    /// All at once, for R3: one that is in and runs would find those who are about to be let in still waiting for it.
+    #[cold]
+    fn admit_those(mut state: Guard<'_, State>) {
+        let Some(oldest) = state.admit_one() else { return };
+        let mut others = Vec::new();
+        while let Some(woken) = state.admit_one() {
+            others.push(woken);
         }
+        // With no lock held.
+        drop(state);
+        oldest.wake();
+        others.into_iter().for_each(Woken::wake);
     }
 
     /// Removes up to so many for good; returns how many.
