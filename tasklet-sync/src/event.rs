@@ -70,6 +70,7 @@ impl Event {
 
     /// Whether it has happened.
     pub fn is_set(&self) -> bool {
+        // Acquire: pairs with the release in `set`.
         self.set.load(Ordering::Acquire)
     }
 

@@ -138,6 +138,7 @@ impl Once {
     fn wait_done(&self, force: bool) {
         loop {
             let seen = self.gate.epoch();
+            // Acquire: as in `is_completed`.
             match self.state.load(Ordering::Acquire) {
                 DONE => return,
                 POISONED if !force => panic!("what is to be done once was begun, and has unwound"),

@@ -160,7 +160,7 @@ impl<M> Waiters<M> {
                     unsafe { node.as_ref() }.state.store(CLAIMED, Ordering::Relaxed);
                     return Some(Claimed { node, woken: Some(woken), _list: PhantomData });
                 }
-                // Somebody else has claimed it elsewhere.
+                // Somebody else has claimed it elsewhere. Release: pairs with the acquire in `Node::state`.
                 // SAFETY: N1: its owner takes the lock, or sees this store, before it lets the node go.
                 None => unsafe { node.as_ref() }.state.store(IDLE, Ordering::Release),
             }
@@ -178,6 +178,7 @@ impl<M> Waiters<M> {
             match link.waiter {
                 // SAFETY: N3.
                 Waiter::Arm(ticket, _) if !unsafe { ticket.as_ref() }.is_open() => {
+                    // Release: pairs with the acquire in `Node::state`.
                     // SAFETY: it is in this list, whose lock the caller holds. N1, as in `claim`.
                     unsafe {
                         self.remove(node.as_ref());
