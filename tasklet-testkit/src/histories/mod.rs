@@ -24,9 +24,9 @@ pub use search::{Did, Event, Model, is_linearizable};
 macro_rules! history_suite {
     ($backend:ty) => {
         $crate::__history_tests! { $backend, [1]; queues_of_threads; }
-        $crate::__history_tests! { $backend, [2, 4]; queues_of_tasklets; }
-        $crate::__history_tests! { $backend, [2, 4]; queues_of_both; }
-        $crate::__history_tests! { $backend, [2, 4]; oneshots; }
+        $crate::__history_tests! { $backend, [0, 2, 4]; queues_of_tasklets; }
+        $crate::__history_tests! { $backend, [0, 2, 4]; queues_of_both; }
+        $crate::__history_tests! { $backend, [0, 2, 4]; oneshots; }
     };
 }
 
