@@ -36,11 +36,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem::ManuallyDrop;
-use std::ptr;
+use std::mem::{ManuallyDrop, transmute_copy};
+use std::ptr::{self, NonNull};
 
 use context::{Context, Transfer};
-use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource};
+use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource, Swaps};
 use tasklet_core::stack::{Stack, StackError};
 
 /// The backend, a type without values.
@@ -77,6 +77,8 @@ struct Start {
     entry: Entry<BoostContext>,
     argument: *mut (),
 }
+
+const _: () = assert!(size_of::<Context>() == size_of::<NonNull<u8>>(), "a context is a stack pointer");
 
 /// What a switch back to the resumer carries.
 const SUSPENDED: usize = 0;
@@ -144,6 +146,25 @@ unsafe impl Backend for BoostContext {
         // promise), so its resumer has not been used up since.
         let back = unsafe { resumer.resume(SUSPENDED) };
         suspender.resumer.set(Some(back.context));
+    }
+
+    // B11: a context is the stack pointer of whoever has left its stack, with the registers above it. `root` keeps its resumer on the stack too,
+    // while the coroutine runs; suspended, it has none.
+    fn swaps() -> Swaps {
+        Swaps::Yes
+    }
+
+    #[inline]
+    fn stack_pointer(coroutine: &Coroutine) -> Option<NonNull<u8>> {
+        let context = coroutine.context.as_ref().filter(|_| coroutine.state == State::Suspended)?;
+        // SAFETY: a `Context` is one pointer, in C's layout (the size is compared when this is compiled).
+        Some(unsafe { transmute_copy::<Context, NonNull<u8>>(context) })
+    }
+
+    #[inline]
+    unsafe fn set_stack_pointer(coroutine: &mut Coroutine, to: NonNull<u8>) {
+        // SAFETY: as above, the other way round; the caller's promise: `to` was the context of this coroutine.
+        coroutine.context = Some(unsafe { transmute_copy::<NonNull<u8>, Context>(&to) });
     }
 
     #[inline]

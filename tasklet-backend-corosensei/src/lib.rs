@@ -40,15 +40,17 @@
 //!
 //! [corosensei]: https://docs.rs/corosensei
 
+mod saved;
 mod tsan;
 
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
+use std::ptr::NonNull;
 
 use corosensei::stack::StackPointer;
 use corosensei::{CoroutineResult, Yielder};
-use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource};
+use tasklet_core::backend::{Backend, Entry, Moves, Resumed, StackProvision, StackSource, Swaps};
 use tasklet_core::stack::{Stack, StackError};
 
 /// The backend, a type without values.
@@ -58,37 +60,48 @@ pub enum Corosensei {}
 /// A coroutine on one of our stacks.
 pub struct Coroutine {
     // Dropped by our `Drop` alone, and never while suspended: corosensei would unwind it there.
-    inner: ManuallyDrop<corosensei::Coroutine<(), (), (), OurStack>>,
+    inner: ManuallyDrop<Inner>,
+    /// Taken once: by `into_stack`, or by `Drop`.
+    stack: ManuallyDrop<Stack>,
     fiber: tsan::Fiber,
 }
+
+type Inner = corosensei::Coroutine<(), (), (), Bounds>;
 
 /// Suspends the coroutine whose entry function it was given to.
 // Transparent, so that a reference to corosensei's yielder is a reference to this.
 #[repr(transparent)]
 pub struct Suspender(Yielder<(), ()>);
 
-/// One of our stacks as corosensei sees it.
-struct OurStack(Stack);
+/// One of our stacks as corosensei sees it: two addresses. The `Stack` itself lives as long, in `Coroutine`.
+struct Bounds {
+    base: StackPointer,
+    limit: StackPointer,
+}
 
 /// No page is smaller, and the guard below a stack is at least one page.
 const SMALLEST_GUARD: usize = 4096;
 
-// SAFETY: a `Stack` owns its memory until it is dropped, is of at least `StackSize::MIN` (two pages, corosensei asks for one),
-// and ends in a guard of at least one page directly below `limit`.
-unsafe impl corosensei::stack::Stack for OurStack {
+impl Bounds {
+    fn of(stack: &Stack) -> Bounds {
+        // The kernel maps nothing at address 0, so a guard starts above it.
+        let address = |at: usize| NonZeroUsize::new(at).expect("a stack does not begin at address zero");
+        // corosensei counts the guard in. It reads the limit only for sanitizers and for trap handlers, of which we install none.
+        Bounds { base: address(stack.top().addr()), limit: address(stack.limit().addr() - SMALLEST_GUARD) }
+    }
+}
+
+// SAFETY: a `Stack` owns its memory until it is dropped, which is after the coroutine (`Coroutine`), is of at least `StackSize::MIN` (two pages,
+// corosensei asks for one), and ends in a guard of at least one page directly below `limit`.
+unsafe impl corosensei::stack::Stack for Bounds {
     #[inline]
     fn base(&self) -> StackPointer {
-        let top = NonZeroUsize::new(self.0.top().addr());
-        // SAFETY: `top` is the end of mapped memory, so it is not null.
-        unsafe { top.unwrap_unchecked() }
+        self.base
     }
 
-    // corosensei counts the guard in. It reads this only for sanitizers and for trap handlers, of which we install none.
     #[inline]
     fn limit(&self) -> StackPointer {
-        let limit = NonZeroUsize::new(self.0.limit().addr() - SMALLEST_GUARD);
-        // SAFETY: the kernel maps nothing at address 0, so a guard starts above it.
-        unsafe { limit.unwrap_unchecked() }
+        self.limit
     }
 }
 
@@ -110,6 +123,31 @@ unsafe impl Backend for Corosensei {
     // B10: neither keeps anything in thread-locals, nor a thread's address on the stack.
     const MOVES: Moves = Moves::Yes;
 
+    // B11: what a suspended coroutine needs and is not on its stack is its stack pointer (`saved`); the parent link at the top is written by each
+    // resume.
+    fn swaps() -> Swaps {
+        match saved::place() {
+            Some(_) => Swaps::Yes,
+            None => Swaps::No("this build of corosensei does not show where it keeps a coroutine's stack pointer"),
+        }
+    }
+
+    #[inline]
+    fn stack_pointer(coroutine: &Coroutine) -> Option<NonNull<u8>> {
+        if !coroutine.is_suspended() {
+            return None;
+        }
+        saved::place().and_then(|place| place.read(&coroutine.inner))
+    }
+
+    #[inline]
+    unsafe fn set_stack_pointer(coroutine: &mut Coroutine, to: NonNull<u8>) {
+        if let Some(place) = saved::place() {
+            // SAFETY: the caller's promise.
+            unsafe { place.write(&mut coroutine.inner, to) }
+        }
+    }
+
     #[inline]
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Ours(stack) = stack else {
@@ -122,13 +160,13 @@ unsafe impl Backend for Corosensei {
             unsafe { entry(argument, suspender) }
         };
         // SAFETY: `run` borrows nothing. What `argument` points to is the caller's business, as the contract says.
-        let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(OurStack(stack), run) };
-        Ok(Coroutine { inner: ManuallyDrop::new(inner), fiber: tsan::Fiber::new() })
+        let inner = unsafe { Inner::with_stack_unchecked(Bounds::of(&stack), run) };
+        Ok(Coroutine { inner: ManuallyDrop::new(inner), stack: ManuallyDrop::new(stack), fiber: tsan::Fiber::new() })
     }
 
     #[inline]
     unsafe fn resume(coroutine: &mut Coroutine) -> Resumed {
-        let Coroutine { inner, fiber } = coroutine;
+        let Coroutine { inner, fiber, .. } = coroutine;
         match fiber.enter(|| inner.resume(())) {
             CoroutineResult::Yield(()) => Resumed::Suspended,
             CoroutineResult::Return(()) => Resumed::Finished,
@@ -148,8 +186,7 @@ unsafe impl Backend for Corosensei {
         let mut coroutine = ManuallyDrop::new(coroutine);
         // SAFETY: `coroutine` is never dropped, so its fiber is taken once.
         let _fiber = unsafe { std::ptr::read(&raw const coroutine.fiber) };
-        // SAFETY: as above for `inner`. It never ran or has finished, so all that can be on its stack is our closure, which has
-        // nothing to drop.
+        // SAFETY: as above for `inner` and `stack`.
         Some(unsafe { coroutine.take_stack() })
     }
 }
@@ -159,31 +196,30 @@ impl Coroutine {
         self.inner.started() && !self.inner.done()
     }
 
-    /// Takes the stack out, without unwinding what is on it.
+    /// Takes the stack, without unwinding what is on it.
     ///
     /// # Safety
     ///
-    /// - `inner` is not used again, nor dropped.
-    /// - Nothing on the stack needs dropping, or the stack is leaked.
+    /// `inner` and `stack` are not used again, nor dropped.
     unsafe fn take_stack(&mut self) -> Stack {
-        // SAFETY: the first promise.
-        let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
-        // SAFETY: the second promise: no frame that needs its destructors to run is cut off, or its memory stays as it is for ever,
-        // which is what forgetting the coroutine would come to.
-        unsafe { inner.force_reset() };
-        inner.into_stack().0
+        // SAFETY: the caller's promise. What is on the stack of one that was never resumed is our closure, which has nothing to drop; no frame is cut
+        // off, because whoever takes the stack of a suspended one leaks it.
+        unsafe { self.inner.force_reset() };
+        // SAFETY: as above.
+        unsafe { ManuallyDrop::drop(&mut self.inner) };
+        // SAFETY: as above.
+        unsafe { ManuallyDrop::take(&mut self.stack) }
     }
 }
 
 /// Frees the stack of a coroutine that never ran or has finished; leaks a suspended one, and has it counted (B8).
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        if self.is_suspended() {
-            // SAFETY: `inner` is taken here and nowhere else, and nobody uses it after `drop`; the stack is leaked.
-            unsafe { self.take_stack() }.leak();
-        } else {
-            // SAFETY: dropped here and nowhere else; nobody uses `inner` after `drop`.
-            unsafe { ManuallyDrop::drop(&mut self.inner) }
+        let is_suspended = self.is_suspended();
+        // SAFETY: called here, where nobody uses either afterwards, and in `into_stack`, which never drops the coroutine.
+        let stack = unsafe { self.take_stack() };
+        if is_suspended {
+            stack.leak();
         }
     }
 }

@@ -48,7 +48,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
-use tasklet_core::backend::{Backend, Entry, Resumed, StackProvision, StackSource};
+use tasklet_core::backend::{Backend, Entry, Resumed, StackProvision, StackSource, Swaps};
 use tasklet_core::stack::{Stack, StackError};
 
 use crate::limits::Reservation;
@@ -111,6 +111,10 @@ unsafe impl Backend for Generator {
 
     const NAME: &'static str = "generator";
     const STACKS: StackProvision = StackProvision::Backend;
+
+    fn swaps() -> Swaps {
+        Swaps::No("the generator crate brings its own stacks and does not tell how much of one is in use")
+    }
 
     unsafe fn create(stack: StackSource, entry: Entry<Self>, argument: *mut ()) -> Result<Coroutine, StackError> {
         let StackSource::Backend(size) = stack else {

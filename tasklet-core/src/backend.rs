@@ -6,6 +6,8 @@
 //!
 //! A backend is correct when the contract suite of `tasklet-testkit` passes on it; a third party can write one and run the suite.
 
+use std::ptr::NonNull;
+
 use crate::stack::{Stack, StackError, StackSize};
 
 /// The function a coroutine runs: called once, on the coroutine's own stack, at the first resume.
@@ -40,6 +42,15 @@ pub enum Moves {
     Yes,
     /// It stays on its thread.
     No,
+}
+
+/// Whether what lies on the stack of a suspended coroutine may be copied away and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swaps {
+    /// It may: [`Backend::stack_pointer`] tells what there is, and [`Backend::set_stack_pointer`] goes back to it.
+    Yes,
+    /// It stays where it is. The reason, for people: shown to whoever asks for a swapped tasklet.
+    No(&'static str),
 }
 
 /// What [`Backend::create`] shall run on.
@@ -97,6 +108,34 @@ pub unsafe trait Backend: Sized + 'static {
     ///
     /// What the coroutine's code left on its stack is another matter, and its author's.
     const MOVES: Moves = Moves::No;
+
+    /// Whether what lies on the stack of a suspended coroutine may be copied away and back. A backend that says yes promises:
+    ///
+    /// - **B11** [`stack_pointer`](Self::stack_pointer) tells the lowest address that a suspended coroutine needs. What lies from there to
+    ///   the top of its stack, and that address, are all there is of it: when both are what they were at an earlier time at which it was
+    ///   suspended, the next resume goes on from there, as that one would have.
+    ///
+    /// What the coroutine's code has on its stack that others point to is another matter, and its author's.
+    fn swaps() -> Swaps {
+        Swaps::No("it does not tell how much of a stack is in use")
+    }
+
+    /// The lowest address of its stack that a suspended coroutine needs, on a stack of ours; none if the backend does not know, or the
+    /// coroutine never ran or has finished.
+    fn stack_pointer(coroutine: &Self::Coroutine) -> Option<NonNull<u8>> {
+        let _ = coroutine;
+        None
+    }
+
+    /// Takes a suspended coroutine back to an earlier time at which it was suspended. Does nothing where [`swaps`](Self::swaps) says no.
+    ///
+    /// # Safety
+    ///
+    /// - `swaps` says yes, and the coroutine is suspended.
+    /// - `to` is what [`stack_pointer`](Self::stack_pointer) told at that time, and the memory from there to the top of the stack is as it was.
+    unsafe fn set_stack_pointer(coroutine: &mut Self::Coroutine, to: NonNull<u8>) {
+        let _ = (coroutine, to);
+    }
 
     /// Creates a coroutine that will run `entry(argument, ..)` on `stack`. It does not run yet.
     ///

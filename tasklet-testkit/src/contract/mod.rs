@@ -1,6 +1,6 @@
 //! What a stack-switching backend must do, as tests.
 //!
-//! Each function tests one behaviour of a [`Backend`](tasklet_core::backend::Backend); `B1` to `B9` are the obligations of that
+//! Each function tests one behaviour of a [`Backend`](tasklet_core::backend::Backend); `B1` to `B9`, and `B11`, are the obligations of that
 //! trait. [`contract_suite!`](crate::contract_suite) expands to one `#[test]` for each:
 //!
 //! ```
@@ -17,6 +17,7 @@ pub mod nesting;
 pub mod order;
 pub mod panics;
 pub mod stacks;
+pub mod swaps;
 
 mod routine;
 
@@ -71,6 +72,8 @@ macro_rules! contract_suite {
             lifetime: a_coroutine_that_never_ran_gives_its_stack_back;
             lifetime: a_finished_coroutine_gives_its_stack_back;
             lifetime: dropping_ten_thousand_that_never_ran_frees_them;
+            swaps: nothing_below_the_stack_pointer_is_needed;
+            swaps: a_suspended_coroutine_goes_on_from_an_earlier_time;
             many: thousands_are_alive_at_once;
             many: eight_threads_run_their_own;
             many: running_out_of_room_is_an_error;

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
+use std::ptr::NonNull;
 use std::rc::Rc;
 
 use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
@@ -106,6 +107,22 @@ impl<B: Backend> Routine<B> {
     pub(super) fn finish(&mut self) -> Outcome {
         while self.resume() == Resumed::Suspended {}
         self.body.outcome.take().expect("an outcome")
+    }
+
+    /// The lowest address that it needs, while it is suspended.
+    pub(super) fn stack_pointer(&self) -> Option<NonNull<u8>> {
+        B::stack_pointer(self.coroutine.as_ref().expect("a coroutine"))
+    }
+
+    /// Goes back to an earlier time.
+    ///
+    /// # Safety
+    ///
+    /// As [`Backend::set_stack_pointer`] says; the backend swaps.
+    pub(super) unsafe fn set_stack_pointer(&mut self, to: NonNull<u8>) {
+        // SAFETY: the caller's promise.
+        unsafe { B::set_stack_pointer(self.coroutine.as_mut().expect("a coroutine"), to) };
+        self.state = State::Suspended;
     }
 
     /// The stack, if the backend gives it back.
