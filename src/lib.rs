@@ -136,6 +136,7 @@ pub mod sync {
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
     pub use tasklet_core::current::install_overflow_handler;
+    pub use tasklet_scheduler::swapped::{Slots, SwapError};
     pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
 }
 

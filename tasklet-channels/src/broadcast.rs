@@ -359,7 +359,7 @@ impl<T> BroadcastReceiver<T> {
     }
 
     fn attempt(&self) -> Recv<'_, T> {
-        Recv { receiver: self, received: None, after: 0 }
+        Recv { place: &self.shared.place, receiver: self, received: None, after: 0 }
     }
 }
 
@@ -392,13 +392,15 @@ impl<T> fmt::Debug for BroadcastReceiver<T> {
 
 /// Receives the next message. Who is told of one looks again.
 struct Recv<'r, T> {
+    place: &'r Locked<State<T>>,
     receiver: &'r BroadcastReceiver<T>,
     received: Option<Result<Arc<T>, Lost>>,
     /// The number that the receiver was at then.
     after: u64,
 }
 
-// SAFETY: A1, A2: the place is the receiver's, which is borrowed; the list is a field that nobody replaces.
+// SAFETY: A1, A2: the place is the receiver's, which is borrowed; the list is a field that nobody replaces. A3: only an attempt looks at the
+// receiver.
 unsafe impl<T> Attempt for Recv<'_, T> {
     type State = State<T>;
     type Message = ();
@@ -408,7 +410,7 @@ unsafe impl<T> Attempt for Recv<'_, T> {
     const LOOKS_AGAIN: bool = true;
 
     fn place(&self) -> &Guarded<State<T>> {
-        &self.receiver.shared.place
+        self.place
     }
 
     fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<()> {
@@ -416,7 +418,7 @@ unsafe impl<T> Attempt for Recv<'_, T> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Channel { id: self.receiver.shared.place.lock().id, direction: Direction::Receive }
+        ParkReason::Channel { id: self.place.lock().id, direction: Direction::Receive }
     }
 
     fn is_shared(&self) -> bool {

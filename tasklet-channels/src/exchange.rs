@@ -2,7 +2,7 @@
 
 use tasklet_core::channel::{ChannelEvent, Direction, HandOver, hand_over};
 use tasklet_core::guarded::Guarded;
-use tasklet_core::handle::{Handle, Reach};
+use tasklet_core::handle::{Handle, Lent, Reach};
 use tasklet_core::id::ChannelId;
 use tasklet_core::park::{ParkError, ParkReason};
 use tasklet_core::scheduler::Scheduler;
@@ -23,7 +23,7 @@ pub(crate) fn put<M>(cell: &mut Option<M>, message: Option<M>) {
 
 /// What both have. The direction is no field but an argument, which is a constant wherever it is used.
 struct Exchange<'c, T, R: Reach> {
-    state: &'c Handle<State<T>, R>,
+    state: Lent<'c, State<T>, R>,
     patience: Patience,
     refused: Option<Cause>,
 }
@@ -94,7 +94,7 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         cell: &mut Option<Message<T>>,
         scheduler: &dyn Scheduler,
     ) -> Option<Found> {
-        let mut state = self.state.lock();
+        let mut state = self.state.place().lock();
         let id = state.id;
         let partners = state.partners(direction);
         // Async code, which has no home, is told of as one of this scheduler.
@@ -128,11 +128,11 @@ pub(crate) struct Give<'c, T, R: Reach>(Exchange<'c, T, R>);
 impl<'c, T, R: Reach> Give<'c, T, R> {
     #[inline(always)]
     pub(crate) fn new(state: &'c Handle<State<T>, R>, patience: Patience) -> Self {
-        Give(Exchange { state, patience, refused: None })
+        Give(Exchange { state: state.lend(), patience, refused: None })
     }
 }
 
-// SAFETY: A1, A2: the place is the handle's, which is borrowed; the list is a field that nobody replaces.
+// SAFETY: A1, A2: the place is the handle's, which is borrowed; the list is a field that nobody replaces. A3: the handle is lent as a value.
 unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
     type State = State<T>;
     type Message = Message<T>;
@@ -190,7 +190,7 @@ pub(crate) struct Take<'c, T, R: Reach> {
 impl<'c, T, R: Reach> Take<'c, T, R> {
     #[inline(always)]
     pub(crate) fn new(state: &'c Handle<State<T>, R>, patience: Patience) -> Self {
-        Take { exchange: Exchange { state, patience, refused: None }, gives_back: false }
+        Take { exchange: Exchange { state: state.lend(), patience, refused: None }, gives_back: false }
     }
 
     /// For arms and futures.

@@ -154,7 +154,7 @@ impl Timer {
 
     /// The next point, as an arm of a select.
     pub fn recv_arm(&self) -> impl TypedArm<Output = Result<Duration, RecvError>> + '_ {
-        TimerArm { timer: self, received: None }
+        TimerArm { timer: self, received: None, due: None }
     }
 }
 
@@ -176,6 +176,8 @@ impl fmt::Debug for Timer {
 struct TimerArm<'t> {
     timer: &'t Timer,
     received: Option<Duration>,
+    /// When it is due, as the select that waits for it was told: nobody looks at the timer itself while its owner's stack may be elsewhere.
+    due: Option<Duration>,
 }
 
 // SAFETY: it has no place, and is in no list.
@@ -189,11 +191,12 @@ unsafe impl Arm for TimerArm<'_> {
     fn delist(&mut self) {}
 
     fn is_shared(&self) -> bool {
-        self.timer.lock().next.is_some()
+        self.due.is_some()
     }
 
     fn prepare(&mut self) -> Option<Duration> {
-        self.timer.lock().next
+        self.due = self.timer.lock().next;
+        self.due
     }
 }
 

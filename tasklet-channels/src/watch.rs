@@ -278,7 +278,7 @@ impl<T> WatchReceiver<T> {
     }
 
     fn attempt(&self) -> Changed<'_, T> {
-        Changed { receiver: self, is_closed: false, has_looked: false }
+        Changed { place: &self.shared.place, seen: self.seen, is_closed: false, has_looked: false }
     }
 }
 
@@ -309,12 +309,15 @@ impl<T: fmt::Debug> fmt::Debug for WatchReceiver<T> {
 
 /// Waits for a change. Who is told of one looks again.
 struct Changed<'r, T> {
-    receiver: &'r WatchReceiver<T>,
+    place: &'r Locked<State<T>>,
+    /// The version that the receiver has seen.
+    seen: u64,
     is_closed: bool,
     has_looked: bool,
 }
 
-// SAFETY: A1, A2: the place is the receiver's, which is borrowed; the list is a field that nobody replaces.
+// SAFETY: A1, A2: the place is the receiver's, which is borrowed; the list is a field that nobody replaces. A3: nothing is looked at through
+// the receiver.
 unsafe impl<T> Attempt for Changed<'_, T> {
     type State = State<T>;
     type Message = ();
@@ -323,7 +326,7 @@ unsafe impl<T> Attempt for Changed<'_, T> {
     const LOOKS_AGAIN: bool = true;
 
     fn place(&self) -> &Guarded<State<T>> {
-        &self.receiver.shared.place
+        self.place
     }
 
     fn waiters<'s>(&self, state: &'s mut State<T>) -> &'s mut Waiters<()> {
@@ -331,7 +334,7 @@ unsafe impl<T> Attempt for Changed<'_, T> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Channel { id: self.receiver.shared.place.lock().id, direction: Direction::Receive }
+        ParkReason::Channel { id: self.place.lock().id, direction: Direction::Receive }
     }
 
     fn is_shared(&self) -> bool {
@@ -339,8 +342,8 @@ unsafe impl<T> Attempt for Changed<'_, T> {
     }
 
     fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
-        self.is_closed = state.version == self.receiver.seen && state.closed;
-        self.has_looked = self.is_closed || state.version != self.receiver.seen;
+        self.is_closed = state.version == self.seen && state.closed;
+        self.has_looked = self.is_closed || state.version != self.seen;
         if self.has_looked { Found::Done } else { Found::Wait }
     }
 

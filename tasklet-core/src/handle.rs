@@ -6,6 +6,8 @@
 //! `Send` nor `Sync`, and the first shared one shares the state for ever.
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::guarded::{Guard, Guarded};
@@ -94,7 +96,38 @@ impl<T: Waits, S: Switch> Handle<T, Local<S>> {
     }
 }
 
+/// A handle that somebody lends, as a value: what lies where the handle does is not looked at any more. It does not count.
+pub struct Lent<'h, T: Waits, R: Reach> {
+    handle: ManuallyDrop<Handle<T, R>>,
+    _lender: PhantomData<&'h Handle<T, R>>,
+}
+
+impl<T: Waits, R: Reach> Deref for Lent<'_, T, R> {
+    type Target = Handle<T, R>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Handle<T, R> {
+        &self.handle
+    }
+}
+
+impl<'h, T: Waits, R: Reach> Lent<'h, T, R> {
+    /// The value and its lock, for as long as the handle is lent.
+    #[inline(always)]
+    pub fn place(&self) -> &'h Guarded<T> {
+        // SAFETY: the handle is borrowed for `'h`, so what it counts lives as long.
+        unsafe { &*std::ptr::from_ref(self.handle.place()) }
+    }
+}
+
 impl<T: Waits, R: Reach> Handle<T, R> {
+    /// The handle as a value, while it is borrowed.
+    #[inline(always)]
+    pub fn lend(&self) -> Lent<'_, T, R> {
+        // SAFETY: a second handle of the same count, which is never dropped, and is gone when the borrow of the first one ends.
+        Lent { handle: ManuallyDrop::new(unsafe { std::ptr::read(self) }), _lender: PhantomData }
+    }
+
     /// Another handle.
     ///
     /// # Panics

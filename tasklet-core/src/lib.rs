@@ -27,6 +27,7 @@ mod primitive;
 pub mod random;
 pub mod scheduler;
 pub mod stack;
+pub mod swap;
 pub mod tasklet;
 mod thread;
 pub mod unwind;

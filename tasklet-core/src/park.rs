@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use crate::home::{Home, HomeToken};
 use crate::id::{ChannelId, TaskletId};
+use crate::swap::Relocation;
 use crate::tasklet::Record;
 
 /// Which way a value moves, seen from the tasklet that asks.
@@ -145,7 +146,7 @@ impl Parked {
         let fields = self.record.local(token);
         fields.wake.set(self.wake);
         // From now on it is queued, or paused if it is removed: its site does not hold it any more.
-        fields.clear_wait();
+        fields.end_wait();
         ManuallyDrop::into_inner(self.record)
     }
 }
@@ -160,8 +161,10 @@ impl fmt::Debug for Parked {
 ///
 /// # Safety
 ///
-/// **P1** [`unlink`](Self::unlink) returns the `Parked` of `who` or none: schedulers take it that this tasklet is the one they may
-/// run.
+/// - **P1** [`unlink`](Self::unlink) returns the `Parked` of `who` or none: schedulers take it that this tasklet is the one they may
+///   run.
+/// - **P2** [`relocate`](Self::relocate) copies once. Afterwards nobody refers to what was copied, but to the copy; and what the other methods
+///   need lies in the site itself, or where the tasklet's stack is not.
 pub unsafe trait WaitSite {
     /// Why a tasklet waits here; `key` is the one it parked with.
     fn reason(&self, key: usize) -> ParkReason;
@@ -175,6 +178,17 @@ pub unsafe trait WaitSite {
     /// Claims one waiter to wake it for another reason than the site's: kill, throw, deadlock. `None` if it was claimed already;
     /// its wake is then on the way.
     fn unlink(&self, who: TaskletId, key: usize) -> Option<Parked>;
+
+    /// The stack of the tasklet that waits here, or did and has not gone on yet, is [copied](crate::swap). A site that lies on that stack, and that
+    /// somebody refers to, has to see to that; others need only copy, which is what this does if it is not written.
+    fn relocate(&self, relocation: &Relocation) {
+        relocation.copy();
+    }
+
+    /// How that copy is to be aligned, for what others refer to in it.
+    fn alignment(&self) -> usize {
+        1
+    }
 
     /// Whether somebody outside the waiter's scheduler can claim the one that parked with `key`. If nobody inside can run either, and
     /// this is false for all that wait, they wait for ever: deadlock.

@@ -4,6 +4,8 @@
 //! costs no switch and no stack: the loop goes on with it. Only a tasklet that gives way keeps its fiber. A fiber that has nothing
 //! to go on with is idle and is the first to be taken when a stack is needed.
 //!
+//! A *swapped* fiber is a seat at a stack that several share: see `swap`.
+//!
 //! The stack of whoever drives a scheduler is the root: the host's, or a worker thread's. It resumes fibers in a loop until the
 //! scheduler has none to run. A switch from one tasklet to another is one suspend to the root and one resume from it.
 //!
@@ -15,6 +17,9 @@
 //! - **F4** A fiber lies above the frames on its own stack, in memory set aside there, so that it costs no page of its own; if the
 //!   backend brings the stack, in a box. Its coroutine is moved out before the stack or the box is given back.
 
+mod blocks;
+mod swap;
+
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -23,10 +28,12 @@ use std::sync::Arc;
 use tasklet_core::backend::{Backend, Resumed, StackProvision, StackSource};
 use tasklet_core::operation::SwitchToken;
 use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
-use tasklet_core::tasklet::Record;
+use tasklet_core::tasklet::{Record, StackKind};
 use tasklet_core::unwind::AbortOnUnwind;
 
+use crate::swapped::Slots;
 use crate::stealing::Extras;
+use swap::Swapper;
 
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
@@ -40,6 +47,8 @@ pub(crate) struct FiberHead {
     pub(crate) limit: Cell<usize>,
     /// Usable bytes of the stack.
     pub(crate) size: StackSize,
+    /// It is a seat.
+    swapped: bool,
     /// What few tasklets have: tasklet-local values, a cancel token. Taken when the tasklet ends.
     pub(crate) extras: Cell<Option<Box<Extras>>>,
     /// The scheduler, an `H`; it frees its fibers or leaks them before it goes, so none runs without it. Changes only while the fiber is
@@ -47,6 +56,30 @@ pub(crate) struct FiberHead {
     pub(crate) host: Cell<NonNull<()>>,
     /// What suspends the fiber, a `B::Suspender`; set by the entry function before anything can be suspended.
     pub(crate) suspender: Cell<Option<NonNull<()>>>,
+}
+
+impl FiberHead {
+    fn new<H>(limit: usize, size: StackSize, host: &H, swapped: bool) -> FiberHead {
+        FiberHead {
+            held: Cell::new(None),
+            tasklet: Cell::new(None),
+            limit: Cell::new(limit),
+            size,
+            swapped,
+            extras: Cell::new(None),
+            host: Cell::new(NonNull::from(host).cast()),
+            suspender: Cell::new(None),
+        }
+    }
+
+    /// Whether a tasklet that needs such a stack can sit on it.
+    #[inline]
+    pub(crate) fn fits(&self, size: StackSize, kind: StackKind) -> bool {
+        match kind {
+            StackKind::Private => self.size >= size && !self.swapped,
+            StackKind::Swapped => self.swapped,
+        }
+    }
 }
 
 #[repr(C)]
@@ -79,8 +112,8 @@ pub(crate) trait Host: Sized + 'static {
 
 /// Makes, switches and retires fibers; one implementation, over all backends.
 pub(crate) trait Engine<H: Host> {
-    /// Takes an idle fiber with a stack of at least `size`, or makes one.
-    fn take_fiber(&self, host: &H, size: StackSize) -> Result<NonNull<FiberHead>, StackError>;
+    /// Takes an idle fiber with a stack of at least `size`, or makes one. Swapped ones have the size of a slot, whatever is asked for.
+    fn take_fiber(&self, host: &H, size: StackSize, kind: StackKind) -> Result<NonNull<FiberHead>, StackError>;
 
     /// A fiber has nothing to run. `false` if it shall end instead of waiting, because enough wait already.
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool;
@@ -116,6 +149,9 @@ pub(crate) trait Engine<H: Host> {
     /// Fibers alive, and how many of them are idle.
     fn counts(&self) -> (usize, usize);
 
+    /// Slots there are, swapped tasklets that have started, and bytes that were copied off the slots.
+    fn swapped(&self) -> (usize, usize, usize);
+
     /// Figures of the stacks; zero where the backend brings its own.
     fn stack_stats(&self) -> StackStats;
 
@@ -127,13 +163,21 @@ pub(crate) struct Fibers<B: Backend, H: Host> {
     host: PhantomData<fn(&H)>,
     fibers: RefCell<Vec<NonNull<Fiber<B>>>>,
     idle: RefCell<Vec<NonNull<Fiber<B>>>>,
+    swapper: Swapper<B>,
     stacks: StackPool,
     max_idle: usize,
 }
 
 impl<B: Backend, H: Host> Fibers<B, H> {
-    pub(crate) fn new(stacks: StackPool, max_idle: usize) -> Fibers<B, H> {
-        Fibers { host: PhantomData, fibers: RefCell::default(), idle: RefCell::default(), stacks, max_idle }
+    pub(crate) fn new(stacks: StackPool, max_idle: usize, slots: Slots) -> Fibers<B, H> {
+        Fibers {
+            host: PhantomData,
+            fibers: RefCell::default(),
+            idle: RefCell::default(),
+            swapper: Swapper::new(slots),
+            stacks,
+            max_idle,
+        }
     }
 
     /// The fiber of a head.
@@ -155,15 +199,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
             }
         };
         const { assert!(align_of::<Fiber<B>>() <= 64, "a fiber is aligned as the top of a stack is") };
-        let head = FiberHead {
-            held: Cell::new(None),
-            extras: Cell::new(None),
-            host: Cell::new(NonNull::from(host).cast()),
-            tasklet: Cell::new(None),
-            limit: Cell::new(limit),
-            size,
-            suspender: Cell::new(None),
-        };
+        let head = FiberHead::new(limit, size, host, false);
         let coroutine = UnsafeCell::new(None);
         // SAFETY: F4: `place` is memory for a `Fiber<B>` that nobody else uses: set aside on the stack, or a box.
         unsafe { place.write(Fiber { head, coroutine, retire: Cell::new(false), index: Cell::new(0) }) };
@@ -235,7 +271,10 @@ impl<B: Backend, H: Host> Fibers<B, H> {
 
 impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     #[inline]
-    fn take_fiber(&self, host: &H, size: StackSize) -> Result<NonNull<FiberHead>, StackError> {
+    fn take_fiber(&self, host: &H, size: StackSize, kind: StackKind) -> Result<NonNull<FiberHead>, StackError> {
+        if kind == StackKind::Swapped {
+            return self.swapper.take(host, &self.stacks);
+        }
         let mut idle = self.idle.borrow_mut();
         // The last one is the warmest, and nearly always large enough.
         // SAFETY: F1, idle fibers are alive.
@@ -248,6 +287,11 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     }
 
     fn set_idle(&self, fiber: NonNull<FiberHead>) -> bool {
+        // SAFETY: F1, the caller runs on it.
+        if unsafe { fiber.as_ref() }.swapped {
+            self.swapper.free(fiber);
+            return true;
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= self.max_idle {
             return false;
@@ -271,12 +315,21 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     }
 
     fn give_back(&self, fiber: NonNull<FiberHead>) {
+        // SAFETY: F1, it was just taken.
+        if unsafe { fiber.as_ref() }.swapped {
+            return self.swapper.free(fiber);
+        }
         self.idle.borrow_mut().push(Self::fiber(fiber));
     }
 
     fn run_fibers(&self, host: &H) {
         while let Some(fiber) = host.fiber_to_run() {
-            self.resume(Self::fiber(fiber));
+            // SAFETY: F1, a tasklet that is to run sits on it.
+            if unsafe { fiber.as_ref() }.swapped {
+                self.swapper.resume(fiber);
+            } else {
+                self.resume(Self::fiber(fiber));
+            }
         }
     }
 
@@ -294,11 +347,13 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             .iter()
             .map(|fiber| fiber.cast())
             .filter(|head: &NonNull<FiberHead>| unsafe { head.as_ref() }.tasklet.get().is_some())
+            .chain(self.swapper.occupied())
             .collect()
     }
 
     fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>> {
-        self.fibers.borrow().get(index).map(|fiber| fiber.cast())
+        let fibers = self.fibers.borrow();
+        fibers.get(index).map(|fiber| fiber.cast()).or_else(|| self.swapper.at(index - fibers.len()))
     }
 
     fn retire_idle(&self, host: &H) {
@@ -308,7 +363,12 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             unsafe { fiber.as_ref() }.retire.set(true);
             host.as_active(&mut || self.resume(fiber));
         }
+        self.swapper.trim(host);
         self.stacks.trim();
+    }
+
+    fn swapped(&self) -> (usize, usize, usize) {
+        self.swapper.counts()
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -335,7 +395,7 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             }
             keep
         });
-        leaked
+        leaked + self.swapper.leak_occupied()
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use super::body::{Body, Stage};
 use super::finish::{Finish, Start};
 use super::join::JoinHandle;
+use super::local::StackKind;
 use super::record::{Record, Spec};
 use super::spot::Spot;
 use crate::current;
@@ -78,6 +79,7 @@ impl Record {
         self.local.admitted.set(false);
         self.local.movable.set(false);
         self.local.stack_size.set(spec.stack_size);
+        self.local.kind.set(spec.kind);
         debug_assert!(self.local.fiber.get().is_none() && !self.local.has_interrupt() && self.local.wait().is_none());
         self.local.fault.set(None);
         self.local.atomic.set(0);
@@ -211,6 +213,12 @@ impl Unstarted {
     pub fn stack_size(&self) -> StackSize {
         // Before it starts, its fields belong to whoever has the right to start it.
         self.0.local.stack_size.get()
+    }
+
+    /// What kind of stack it needs.
+    pub fn kind(&self) -> StackKind {
+        // As in `stack_size`.
+        self.0.local.kind.get()
     }
 
     /// Makes the token's scheduler its home. `None` if it has been killed: then there is nothing left to do.

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use super::record::Record;
 use crate::park::{ParkError, ParkReason, WaitSite, Wake};
 use crate::stack::StackSize;
+use crate::swap::Relocation;
 use crate::unwind::Payload;
 
 /// What only a tasklet's home reads and writes.
@@ -38,10 +39,25 @@ pub struct Local {
     pub policy: Cell<u8>,
     /// Depth of guards against involuntary switches, or against kills and cancellation, as its scheduler has it.
     pub atomic: Cell<u16>,
-    wait: Cell<Option<NonNull<dyn WaitSite>>>,
+    /// It counts as waiting at `site`.
+    waits: Cell<bool>,
+    /// What kind of stack it needs.
+    pub kind: Cell<StackKind>,
+    /// Where it waits, or waited and has not gone on since.
+    site: Cell<Option<NonNull<dyn WaitSite>>>,
     wait_key: Cell<u32>,
     /// The stack it needs, in bytes.
     pub stack_size: Cell<StackSize>,
+}
+
+/// What kind of stack a tasklet has when it has started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StackKind {
+    /// One of its own.
+    #[default]
+    Private,
+    /// One that it shares with others, in turns: what it has there is [copied away](crate::swap) when another needs it.
+    Swapped,
 }
 
 /// Where a tasklet waits, and with which key.
@@ -54,13 +70,15 @@ pub struct Wait<'a> {
 }
 
 impl Local {
-    pub(super) fn new(stack_size: StackSize) -> Local {
+    pub(super) fn new(stack_size: StackSize, kind: StackKind) -> Local {
         Local {
             next: Cell::new(None),
             prev: Cell::new(None),
             fiber: Cell::new(None),
             interrupt: Cell::new(None),
-            wait: Cell::new(None),
+            waits: Cell::new(false),
+            kind: Cell::new(kind),
+            site: Cell::new(None),
             wait_key: Cell::new(0),
             stack_size: Cell::new(stack_size),
             wake: Cell::new(Wake::Served),
@@ -85,19 +103,41 @@ impl Local {
     pub unsafe fn set_wait(&self, site: &dyn WaitSite, key: usize) {
         // SAFETY: only the lifetime changes, as the caller promises to make up for.
         let site = unsafe { std::mem::transmute::<&dyn WaitSite, &'static dyn WaitSite>(site) };
-        self.wait.set(Some(NonNull::from(site)));
+        self.site.set(Some(NonNull::from(site)));
+        self.waits.set(true);
         self.wait_key.set(u32::try_from(key).expect("the key of a wait fits into 32 bits"));
+    }
+
+    /// The tasklet does not wait any more. It has not gone on yet.
+    #[inline]
+    pub fn end_wait(&self) {
+        self.waits.set(false);
     }
 
     /// The tasklet goes on.
     #[inline]
     pub fn clear_wait(&self) {
-        self.wait.set(None);
+        self.waits.set(false);
+        self.site.set(None);
+    }
+
+    /// How a copy of the tasklet's stack is to be aligned. Not while it runs.
+    pub fn site_alignment(&self) -> usize {
+        // SAFETY: as in `relocate`.
+        self.site.get().map_or(1, |site| unsafe { site.as_ref() }.alignment())
+    }
+
+    /// The tasklet's stack is copied, with its site if that lies there. Not while it runs.
+    pub fn relocate(&self, relocation: &Relocation) {
+        let Some(site) = self.site.get() else { return relocation.copy() };
+        // SAFETY: the promise of `set_wait`: the tasklet has not gone on since.
+        unsafe { site.as_ref() }.relocate(relocation);
+        self.site.set(NonNull::new(relocation.map(site.as_ptr()).cast_mut()));
     }
 
     /// Where the tasklet waits, if it does.
     pub fn wait(&self) -> Option<Wait<'_>> {
-        self.wait.get().map(|site| {
+        self.site.get().filter(|_| self.waits.get()).map(|site| {
             // SAFETY: the promise of `set_wait`. The reference does not outlive the caller's next switch: schedulers look and let go.
             Wait { site: unsafe { site.as_ref() }, key: self.wait_key.get() as usize }
         })

@@ -11,5 +11,5 @@ pub mod spot;
 pub use body::Stage;
 pub use free::{Posted, Promise, Unstarted};
 pub use join::{JoinError, JoinHandle};
-pub use local::{Local, Wait};
+pub use local::{Local, StackKind, Wait};
 pub use record::{Record, Remains, Spec};

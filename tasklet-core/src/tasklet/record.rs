@@ -12,7 +12,7 @@ use super::body::{Body, Stage};
 use super::finish::{Awaited, Finish, Kill};
 use super::free::Posted;
 use super::join::JoinHandle;
-use super::local::Local;
+use super::local::{Local, StackKind};
 use super::spot::Spot;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
@@ -31,13 +31,15 @@ pub struct Spec {
     pub site: &'static Location<'static>,
     /// The stack it needs when it starts.
     pub stack_size: StackSize,
+    /// What kind of stack that is.
+    pub kind: StackKind,
 }
 
 impl Spec {
     /// A tasklet without a name, made by the caller, on a stack of the default size.
     #[track_caller]
     pub fn here() -> Spec {
-        Spec { name: None, site: Location::caller(), stack_size: StackSize::DEFAULT }
+        Spec { name: None, site: Location::caller(), stack_size: StackSize::DEFAULT, kind: StackKind::Private }
     }
 }
 
@@ -125,7 +127,7 @@ impl Record {
             home: AtomicPtr::new(home.cast_mut()),
             finish,
             spot: Spot::new(),
-            local: Local::new(spec.stack_size),
+            local: Local::new(spec.stack_size, spec.kind),
             body,
         }
     }

@@ -9,6 +9,7 @@ use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
 use super::select::Ticket;
 use crate::guarded::Latch;
 use crate::scheduler::Scheduler;
+use crate::swap::Relocation;
 use crate::tasklet::Record;
 
 /// Something that a select can wait for, among others. Sealed: implemented by what this project's channels, timers, join handles and
@@ -73,6 +74,23 @@ pub unsafe trait Arm {
     #[doc(hidden)]
     fn is_over(&mut self) -> bool {
         false
+    }
+
+    /// The stack of the tasklet that waits was [copied](crate::swap), with the ticket and, if it lies there, with this; what the list of its place
+    /// leads to is to be the copy. It has not changed since.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken `lock`. The ticket of its node, if that is linked, is the one that is given.
+    #[doc(hidden)]
+    unsafe fn relink(&self, relocation: &Relocation, ticket: NonNull<()>) {
+        let _ = (relocation, ticket);
+    }
+
+    /// How a copy of it is to be aligned.
+    #[doc(hidden)]
+    fn alignment(&self) -> usize {
+        1
     }
 
     /// Whether somebody outside the caller's scheduler can end its wait.
@@ -189,6 +207,14 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
         }
     }
 
+    unsafe fn relink(&self, relocation: &Relocation, ticket: NonNull<()>) {
+        // SAFETY: as in `look_locked`.
+        let state = unsafe { &mut *self.attempt.place().value_raw() };
+        let copy = relocation.map(&raw const self.node);
+        // SAFETY: the caller has the lock; A2. The copy is removed from the list as the node would have been.
+        unsafe { self.attempt.waiters(state).relink(&self.node, copy, Some(ticket.cast())) };
+    }
+
     fn is_over(&mut self) -> bool {
         match self.node.state() {
             SERVED if A::LOOKS_AGAIN => {
@@ -201,6 +227,10 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
         }
         self.node.reset();
         true
+    }
+
+    fn alignment(&self) -> usize {
+        align_of::<Self>()
     }
 
     fn is_shared(&self) -> bool {
@@ -280,8 +310,17 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
         self.arm.delist();
     }
 
+    unsafe fn relink(&self, relocation: &Relocation, ticket: NonNull<()>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.arm.relink(relocation, ticket) };
+    }
+
     fn is_over(&mut self) -> bool {
         self.arm.is_over()
+    }
+
+    fn alignment(&self) -> usize {
+        self.arm.alignment()
     }
 
     fn is_shared(&self) -> bool {

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter, Waiters, Woken};
+use super::list::{CLAIMED, CLOSED, IDLE, LINKED, Node, SERVED, Waiter, Waiters, Woken};
 use crate::channel::HandOver;
 use crate::current;
-use crate::guarded::Guarded;
+use crate::guarded::{Guarded, Latch};
 use crate::id::TaskletId;
 use crate::operation::{self, Operation, Step, Switch};
 use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::scheduler::{Observed, Scheduler};
+use crate::swap::Relocation;
 
 /// What an attempt has come to, with the place locked.
 #[must_use = "somebody may have to be woken"]
@@ -54,6 +55,8 @@ pub enum Patience {
 /// - **A1** [`place`](Self::place) is always the same place, which lives as long as the attempt.
 /// - **A2** [`waiters`](Self::waiters) is always the same list of that place's state. Lists stay where they are: code with the lock held
 ///   neither moves nor replaces one that has waiters.
+/// - **A3** What `place`, `waiters`, `reason`, `name` and `is_shared` look at is in the attempt itself, or not on the caller's stack; the place of
+///   a caller whose stack is [copied](crate::swap) while it waits is not.
 pub unsafe trait Attempt {
     /// What the place's lock guards.
     type State;
@@ -173,9 +176,34 @@ unsafe impl<A: Attempt> WaitSite for Waiting<A> {
         }
     }
 
+    fn relocate(&self, relocation: &Relocation) {
+        if !matches!(self.node.state(), LINKED | CLAIMED) {
+            // It is its owner's.
+            return relocation.copy();
+        }
+        let place = self.attempt.place();
+        insist_elsewhere(relocation, place.latch());
+        let mut state = place.lock();
+        relocation.copy();
+        // SAFETY: A2, the lock is held. N1: the copy is what counts from now on, and is removed from the list as the node would have been.
+        unsafe { self.attempt.waiters(&mut state).relink(&self.node, relocation.map(&raw const self.node), None) };
+    }
+
+    fn alignment(&self) -> usize {
+        align_of::<Self>()
+    }
+
     fn is_shared(&self, _: usize) -> bool {
         self.attempt.is_shared()
     }
+}
+
+/// A place on the stack that is copied would be used by others where it is not.
+pub(super) fn insist_elsewhere(relocation: &Relocation, place: &Latch) {
+    assert!(
+        !relocation.contains(std::ptr::from_ref(place)),
+        "a swapped tasklet waits at a lock or channel that lies on its own stack: move it to the heap"
+    );
 }
 
 impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {

@@ -271,6 +271,33 @@ impl<M> Waiters<M> {
         waiter
     }
 
+    /// A node was copied: if it was in the list, the list leads to the copy from now on. With `ticket`, its ticket was copied as well.
+    ///
+    /// # Safety
+    ///
+    /// - The caller holds the lock; `node` is in this list or in none, and has not changed since it was copied.
+    /// - N1, N3: the copy is not moved, and stays until it was removed; so does the ticket, which is that of `node`, or its copy.
+    pub(super) unsafe fn relink(&mut self, node: &Node<M>, copy: *const Node<M>, ticket: Option<NonNull<Ticket>>) {
+        if node.state() != LINKED || ptr::eq(node, copy) && ticket.is_none() {
+            return;
+        }
+        // SAFETY: N2; a copy of a linked node is one.
+        let link = unsafe { &mut *(*copy).link() };
+        if let (Waiter::Arm(of, _), Some(ticket)) = (&mut link.waiter, ticket) {
+            *of = ticket;
+        }
+        match NonNull::new(link.prev.cast_mut()) {
+            None => self.head = copy,
+            // SAFETY: N1, N2.
+            Some(prev) => unsafe { (*prev.as_ref().link()).next = copy },
+        }
+        match NonNull::new(link.next.cast_mut()) {
+            None => self.tail = copy,
+            // SAFETY: N1, N2.
+            Some(next) => unsafe { (*next.as_ref().link()).prev = copy },
+        }
+    }
+
     /// Takes a node out of the list if it is in there, for its owner, and gives back how it would have been woken.
     ///
     /// # Safety

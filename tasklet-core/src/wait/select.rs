@@ -10,7 +10,7 @@ use std::task::{Wake as WakeArc, Waker};
 use std::time::Duration;
 
 use super::arm::{Arm, Seat};
-use super::attempt::{Ended, Found, Patience, step};
+use super::attempt::{Ended, Found, Patience, insist_elsewhere, step};
 use crate::current;
 use crate::guarded::Latch;
 use crate::id::TaskletId;
@@ -19,6 +19,7 @@ use crate::park::{ParkError, ParkReason, Parked, WaitSite, Wake};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::scheduler::{Observed, Scheduler};
+use crate::swap::Relocation;
 
 /// Nobody has claimed the ticket.
 const OPEN: usize = usize::MAX;
@@ -217,6 +218,14 @@ impl<'a, 'b> Select<'a, 'b> {
     }
 
     fn enlist_sorted(&mut self, places: &mut [*const Latch], scheduler: &dyn Scheduler) -> Option<Found> {
+        let taken = self.take_all(places);
+        let found = self.look_and_enter(scheduler);
+        drop(taken);
+        found
+    }
+
+    /// S2. Room for as many places as there are arms is given.
+    fn take_all<'p>(&self, places: &'p mut [*const Latch]) -> Taken<'p> {
         let mut count = 0;
         for latch in self.arms.iter().filter_map(|arm| arm.lock()) {
             places[count] = ptr::from_ref(latch);
@@ -228,9 +237,45 @@ impl<'a, 'b> Select<'a, 'b> {
         }
         let mut taken = Taken { places, count: 0 };
         taken.take();
-        let found = self.look_and_enter(scheduler);
+        taken
+    }
+
+    /// Its tasklet's stack is copied, with the ticket, and with the arms unless they lie elsewhere. With all locks taken, since any of them may
+    /// lead to the ticket.
+    fn relocate_sorted(&self, relocation: &Relocation, places: &mut [*const Latch]) {
+        self.arms.iter().filter_map(|arm| arm.lock()).for_each(|place| insist_elsewhere(relocation, place));
+        let taken = self.take_all(places);
+        let mut bell = self.bell.as_ref().map(|bell| bell.lock());
+        relocation.copy();
+        let copy = relocation.map(self);
+        // SAFETY: the copy of a select. Nobody else looks at it: who comes by a list or the bell waits for the locks.
+        let ticket = unsafe { NonNull::new_unchecked((&raw const (*copy).ticket).cast_mut()) };
+        for arm in self.arms.iter() {
+            // SAFETY: the locks are taken; the ticket is that of this select.
+            unsafe { arm.relink(relocation, ticket.cast()) };
+        }
+        if let Some(bell) = &mut bell {
+            bell.ticket = bell.ticket.map(|_| ticket);
+        }
+        self.relocate_arms(relocation);
+        drop(bell);
         drop(taken);
-        found
+    }
+
+    /// In the copy, the arms are those that were copied.
+    fn relocate_arms(&self, relocation: &Relocation) {
+        let arms = ptr::from_ref::<[&'b mut dyn Arm]>(self.arms);
+        let copied = relocation.map(arms).cast_mut();
+        for at in 0..arms.len() {
+            // SAFETY: as many as there are; a reference is read and written as the pointer that it is, with none made of it.
+            unsafe {
+                let arm = copied.cast::<*mut dyn Arm>().add(at);
+                arm.write(relocation.map(arm.read()).cast_mut());
+            }
+        }
+        let copy = relocation.map(self).cast_mut();
+        // SAFETY: as above: a reference to a slice is a pointer to one.
+        unsafe { (&raw mut (*copy).arms).cast::<*mut [&'b mut dyn Arm]>().write(copied) };
     }
 
     /// S3, S4, with all locks taken.
@@ -295,6 +340,18 @@ unsafe impl WaitSite for Select<'_, '_> {
 
     fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
         if self.who == Some(who) { self.ticket.claim(LEFT) } else { None }
+    }
+
+    fn relocate(&self, relocation: &Relocation) {
+        if self.arms.len() <= INLINE {
+            self.relocate_sorted(relocation, &mut [ptr::null(); INLINE]);
+        } else {
+            self.relocate_sorted(relocation, &mut vec![ptr::null(); self.arms.len()]);
+        }
+    }
+
+    fn alignment(&self) -> usize {
+        self.arms.iter().map(|arm| arm.alignment()).fold(align_of::<Self>(), usize::max)
     }
 
     fn is_shared(&self, _: usize) -> bool {

@@ -23,6 +23,7 @@ use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
 use crate::engine::{Engine, FiberHead, Fibers, Host};
+use crate::swapped::SwapError;
 
 use super::budget::Meter;
 use super::error::RunError;
@@ -82,6 +83,8 @@ pub(super) struct Inner {
     ids: RefCell<TaskletIds>,
     /// The type of the backend that `engine` is made for.
     pub(super) backend: &'static TypeId,
+    /// Why its tasklets cannot be swapped, if they cannot.
+    pub(super) swap_error: Option<SwapError>,
     this: Weak<Inner>,
 }
 
@@ -101,6 +104,7 @@ impl Inner {
             clock,
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
+            swap_error: SwapError::of::<B>(),
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),
             watchdogs: RefCell::default(),

@@ -13,7 +13,7 @@ use tasklet_core::driver::{Driver, ThreadDriver};
 use tasklet_core::id::SchedulerId;
 use tasklet_core::scheduler::Scheduler as _;
 use tasklet_core::stack::{StackPool, StackSize, StackStats};
-use tasklet_core::tasklet::{JoinHandle, Record, Spec};
+use tasklet_core::tasklet::{JoinHandle, Record, Spec, StackKind};
 
 use crate::engine::{Fibers, Host as _};
 
@@ -25,6 +25,7 @@ use super::policy::ErrorPolicy;
 use super::remote::RemoteScheduler;
 use super::run::{RunOptions, RunOutcome};
 use super::tasklet::Tasklet;
+use crate::swapped::{Slots, SwapError};
 
 /// Idle fibers kept for reuse by default: a guess, enough for the bursts of a game's frame or a server's second.
 const MAX_IDLE_FIBERS: usize = 1024;
@@ -57,6 +58,7 @@ pub struct Scheduler<B: Backend> {
 pub struct Builder<B: Backend> {
     stacks: StackPool,
     max_idle_fibers: usize,
+    slots: Slots,
     driver: Box<dyn Driver>,
     clock: Box<dyn Clock>,
     flat: bool,
@@ -69,6 +71,7 @@ impl<B: Backend> Default for Builder<B> {
         Builder {
             stacks: StackPool::default(),
             max_idle_fibers: MAX_IDLE_FIBERS,
+            slots: Slots::new(),
             driver: Box::new(ThreadDriver::default()),
             clock: Box::new(RealClock::default()),
             flat: false,
@@ -87,6 +90,11 @@ impl<B: Backend> Builder<B> {
     /// Fibers kept for reuse when no tasklet sits on them. More are given back as they become idle.
     pub fn max_idle_fibers(self, max_idle_fibers: usize) -> Self {
         Builder { max_idle_fibers, ..self }
+    }
+
+    /// The stacks on which swapped tasklets take turns.
+    pub fn slots(self, slots: Slots) -> Self {
+        Builder { slots, ..self }
     }
 
     /// What the scheduler sleeps on.
@@ -113,7 +121,7 @@ impl<B: Backend> Builder<B> {
     /// Makes the scheduler; the calling stack becomes its main tasklet.
     #[track_caller]
     pub fn build(self) -> Scheduler<B> {
-        let engine = Fibers::<B, Inner>::new(self.stacks, self.max_idle_fibers);
+        let engine = Fibers::<B, Inner>::new(self.stacks, self.max_idle_fibers, self.slots);
         let inner = Inner::new(engine, self.driver, self.clock);
         inner.flat.set(self.flat);
         inner.policy.set(self.policy);
@@ -153,6 +161,22 @@ impl<'a> TaskletBuilder<'a> {
     pub fn stack_size(mut self, size: StackSize) -> Self {
         self.spec.stack_size = size;
         self
+    }
+
+    /// It shares a large stack with others, in turns: while it waits, what it has on the stack is copied away if another needs that, to memory that is
+    /// as large as that. [Its stack's size](Self::stack_size) is that of a slot, whatever was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The backend cannot do it.
+    ///
+    /// # Safety
+    ///
+    /// The obligations of whoever makes a [swapped tasklet](crate::swapped).
+    pub unsafe fn swapped(mut self) -> Result<Self, SwapError> {
+        self.inner.swap_error.map_or(Ok(()), Err)?;
+        self.spec.kind = StackKind::Swapped;
+        Ok(self)
     }
 
     /// What becomes of its panic, whatever the scheduler's own policy.

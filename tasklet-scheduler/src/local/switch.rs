@@ -261,11 +261,11 @@ impl Inner {
         // SAFETY: as in `with_fiber`.
         let record = unsafe { next.as_ref() };
         let fields = self.local(record);
-        let size = fields.stack_size.get();
+        let (size, kind) = (fields.stack_size.get(), fields.kind.get());
         // SAFETY: F1, the caller runs on its own fiber.
-        let fiber = match own.filter(|own| unsafe { own.as_ref() }.size >= size) {
+        let fiber = match own.filter(|own| unsafe { own.as_ref() }.fits(size, kind)) {
             Some(own) => Ok(own),
-            None => self.engine().take_fiber(self, size),
+            None => self.engine().take_fiber(self, size, kind),
         };
         match fiber {
             Ok(fiber) => {

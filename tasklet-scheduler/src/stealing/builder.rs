@@ -14,6 +14,7 @@ use tasklet_core::clock::{Clock, RealClock};
 use tasklet_core::current;
 use tasklet_core::driver::{Driver, ThreadDriver};
 use tasklet_core::stack::{Depot, StackConfig, StackError, StackSize};
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{AbortOnUnwind, drop_quietly};
 
 use super::blocking::Pool;
@@ -22,6 +23,7 @@ use super::shared::{Config, Phase, Shared};
 use super::task::PackedTask;
 use super::worker::{Parts, Worker};
 use crate::engine::{Fibers, Host as _};
+use crate::swapped::{Slots, SwapError};
 
 /// The most workers of a runtime: what two bytes of the sleep protocol's counters hold, and more than any machine has cores.
 const MAX_WORKERS: usize = 1 << 12;
@@ -62,6 +64,7 @@ pub struct Builder<B: Backend> {
     stacks: StackConfig,
     depot: Option<Depot>,
     max_idle_fibers: usize,
+    slots: Slots,
     thread_name: NameThread,
     spawn_handler: Option<SpawnHandler<B>>,
     on_start: Option<Hook>,
@@ -84,6 +87,7 @@ impl<B: Backend> Builder<B> {
             stacks: StackConfig::new(),
             depot: None,
             max_idle_fibers: MAX_IDLE_FIBERS,
+            slots: Slots::new(),
             thread_name: Box::new(|index| format!("tasklet-{index}")),
             spawn_handler: None,
             on_start: None,
@@ -126,6 +130,12 @@ impl<B: Backend> Builder<B> {
     /// How many fibers without a tasklet a worker keeps for reuse, with their stacks. At least one is kept.
     pub fn max_idle_fibers(mut self, count: usize) -> Self {
         self.max_idle_fibers = count.max(1);
+        self
+    }
+
+    /// The stacks on which the [swapped](crate::swapped) tasklets of each worker take turns.
+    pub fn slots(mut self, slots: Slots) -> Self {
+        self.slots = slots;
         self
     }
 
@@ -218,6 +228,7 @@ impl<B: Backend> Builder<B> {
             panic_policy: self.panic_policy,
             pool: Pool::new(self.max_blocking, self.blocking_keep_alive),
             moves: B::MOVES,
+            swap_error: SwapError::of::<B>(),
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));
         // Dropped last, it ends the workers that have started, also if the handler or the names panic. It waits for every seat, so they
@@ -242,6 +253,7 @@ impl<B: Backend> Builder<B> {
                 on_start: self.on_start.clone(),
                 on_stop: self.on_stop.clone(),
                 max_idle_fibers: self.max_idle_fibers,
+                slots: self.slots,
                 backend: PhantomData,
             };
             if failure.is_some() {
@@ -319,6 +331,7 @@ pub struct WorkerThread<B: Backend> {
     on_start: Option<Hook>,
     on_stop: Option<Hook>,
     max_idle_fibers: usize,
+    slots: Slots,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -350,11 +363,11 @@ impl<B: Backend> WorkerThread<B> {
         let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
         let driver = (self.driver)(index);
-        let engine = Fibers::<B, Worker>::new(shared.config.depot.pool(), self.max_idle_fibers);
+        let engine = Fibers::<B, Worker>::new(shared.config.depot.pool(), self.max_idle_fibers, self.slots);
         let worker =
             Box::new(Worker::new::<B>(Parts { shared: shared.clone(), index, deque: self.deque, driver }, engine));
         // One stack for each worker, whatever others use up: it can always go on.
-        let first = match worker.engine().take_fiber(&*worker, shared.config.stack_size) {
+        let first = match worker.engine().take_fiber(&*worker, shared.config.stack_size, StackKind::Private) {
             Ok(fiber) => {
                 worker.engine().give_back(fiber);
                 Ok(())

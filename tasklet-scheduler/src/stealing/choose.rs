@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crossbeam_deque::Steal;
 use tasklet_core::stack::{StackError, StackSize};
-use tasklet_core::tasklet::{Record, Spec, Unstarted};
+use tasklet_core::tasklet::{Record, Spec, StackKind, Unstarted};
 
 use super::task::{PackedTask, Task};
 use super::worker::Worker;
@@ -194,7 +194,7 @@ impl Worker {
                 self.begin_tasklet(unstarted, own).map_err(|unstarted| Task::Start(unstarted).pack())
             }
             Task::Resume(record) => Ok(Some(self.take_in(record))),
-            Task::Fork(fork) => match self.take_fiber(self.shared.config.stack_size, own) {
+            Task::Fork(fork) => match self.take_fiber(self.shared.config.stack_size, StackKind::Private, own) {
                 Err(_) => Err(Task::Fork(fork).pack()),
                 Ok(fiber) => {
                     let spec = Spec { stack_size: self.shared.config.stack_size, ..Spec::here() };
@@ -202,7 +202,7 @@ impl Worker {
                     Ok(Some(self.settle(record, fiber)))
                 }
             },
-            Task::Poll(soft) => match self.take_fiber(self.shared.config.stack_size, own) {
+            Task::Poll(soft) => match self.take_fiber(self.shared.config.stack_size, StackKind::Private, own) {
                 Err(_) => Err(Task::Poll(soft).pack()),
                 Ok(fiber) => {
                     self.counters().polled.add(1);
@@ -218,7 +218,7 @@ impl Worker {
         unstarted: Unstarted,
         own: Option<NonNull<FiberHead>>,
     ) -> Result<Option<Arc<Record>>, Unstarted> {
-        let fiber = match self.take_fiber(unstarted.stack_size(), own) {
+        let fiber = match self.take_fiber(unstarted.stack_size(), unstarted.kind(), own) {
             Ok(fiber) => fiber,
             Err(Some(error)) => {
                 // It would never fit. Its closure is the user's code.
@@ -250,7 +250,8 @@ impl Worker {
             self.fail_own(&record, payload);
             return None;
         }
-        match self.take_fiber(self.local(&record).stack_size.get(), own) {
+        let fields = self.local(&record);
+        match self.take_fiber(fields.stack_size.get(), fields.kind.get(), own) {
             Ok(fiber) => Some(self.settle(record, fiber)),
             Err(Some(error)) => {
                 self.fail_own(&record, Box::new(error));
@@ -295,16 +296,17 @@ impl Worker {
     fn take_fiber(
         &self,
         size: StackSize,
+        kind: StackKind,
         own: Option<NonNull<FiberHead>>,
     ) -> Result<NonNull<FiberHead>, Option<StackError>> {
         // SAFETY: F1, the caller runs on its own fiber.
-        if let Some(own) = own.filter(|own| unsafe { own.as_ref() }.size >= size) {
+        if let Some(own) = own.filter(|own| unsafe { own.as_ref() }.fits(size, kind)) {
             return Ok(own);
         }
-        match self.engine().take_fiber(self, size) {
+        match self.engine().take_fiber(self, size, kind) {
             Ok(fiber) => Ok(fiber),
             Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
-            Err(_) => self.no_fiber(size, own),
+            Err(_) => self.no_fiber(size, kind, own),
         }
     }
 
@@ -313,10 +315,11 @@ impl Worker {
     fn no_fiber(
         &self,
         size: StackSize,
+        kind: StackKind,
         own: Option<NonNull<FiberHead>>,
     ) -> Result<NonNull<FiberHead>, Option<StackError>> {
         // SAFETY: F1, just listed.
-        let is_enough = |head: &NonNull<FiberHead>| unsafe { head.as_ref() }.size >= size;
+        let is_enough = |head: &NonNull<FiberHead>| unsafe { head.as_ref() }.fits(size, kind);
         // F3: a fiber without a tasklet does not count as the root.
         let is_on_root = own.is_none() && self.is_on_root();
         if !is_on_root || self.engine().occupied().iter().any(is_enough) {
@@ -325,9 +328,9 @@ impl Worker {
         }
         // Idle ones of other sizes may be in the way. One of the default size stays, or goes back to the runtime if there is none.
         self.engine().retire_idle(self);
-        if let Ok(fiber) = self.engine().take_fiber(self, self.shared.config.stack_size) {
+        if let Ok(fiber) = self.engine().take_fiber(self, self.shared.config.stack_size, StackKind::Private) {
             self.engine().give_back(fiber);
         }
-        self.engine().take_fiber(self, size).map_err(Some)
+        self.engine().take_fiber(self, size, kind).map_err(Some)
     }
 }

@@ -15,6 +15,8 @@ use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::stack::{Depot, StackSize};
 
+use crate::swapped::SwapError;
+
 use super::blocking::Pool;
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
@@ -157,6 +159,8 @@ pub(super) struct Config {
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.
     pub(super) moves: Moves,
+    /// Why its tasklets cannot be swapped, if they cannot.
+    pub(super) swap_error: Option<SwapError>,
 }
 
 impl Shared {

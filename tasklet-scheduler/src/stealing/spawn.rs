@@ -9,7 +9,7 @@ use tasklet_core::backend::Moves;
 use tasklet_core::current;
 use tasklet_core::id::TaskletId;
 use tasklet_core::stack::StackSize;
-use tasklet_core::tasklet::{JoinHandle, Record, Spec, Unstarted};
+use tasklet_core::tasklet::{JoinHandle, Record, Spec, StackKind, Unstarted};
 
 use super::builder::PanicPolicy;
 use super::runtime::Handle;
@@ -17,6 +17,7 @@ use super::shared::Shared;
 use super::soft::{self, Soft};
 use super::task::Task;
 use super::worker::Worker;
+use crate::swapped::SwapError;
 
 /// A tasklet to be made, with a name, a stack size or in a certain runtime.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct TaskletBuilder {
     runtime: Option<Handle>,
     name: Option<String>,
     stack_size: Option<StackSize>,
+    kind: StackKind,
     site: &'static Location<'static>,
 }
 
@@ -37,7 +39,7 @@ impl TaskletBuilder {
     }
 
     pub(super) fn at(site: &'static Location<'static>) -> TaskletBuilder {
-        TaskletBuilder { runtime: None, name: None, stack_size: None, site }
+        TaskletBuilder { runtime: None, name: None, stack_size: None, kind: StackKind::Private, site }
     }
 
     /// A tasklet of this runtime.
@@ -59,12 +61,28 @@ impl TaskletBuilder {
         self
     }
 
-    fn spec(&mut self, shared: &Shared) -> Spec {
-        Spec {
+    /// It shares a large stack with others of its worker, in turns: while it waits, what it has on the stack is copied away if another needs that, to
+    /// memory that is as large as that. [Its stack's size](Self::stack_size) is that of a [slot](super::Builder::slots), whatever is asked for. A
+    /// [soft](Self::spawn_async) tasklet has no stack, so it is none of these.
+    ///
+    /// # Safety
+    ///
+    /// The obligations of whoever makes a [swapped tasklet](crate::swapped), for all that the builder makes.
+    pub unsafe fn swapped(mut self) -> Self {
+        self.kind = StackKind::Swapped;
+        self
+    }
+
+    fn spec(&mut self, shared: &Shared) -> Result<Spec, SpawnError> {
+        if let (StackKind::Swapped, Some(error)) = (self.kind, shared.config.swap_error) {
+            return Err(SpawnError { kind: Kind::CannotSwap(error) });
+        }
+        Ok(Spec {
             name: self.name.take(),
             site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.config.stack_size),
-        }
+            kind: self.kind,
+        })
     }
 
     /// Makes the tasklet; any worker may start it. Never switches.
@@ -124,7 +142,7 @@ impl TaskletBuilder {
         if let Some(worker) = here.flatten() {
             // SAFETY: the worker whose code runs lives, and this code does not give way.
             let worker = unsafe { &*worker };
-            let spec = self.spec(&worker.shared);
+            let spec = self.spec(&worker.shared)?;
             // SAFETY: the caller's promise.
             let (unstarted, handle) = unsafe { free(&worker.shared, worker.next_id(), spec, f) };
             worker.counters().spawned.add(1);
@@ -133,7 +151,7 @@ impl TaskletBuilder {
         }
         let entered = if runtime.is_none() { current::entered::<Shared>() } else { None };
         let Some(shared) = wanted.or(entered.as_ref()) else { return Err(SpawnError { kind: Kind::NoRuntime }) };
-        let spec = self.spec(shared);
+        let spec = self.spec(shared)?;
         // SAFETY: the caller's promise.
         let (unstarted, handle) = unsafe { free(shared, shared.next_id(), spec, f) };
         shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
@@ -156,13 +174,13 @@ impl TaskletBuilder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
         let shared = runtime.shared();
-        if shared.config.moves == Moves::No {
+        if shared.config.moves == Moves::No || self.kind == StackKind::Swapped {
             return Err(SpawnError { kind: Kind::CannotMove });
         }
         if !runtime.is_open() {
             return Err(SpawnError { kind: Kind::Closed });
         }
-        let spec = self.spec(shared);
+        let spec = self.spec(shared)?;
         // SAFETY: nothing is borrowed.
         let (unstarted, handle) = unsafe { free(shared, shared.next_id(), spec, f) };
         // SAFETY: the caller's promise.
@@ -188,7 +206,7 @@ impl TaskletBuilder {
                 if wanted.is_some_and(|wanted| !Arc::ptr_eq(wanted.shared(), &worker.shared)) {
                     return Err(SpawnError { kind: Kind::NotAWorker });
                 }
-                let spec = self.spec(&worker.shared);
+                let spec = self.spec(&worker.shared)?;
                 let id = worker.next_id();
                 let (record, handle) = match worker.shared.config.panic_policy {
                     PanicPolicy::Keep => Record::joinable(id, spec, &worker.token, f),
@@ -222,7 +240,7 @@ impl TaskletBuilder {
         let of = shared.seats.len();
         let home = shared.seats.get(worker).and_then(|seat| seat.home());
         let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
-        let spec = self.spec(shared);
+        let spec = self.spec(shared)?;
         let id = shared.next_id();
         let (posted, handle) = match shared.config.panic_policy {
             PanicPolicy::Keep => Record::joinable_at(id, spec, home, f),
@@ -250,7 +268,9 @@ impl TaskletBuilder {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok);
         let runtime = runtime.unwrap_or_else(|error| error.panic());
         let shared = runtime.shared();
-        let spec = self.spec(shared);
+        // It has no stack.
+        self.kind = StackKind::Private;
+        let spec = self.spec(shared).unwrap_or_else(|error| error.panic());
         // SAFETY: the worker is used for one number.
         let id = unsafe { current::with_scheduler(Worker::next_id) }.unwrap_or_else(|| shared.next_id());
         let (soft, handle) = soft::make(shared, id, spec, future);
@@ -302,7 +322,7 @@ impl Worker {
         if self.shared.config.panic_policy != PanicPolicy::Keep {
             return None;
         }
-        let spec = Spec { name: None, site, stack_size: self.shared.config.stack_size };
+        let spec = Spec { name: None, site, stack_size: self.shared.config.stack_size, kind: StackKind::Private };
         let (unstarted, handle) = Record::free(self.next_id(), spec, f.take()?);
         self.counters().spawned.add(1);
         self.push(Task::Start(unstarted));
@@ -370,6 +390,7 @@ enum Kind {
     NoRuntime,
     NotAWorker,
     CannotMove,
+    CannotSwap(SwapError),
     Closed,
     NoSuchWorker { worker: usize, of: usize },
 }
@@ -383,6 +404,11 @@ impl SpawnError {
     /// The backend's coroutines cannot change their thread.
     pub fn is_cannot_move(&self) -> bool {
         matches!(self.kind, Kind::CannotMove)
+    }
+
+    /// The runtime's backend does not let stacks be copied away.
+    pub fn is_cannot_swap(&self) -> bool {
+        matches!(self.kind, Kind::CannotSwap(_))
     }
 
     /// The runtime is ending.
@@ -408,6 +434,7 @@ impl fmt::Display for SpawnError {
             Kind::CannotMove => f.write_str(
                 "the runtime's backend cannot resume a tasklet on another thread: use spawn, or the backend corosensei or context",
             ),
+            Kind::CannotSwap(error) => error.fmt(f),
             Kind::Closed => f.write_str("the runtime is ending and takes no more tasklets"),
             Kind::NoSuchWorker { worker, of } => {
                 write!(f, "there is no worker {worker}: the runtime has {of}, numbered from 0")
