@@ -136,8 +136,8 @@ pub mod sync {
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
     pub use tasklet_core::current::install_overflow_handler;
-    pub use tasklet_scheduler::swapped::{Slots, SwapError};
     pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
+    pub use tasklet_scheduler::swapped::{SlotStats, Slots, SwapError};
 }
 
 /// Time as schedulers see it, and what they sleep on. The functions work in tasklets of every scheduler, and on plain threads.

@@ -2,7 +2,7 @@
 //!
 //! The waker is a count of the waiting tasklet's record: no wake allocates, and a wake from whatever thread is a permit for that tasklet.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use tasklet_core::current;
@@ -59,10 +59,17 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 ///
 /// As [`block_on`], but for those that are errors here.
 pub fn try_block_on<F: Future>(future: F) -> Result<F::Output, ParkError> {
+    if current::is_swapped() {
+        // What the future waits for may refer to it meanwhile, where the stack is not.
+        return wait_for(Box::pin(future).as_mut());
+    }
+    wait_for(pin!(future))
+}
+
+fn wait_for<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, ParkError> {
     let record = current::record();
     let waker = Waker::from(record.clone());
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
     let mut has_taken = false;
     let output = loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {

@@ -21,7 +21,7 @@ use crate::id::SchedulerId;
 use crate::park::Parked;
 use crate::scheduler::{Observed, Scheduler};
 use crate::stack::overflow::{self, RunningTasklet};
-use crate::tasklet::Record;
+use crate::tasklet::{Record, StackKind};
 use crate::thread::ThreadScheduler;
 
 /// A scheduler and its type, so that code which knows the type reaches it without a virtual call.
@@ -174,6 +174,13 @@ pub(crate) fn take_record() -> Option<Arc<Record>> {
 /// The tasklet of the code that runs; on a plain thread, the one that stands for the thread.
 pub fn record() -> Arc<Record> {
     get().scheduler().current_record()
+}
+
+/// Whether the running tasklet shares its stack with others, which is [copied away](crate::swap) while it waits: nobody may refer to it then.
+pub fn is_swapped() -> bool {
+    let record = record();
+    // SAFETY: the code that calls is that of this tasklet, so it runs on its home's thread.
+    unsafe { record.local_unchecked() }.kind.get() == StackKind::Swapped
 }
 
 /// Lets others run: see [`Scheduler::yield_now`].

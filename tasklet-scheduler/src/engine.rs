@@ -31,8 +31,8 @@ use tasklet_core::stack::{StackError, StackPool, StackSize, StackStats};
 use tasklet_core::tasklet::{Record, StackKind};
 use tasklet_core::unwind::AbortOnUnwind;
 
-use crate::swapped::Slots;
 use crate::stealing::Extras;
+use crate::swapped::{SlotStats, Slots};
 use swap::Swapper;
 
 /// What the scheduler knows of a fiber, whatever the backend.
@@ -149,8 +149,8 @@ pub(crate) trait Engine<H: Host> {
     /// Fibers alive, and how many of them are idle.
     fn counts(&self) -> (usize, usize);
 
-    /// Slots there are, swapped tasklets that have started, and bytes that were copied off the slots.
-    fn swapped(&self) -> (usize, usize, usize);
+    /// What the slots hold.
+    fn slot_stats(&self) -> SlotStats;
 
     /// Figures of the stacks; zero where the backend brings its own.
     fn stack_stats(&self) -> StackStats;
@@ -367,8 +367,8 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
         self.stacks.trim();
     }
 
-    fn swapped(&self) -> (usize, usize, usize) {
-        self.swapper.counts()
+    fn slot_stats(&self) -> SlotStats {
+        self.swapper.stats()
     }
 
     fn counts(&self) -> (usize, usize) {

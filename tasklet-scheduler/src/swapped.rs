@@ -36,6 +36,7 @@
 use std::fmt;
 
 use tasklet_core::backend::{Backend, Swaps};
+use tasklet_core::current;
 use tasklet_core::stack::StackSize;
 
 /// Slots of each worker, or local scheduler, by default: enough that tasklets which talk to each other are seldom at the same one.
@@ -89,6 +90,18 @@ impl Default for Slots {
     }
 }
 
+/// What the slots of a scheduler hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotStats {
+    /// Slots that were made.
+    pub slots: usize,
+    /// Swapped tasklets that have started and have not ended.
+    pub tasklets: usize,
+    /// Bytes of memory for what was copied off the slots, without the allocator's own.
+    pub bytes: usize,
+}
+
 /// A swapped tasklet cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwapError {
@@ -104,6 +117,15 @@ impl SwapError {
             Swaps::No(reason) => Some(SwapError { backend: B::NAME, reason }),
         }
     }
+}
+
+/// For calls that lend what lies on the caller's stack.
+#[track_caller]
+pub(crate) fn refuse_swapped(what: &str) {
+    assert!(
+        !current::is_swapped(),
+        "{what} was called in a swapped tasklet, whose stack nobody may borrow from while it waits: call it in a tasklet with a stack of its own, and join that"
+    );
 }
 
 impl fmt::Display for SwapError {

@@ -42,7 +42,7 @@ use tasklet_core::unwind::AbortOnUnwind;
 
 use super::blocks::{Block, Blocks};
 use super::{FiberHead, Host};
-use crate::swapped::Slots;
+use crate::swapped::{SlotStats, Slots};
 
 /// What a slot is filled with where a tasklet was, if misuse is to be found.
 const POISON: u8 = 0xd1;
@@ -290,9 +290,8 @@ impl<B: Backend> Swapper<B> {
         leaked.len()
     }
 
-    /// Slots there are, tasklets that sit at them, and bytes that were copied off.
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
-        (self.slots.borrow().len(), self.seats.borrow().len(), self.blocks.in_use())
+    pub(super) fn stats(&self) -> SlotStats {
+        SlotStats { slots: self.slots.borrow().len(), tasklets: self.seats.borrow().len(), bytes: self.blocks.in_use() }
     }
 }
 
@@ -372,7 +371,10 @@ impl<B: Backend> Slot<B> {
         let coroutine = unsafe { &*self.coroutine.get() }.as_ref().expect("a slot has a coroutine");
         let sp = B::stack_pointer(coroutine).expect("a coroutine that is suspended has a stack pointer");
         let at = sp.as_ptr().addr();
-        assert!(self.limit <= at && at < self.base.get(), "a swapped tasklet was suspended on another stack than its own");
+        assert!(
+            self.limit <= at && at < self.base.get(),
+            "a swapped tasklet was suspended on another stack than its own"
+        );
         sp
     }
 

@@ -47,7 +47,8 @@ impl Inner {
                 }
             }
             Remote::Spawn(f) => {
-                let record = Record::detached(self.next_id(), Spec::here(), &self.token, f);
+                let record =
+                    Record::detached(self.next_id(), Spec { kind: self.kind.get(), ..Spec::here() }, &self.token, f);
                 self.ring.insert(record, &self.token);
             }
             Remote::Dispose(remains) => remains.dispose(&self.token),

@@ -19,7 +19,7 @@ use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::random::Random;
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
 use tasklet_core::stack::overflow::RunningTasklet;
-use tasklet_core::tasklet::{Local, Record, Spec};
+use tasklet_core::tasklet::{Local, Record, Spec, StackKind};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
 use crate::engine::{Engine, FiberHead, Fibers, Host};
@@ -83,6 +83,8 @@ pub(super) struct Inner {
     ids: RefCell<TaskletIds>,
     /// The type of the backend that `engine` is made for.
     pub(super) backend: &'static TypeId,
+    /// What kind of stack tasklets have that ask for no other.
+    pub(super) kind: Cell<StackKind>,
     /// Why its tasklets cannot be swapped, if they cannot.
     pub(super) swap_error: Option<SwapError>,
     this: Weak<Inner>,
@@ -104,6 +106,7 @@ impl Inner {
             clock,
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
+            kind: Cell::new(StackKind::Private),
             swap_error: SwapError::of::<B>(),
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),

@@ -25,7 +25,7 @@ use super::policy::ErrorPolicy;
 use super::remote::RemoteScheduler;
 use super::run::{RunOptions, RunOutcome};
 use super::tasklet::Tasklet;
-use crate::swapped::{Slots, SwapError};
+use crate::swapped::{SlotStats, Slots, SwapError};
 
 /// Idle fibers kept for reuse by default: a guess, enough for the bursts of a game's frame or a server's second.
 const MAX_IDLE_FIBERS: usize = 1024;
@@ -59,6 +59,7 @@ pub struct Builder<B: Backend> {
     stacks: StackPool,
     max_idle_fibers: usize,
     slots: Slots,
+    kind: StackKind,
     driver: Box<dyn Driver>,
     clock: Box<dyn Clock>,
     flat: bool,
@@ -72,6 +73,7 @@ impl<B: Backend> Default for Builder<B> {
             stacks: StackPool::default(),
             max_idle_fibers: MAX_IDLE_FIBERS,
             slots: Slots::new(),
+            kind: StackKind::Private,
             driver: Box::new(ThreadDriver::default()),
             clock: Box::new(RealClock::default()),
             flat: false,
@@ -95,6 +97,21 @@ impl<B: Backend> Builder<B> {
     /// The stacks on which swapped tasklets take turns.
     pub fn slots(self, slots: Slots) -> Self {
         Builder { slots, ..self }
+    }
+
+    /// All tasklets that ask for nothing else share large stacks, in turns: see [`swapped`](crate::swapped).
+    ///
+    /// # Errors
+    ///
+    /// The backend cannot do it.
+    ///
+    /// # Safety
+    ///
+    /// The obligations of whoever makes a [swapped tasklet](crate::swapped), for all that are made in the scheduler and do not ask for a
+    /// [stack of their own](TaskletBuilder::stackful).
+    pub unsafe fn swapped(self) -> Result<Self, SwapError> {
+        SwapError::of::<B>().map_or(Ok(()), Err)?;
+        Ok(Builder { kind: StackKind::Swapped, ..self })
     }
 
     /// What the scheduler sleeps on.
@@ -125,6 +142,7 @@ impl<B: Backend> Builder<B> {
         let inner = Inner::new(engine, self.driver, self.clock);
         inner.flat.set(self.flat);
         inner.policy.set(self.policy);
+        inner.kind.set(self.kind);
         // SAFETY: A1, `shut_down` and `Inner::drop` release it, and a scheduler in use is leaked instead of dropped.
         unsafe { current::adopt(inner.pointer()) };
         Scheduler { inner, backend: PhantomData }
@@ -142,7 +160,7 @@ pub struct TaskletBuilder<'a> {
 impl<'a> TaskletBuilder<'a> {
     #[track_caller]
     pub(super) fn new(inner: &'a Inner) -> TaskletBuilder<'a> {
-        TaskletBuilder { inner, spec: Spec::here(), policy: None }
+        TaskletBuilder { inner, spec: Spec { kind: inner.kind.get(), ..Spec::here() }, policy: None }
     }
 
     /// Where the tasklet counts as made.
@@ -177,6 +195,12 @@ impl<'a> TaskletBuilder<'a> {
         self.inner.swap_error.map_or(Ok(()), Err)?;
         self.spec.kind = StackKind::Swapped;
         Ok(self)
+    }
+
+    /// It has a stack of its own, also under a scheduler whose tasklets are [swapped](Builder::swapped) otherwise.
+    pub fn stackful(mut self) -> Self {
+        self.spec.kind = StackKind::Private;
+        self
     }
 
     /// What becomes of its panic, whatever the scheduler's own policy.
@@ -423,6 +447,11 @@ impl<B: Backend> Scheduler<B> {
     /// Figures of the stacks; zero where the backend brings its own.
     pub fn stack_stats(&self) -> StackStats {
         self.inner.engine().stack_stats()
+    }
+
+    /// What the slots of [swapped](crate::swapped) tasklets hold.
+    pub fn slot_stats(&self) -> SlotStats {
+        self.inner.engine().slot_stats()
     }
 
     /// Gives the stacks of idle fibers back to the system. Does nothing while a tasklet runs.

@@ -14,6 +14,7 @@ use tasklet_core::tasklet::{Record, spot};
 use tasklet_core::unwind::Payload;
 
 use super::runtime::Handle;
+use crate::swapped::refuse_swapped;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -174,7 +175,8 @@ impl Inner {
 ///
 /// # Panics
 ///
-/// With what `f` panics with. Unwinds with what is thrown at the caller, when `f` has returned.
+/// With what `f` panics with, and in a [swapped](crate::swapped) tasklet, from whose stack `f` cannot borrow while that waits. Unwinds with what is
+/// thrown at the caller, when `f` has returned.
 ///
 /// # Examples
 ///
@@ -189,7 +191,9 @@ impl Inner {
 /// # });
 /// # Ok::<(), stealing::BuildError>(())
 /// ```
+#[track_caller]
 pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    refuse_swapped("blocking");
     let runtime = match Handle::try_current() {
         Ok(runtime) if runtime.is_current() && !thread::panicking() => runtime,
         _ => return f(),

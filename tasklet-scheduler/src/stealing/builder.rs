@@ -65,6 +65,7 @@ pub struct Builder<B: Backend> {
     depot: Option<Depot>,
     max_idle_fibers: usize,
     slots: Slots,
+    kind: StackKind,
     thread_name: NameThread,
     spawn_handler: Option<SpawnHandler<B>>,
     on_start: Option<Hook>,
@@ -88,6 +89,7 @@ impl<B: Backend> Builder<B> {
             depot: None,
             max_idle_fibers: MAX_IDLE_FIBERS,
             slots: Slots::new(),
+            kind: StackKind::Private,
             thread_name: Box::new(|index| format!("tasklet-{index}")),
             spawn_handler: None,
             on_start: None,
@@ -137,6 +139,22 @@ impl<B: Backend> Builder<B> {
     pub fn slots(mut self, slots: Slots) -> Self {
         self.slots = slots;
         self
+    }
+
+    /// All tasklets that ask for nothing else share large stacks, in turns: see [`swapped`](crate::swapped).
+    ///
+    /// # Errors
+    ///
+    /// The backend cannot do it.
+    ///
+    /// # Safety
+    ///
+    /// The obligations of whoever makes a [swapped tasklet](crate::swapped), for all that are made in the runtime and do not ask for a
+    /// [stack of their own](super::TaskletBuilder::stackful).
+    pub unsafe fn swapped(mut self) -> Result<Self, SwapError> {
+        SwapError::of::<B>().map_or(Ok(()), Err)?;
+        self.kind = StackKind::Swapped;
+        Ok(self)
     }
 
     /// Names the workers' threads, by index. `tasklet-0` and so on by default.
@@ -228,6 +246,7 @@ impl<B: Backend> Builder<B> {
             panic_policy: self.panic_policy,
             pool: Pool::new(self.max_blocking, self.blocking_keep_alive),
             moves: B::MOVES,
+            kind: self.kind,
             swap_error: SwapError::of::<B>(),
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));

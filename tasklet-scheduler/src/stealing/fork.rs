@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tasklet_core::current;
-use tasklet_core::tasklet::{Record, spot};
+use tasklet_core::tasklet::{Record, StackKind, spot};
 use tasklet_core::unwind::Payload;
 
 use handover::HandOver;
@@ -106,7 +106,8 @@ impl<T, F: FnOnce() -> T> Fork<F, T> {
 /// Calls both closures, the second on another worker if one has nothing to do, and returns both results.
 ///
 /// The fastest way to divide work: without an allocation, and if nobody is idle at the price of two calls. A closure is called on its
-/// caller's stack or on a fresh one of the runtime's default size. Outside of a runtime, one is called after the other.
+/// caller's stack or on a fresh one of the runtime's default size. Outside of a runtime, and in a [swapped](crate::swapped) tasklet, whose stack
+/// cannot be borrowed from while it waits, one is called after the other.
 ///
 /// # Scheduling
 ///
@@ -152,7 +153,7 @@ impl Worker {
 
     #[inline]
     fn can_fork(&self) -> bool {
-        self.is_in_tasklet() && !self.closing.get()
+        self.is_in_tasklet() && !self.closing.get() && self.current_local().kind.get() == StackKind::Private
     }
 }
 

@@ -13,6 +13,7 @@ use tasklet_core::unwind::is_tasklet_exit;
 
 use super::cancel::Uncancelled;
 use super::spawn::TaskletBuilder;
+use crate::swapped::refuse_swapped;
 
 /// Where tasklets are spawned that may borrow from outside of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -59,7 +60,8 @@ impl Wake for Shared {
 ///
 /// # Panics
 ///
-/// With what `f` panics with; if a tasklet has panicked whose handle nobody has joined; and if there is no runtime here to spawn into.
+/// With what `f` panics with; if a tasklet has panicked whose handle nobody has joined; if there is no runtime here to spawn into; and in a
+/// [swapped](crate::swapped) tasklet, whose stack others cannot borrow from while it waits.
 ///
 /// # Examples
 ///
@@ -77,7 +79,9 @@ impl Wake for Shared {
 /// # });
 /// # Ok::<(), stealing::BuildError>(())
 /// ```
+#[track_caller]
 pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
+    refuse_swapped("scope");
     let scope = Scope {
         shared: Arc::new(Shared {
             running: AtomicUsize::new(0),

@@ -14,6 +14,7 @@ use tasklet_core::clock::Clock;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::stack::{Depot, StackSize};
+use tasklet_core::tasklet::StackKind;
 
 use crate::swapped::SwapError;
 
@@ -159,6 +160,8 @@ pub(super) struct Config {
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.
     pub(super) moves: Moves,
+    /// Of tasklets that ask for no other.
+    pub(super) kind: StackKind,
     /// Why its tasklets cannot be swapped, if they cannot.
     pub(super) swap_error: Option<SwapError>,
 }

@@ -26,7 +26,7 @@ pub struct TaskletBuilder {
     runtime: Option<Handle>,
     name: Option<String>,
     stack_size: Option<StackSize>,
-    kind: StackKind,
+    kind: Option<StackKind>,
     site: &'static Location<'static>,
 }
 
@@ -39,7 +39,7 @@ impl TaskletBuilder {
     }
 
     pub(super) fn at(site: &'static Location<'static>) -> TaskletBuilder {
-        TaskletBuilder { runtime: None, name: None, stack_size: None, kind: StackKind::Private, site }
+        TaskletBuilder { runtime: None, name: None, stack_size: None, kind: None, site }
     }
 
     /// A tasklet of this runtime.
@@ -69,19 +69,26 @@ impl TaskletBuilder {
     ///
     /// The obligations of whoever makes a [swapped tasklet](crate::swapped), for all that the builder makes.
     pub unsafe fn swapped(mut self) -> Self {
-        self.kind = StackKind::Swapped;
+        self.kind = Some(StackKind::Swapped);
+        self
+    }
+
+    /// It has a stack of its own, also in a runtime whose tasklets are [swapped](super::Builder::swapped) otherwise.
+    pub fn stackful(mut self) -> Self {
+        self.kind = Some(StackKind::Private);
         self
     }
 
     fn spec(&mut self, shared: &Shared) -> Result<Spec, SpawnError> {
-        if let (StackKind::Swapped, Some(error)) = (self.kind, shared.config.swap_error) {
+        let kind = self.kind.unwrap_or(shared.config.kind);
+        if let (StackKind::Swapped, Some(error)) = (kind, shared.config.swap_error) {
             return Err(SpawnError { kind: Kind::CannotSwap(error) });
         }
         Ok(Spec {
             name: self.name.take(),
             site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.config.stack_size),
-            kind: self.kind,
+            kind,
         })
     }
 
@@ -174,7 +181,7 @@ impl TaskletBuilder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
         let shared = runtime.shared();
-        if shared.config.moves == Moves::No || self.kind == StackKind::Swapped {
+        if shared.config.moves == Moves::No || self.kind.unwrap_or(shared.config.kind) == StackKind::Swapped {
             return Err(SpawnError { kind: Kind::CannotMove });
         }
         if !runtime.is_open() {
@@ -269,7 +276,7 @@ impl TaskletBuilder {
         let runtime = runtime.unwrap_or_else(|error| error.panic());
         let shared = runtime.shared();
         // It has no stack.
-        self.kind = StackKind::Private;
+        self.kind = Some(StackKind::Private);
         let spec = self.spec(shared).unwrap_or_else(|error| error.panic());
         // SAFETY: the worker is used for one number.
         let id = unsafe { current::with_scheduler(Worker::next_id) }.unwrap_or_else(|| shared.next_id());
@@ -322,7 +329,7 @@ impl Worker {
         if self.shared.config.panic_policy != PanicPolicy::Keep {
             return None;
         }
-        let spec = Spec { name: None, site, stack_size: self.shared.config.stack_size, kind: StackKind::Private };
+        let spec = Spec { name: None, site, stack_size: self.shared.config.stack_size, kind: self.shared.config.kind };
         let (unstarted, handle) = Record::free(self.next_id(), spec, f.take()?);
         self.counters().spawned.add(1);
         self.push(Task::Start(unstarted));
