@@ -17,7 +17,7 @@ Options:
       --list               print the workloads with their definitions, and measure nothing
       --scheduler NAME     local or stealing (default: local, if it runs the workload)
       --workers N          threads of the stealing scheduler, or of a rival (default: 1, or what --list says)
-      --kind KIND          what suspends: stackful (the default) or soft
+      --kind KIND          what suspends: stackful (the default), swapped or soft
       --backend NAME       corosensei (the default), context or generator
       --rival NAME         the same workload in tokio, rayon or plain threads instead
       --n N                the workload's own size; see --list
@@ -102,7 +102,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     };
     let n = n.unwrap_or(if quick { workload.quick_n } else { subject.default_n(workload) });
     let runs = runs.unwrap_or(if quick { 1 } else { RUNS });
-    Ok(Command::Measure(Job { workload, subject, run, setting: Setting { n, workers }, runs, once }))
+    Ok(Command::Measure(Job { workload, subject, run, setting: Setting { n, workers, tasklets: subject.tasklets }, runs, once }))
 }
 
 /// The runner that was asked for, or the first that can.
@@ -116,7 +116,10 @@ fn choose(
     let subjects = candidates.iter().map(|runner| Subject { runner: *runner, backend, tasklets });
     let found = subjects.into_iter().find_map(|subject| Some((subject, subject.run(workload)?)));
     found.ok_or_else(|| {
-        let kind = if tasklets == Tasklets::Soft { " --kind soft" } else { "" };
+        let kind = match tasklets {
+            Tasklets::Stackful => String::new(),
+            kind => format!(" --kind {}", kind.name()),
+        };
         let who = runner.as_ref().map_or("the schedulers", Runner::name);
         format!("{}{kind} is not for {who}; it is for: {}", workload.name, subject::who_runs(workload).join(", "))
             .into()
@@ -217,11 +220,12 @@ mod tests {
             ("yeild", "yield, pingpong"),
             ("yield --backend boost", "corosensei, context, generator"),
             ("yield --scheduler global", "there is: local, stealing"),
-            ("yield --kind swapped", "there is: stackful, soft"),
+            ("yield --kind hard", "there is: stackful, swapped, soft"),
+            ("fib --kind swapped", "it is for: stealing (stackful), rayon"),
             ("yield --rival go", "there is: tokio, rayon, threads"),
-            ("yield --rival rayon", "it is for: local, stealing, tokio"),
-            ("fib --scheduler local", "it is for: stealing, rayon"),
-            ("yield --kind soft", "it is for: local, stealing, tokio"),
+            ("yield --rival rayon", "it is for: local (stackful, swapped), stealing (stackful, swapped), tokio"),
+            ("fib --scheduler local", "it is for: stealing (stackful), rayon"),
+            ("yield --kind soft", "it is for: local (stackful, swapped), stealing"),
             ("fib --rival rayon --backend context", "instead of"),
             ("yield --workers 2", "local is one thread"),
             ("fib --workers 100000", "fewer than"),

@@ -15,7 +15,7 @@
 //! What is measured is what a user of the facade gets whose default backend is the one under test: the facade's channels and
 //! yields have the default backend's switch compiled in, and so have the channels and yields here, with `On<B>`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod flags;
 mod measure;

@@ -20,6 +20,7 @@ pub(crate) struct Setting {
     /// The workload's size.
     pub(crate) n: u64,
     pub(crate) workers: usize,
+    pub(crate) tasklets: Tasklets,
 }
 
 /// Who runs a workload. The first that can is the default.
@@ -57,19 +58,22 @@ impl Runner {
 /// What a tasklet suspends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tasklets {
-    /// A stack.
+    /// A stack of its own.
     Stackful,
+    /// A stack that it shares with others.
+    Swapped,
     /// A future.
     Soft,
 }
 
 /// For `--kind`.
-pub(crate) static KINDS: [Tasklets; 2] = [Tasklets::Stackful, Tasklets::Soft];
+pub(crate) static KINDS: [Tasklets; 3] = [Tasklets::Stackful, Tasklets::Swapped, Tasklets::Soft];
 
 impl Tasklets {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Tasklets::Stackful => "stackful",
+            Tasklets::Swapped => "swapped",
             Tasklets::Soft => "soft",
         }
     }
@@ -88,8 +92,8 @@ impl Subject {
     /// What does one run of `workload`, if the subject can.
     pub(crate) fn run(&self, workload: &Workload) -> Option<Run> {
         match self.runner {
-            Runner::Local if self.tasklets == Tasklets::Stackful => (self.backend.local)(workload.kind),
-            Runner::Local => None,
+            Runner::Local if self.tasklets == Tasklets::Soft => None,
+            Runner::Local => (self.backend.local)(workload.kind),
             Runner::Stealing => (self.backend.stealing)(workload.kind, self.tasklets),
             Runner::Tokio => rivals::tokio::run(workload.kind),
             Runner::Rayon => rivals::rayon::run(workload.kind),
@@ -124,10 +128,11 @@ pub(crate) fn who_runs(workload: &Workload) -> Vec<String> {
     let mut names = Vec::new();
     for runner in SCHEDULERS.iter().chain(&RIVALS) {
         let can = |tasklets| Subject { runner: *runner, backend: &BACKENDS[0], tasklets }.run(workload).is_some();
-        match (can(Tasklets::Stackful), can(Tasklets::Soft)) {
-            (true, true) if !runner.is_rival() => names.push(format!("{} (stackful, soft)", runner.name())),
-            (false, false) => {}
-            _ => names.push(runner.name().to_owned()),
+        let kinds: Vec<_> = KINDS.iter().filter(|kind| can(**kind)).map(Tasklets::name).collect();
+        match kinds.len() {
+            0 => {}
+            _ if runner.is_rival() => names.push(runner.name().to_owned()),
+            _ => names.push(format!("{} ({})", runner.name(), kinds.join(", "))),
         }
     }
     names

@@ -5,16 +5,17 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tasklet_core::backend::Backend;
-use tasklet_scheduler::local::Scheduler;
 
-use super::Channel;
+use super::{Channel, scheduler};
 use crate::Result;
+use crate::subject::Setting;
 use crate::process::resident;
 use crate::workloads::expect;
 
 /// Bytes of a waiting tasklet, nanoseconds to create one, milliseconds to wake all.
-pub(super) fn idle_mem<B: Backend>(tasklets: u64) -> Result<[f64; 3]> {
-    let scheduler = Scheduler::<B>::new();
+pub(super) fn idle_mem<B: Backend>(setting: &Setting) -> Result<[f64; 3]> {
+    let tasklets = setting.n;
+    let scheduler = scheduler::<B>(setting.tasklets)?;
     let channel = Channel::<(), B>::new();
     let ended = Rc::new(Cell::new(0));
     let before = resident()?;

@@ -3,15 +3,17 @@
 use std::time::Instant;
 
 use tasklet_core::backend::Backend;
-use tasklet_scheduler::local::Scheduler;
 
+use super::scheduler;
 use crate::Result;
+use crate::subject::Setting;
 use crate::workloads::expect;
 use crate::workloads::parts::BATCH;
 
 /// Nanoseconds per tasklet.
-pub(super) fn spawn_join<B: Backend>(tasklets: u64) -> Result<f64> {
-    let scheduler = Scheduler::<B>::new();
+pub(super) fn spawn_join<B: Backend>(setting: &Setting) -> Result<f64> {
+    let tasklets = setting.n;
+    let scheduler = scheduler::<B>(setting.tasklets)?;
     let start = Instant::now();
     let (mut left, mut joined) = (tasklets, 0);
     while left != 0 {

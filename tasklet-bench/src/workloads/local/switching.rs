@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
-use tasklet_scheduler::local::{self, Scheduler};
+use tasklet_scheduler::local;
 
-use super::Channel;
+use super::{Channel, scheduler};
 use crate::Result;
+use crate::subject::Setting;
 use crate::workloads::expect;
 use crate::workloads::parts::{RING, YIELDERS};
 
 /// Nanoseconds per yield.
-pub(super) fn yields<B: Backend>(each: u64) -> Result<f64> {
-    let scheduler = Scheduler::<B>::new();
+pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<f64> {
+    let each = setting.n;
+    let scheduler = scheduler::<B>(setting.tasklets)?;
     let done = Rc::new(Cell::new(0));
     for _ in 0..YIELDERS {
         let done = done.clone();
@@ -39,8 +41,9 @@ pub(super) fn yields<B: Backend>(each: u64) -> Result<f64> {
 }
 
 /// Nanoseconds per round trip.
-pub(super) fn ping_pong<B: Backend>(trips: u64) -> Result<f64> {
-    let scheduler = Scheduler::<B>::new();
+pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<f64> {
+    let trips = setting.n;
+    let scheduler = scheduler::<B>(setting.tasklets)?;
     let (there, back) = (Channel::<u64, B>::new(), Channel::<u64, B>::new());
     let (ball, bat) = (there.clone(), back.clone());
     let sum = scheduler.spawn_joinable(move || {
@@ -65,8 +68,9 @@ pub(super) fn ping_pong<B: Backend>(trips: u64) -> Result<f64> {
 }
 
 /// Nanoseconds per hop.
-pub(super) fn ring<B: Backend>(hops: u64) -> Result<f64> {
-    let scheduler = Scheduler::<B>::new();
+pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<f64> {
+    let hops = setting.n;
+    let scheduler = scheduler::<B>(setting.tasklets)?;
     let channels: Vec<_> = (0..RING).map(|_| Channel::<u64, B>::new()).collect();
     let received = Rc::new(Cell::new(0));
     for (at, from) in channels.iter().enumerate() {

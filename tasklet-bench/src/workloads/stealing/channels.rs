@@ -27,7 +27,7 @@ type Ends<B> = (SenderBy<u64, On<B>>, ReceiverBy<u64, On<B>>);
 
 fn many<B: Backend>(setting: &Setting, (sender, receiver): Ends<B>, consumers: u64) -> Result<Vec<f64>> {
     let messages = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|at| {
@@ -58,7 +58,7 @@ fn many<B: Backend>(setting: &Setting, (sender, receiver): Ends<B>, consumers: u
 /// Nanoseconds per message.
 pub(super) fn select<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let messages = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         // The senders stay until the end: a closed channel would be chosen too.
         let channels: [_; 4] = std::array::from_fn(|_| rendezvous::<u64, B>());
         let start = Instant::now();

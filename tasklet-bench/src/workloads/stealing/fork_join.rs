@@ -22,7 +22,7 @@ pub(super) fn fib_spawn<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 
 fn measured<B: Backend>(setting: &Setting, fib: fn(u64) -> u64) -> Result<Vec<f64>> {
     let n = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let found = fib(n);
         let time = start.elapsed();

@@ -18,7 +18,7 @@ const WATCHED: Duration = Duration::from_secs(2);
 /// Bytes of a waiting tasklet, nanoseconds to create one, milliseconds to wake all.
 pub(super) fn idle_mem<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let tasklets = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let channel = channel::<(), B>();
         let before = resident()?;
 
@@ -38,7 +38,7 @@ pub(super) fn idle_mem<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 /// The same with soft tasklets.
 pub(super) fn idle_mem_soft<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let tasklets = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let before = resident()?;
 
         let start = Instant::now();
@@ -101,7 +101,7 @@ struct Counts {
 /// Per cent of one processor that is used while many tasklets wait.
 pub(super) fn idle_cpu<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let tasklets = setting.n;
-    let runtime = super::runtime::<B>(setting.workers)?;
+    let runtime = super::runtime::<B>(setting)?;
     let channel = channel::<(), B>();
     let told = channel.clone();
     let ended = runtime.run(move || wait_in(&told, tasklets))?;

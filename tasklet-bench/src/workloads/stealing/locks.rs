@@ -15,7 +15,7 @@ use crate::workloads::parts::LOCKERS;
 /// Nanoseconds per increment.
 pub(super) fn mutex<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let each = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let total = Arc::new(Mutex::new(0));
         let start = Instant::now();
         let adds = || {

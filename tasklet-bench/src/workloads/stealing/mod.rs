@@ -26,7 +26,7 @@ use tasklet_scheduler::stealing::{self, Builder, Runtime};
 use super::parts::Countdown;
 use super::{Kind, expect};
 use crate::Result;
-use crate::subject::{Run, Tasklets};
+use crate::subject::{Run, Setting, Tasklets};
 
 /// A channel with the switch of `B` compiled in, as the facade's is for its default backend.
 type Channel<T, B> = ChannelBy<T, Shared<On<B>>>;
@@ -37,39 +37,46 @@ const STALL: Duration = Duration::from_secs(10);
 /// What does one run, if there is one for this kind of tasklets.
 pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
     let run: Run = match (kind, tasklets) {
-        (Kind::Yield, Tasklets::Stackful) => switching::yields::<B>,
-        (Kind::PingPong, Tasklets::Stackful) => switching::ping_pong::<B>,
-        (Kind::Ring, Tasklets::Stackful) => switching::ring::<B>,
-        (Kind::Sieve, Tasklets::Stackful) => pipeline::sieve::<B>,
-        (Kind::Mpmc, Tasklets::Stackful) => channels::mpmc::<B>,
-        (Kind::MpscUnbounded, Tasklets::Stackful) => channels::mpsc_unbounded::<B>,
-        (Kind::Select, Tasklets::Stackful) => channels::select::<B>,
+        (Kind::Yield, Tasklets::Stackful | Tasklets::Swapped) => switching::yields::<B>,
+        (Kind::PingPong, Tasklets::Stackful | Tasklets::Swapped) => switching::ping_pong::<B>,
+        (Kind::Ring, Tasklets::Stackful | Tasklets::Swapped) => switching::ring::<B>,
+        (Kind::Sieve, Tasklets::Stackful | Tasklets::Swapped) => pipeline::sieve::<B>,
+        (Kind::Mpmc, Tasklets::Stackful | Tasklets::Swapped) => channels::mpmc::<B>,
+        (Kind::MpscUnbounded, Tasklets::Stackful | Tasklets::Swapped) => channels::mpsc_unbounded::<B>,
+        (Kind::Select, Tasklets::Stackful | Tasklets::Swapped) => channels::select::<B>,
         (Kind::ThreadsMpmc, Tasklets::Stackful) => channels::threads_mpmc::<B>,
-        (Kind::Mutex, Tasklets::Stackful) => locks::mutex::<B>,
-        (Kind::SpawnJoin, Tasklets::Stackful) => spawning::spawn_join::<B>,
+        (Kind::Mutex, Tasklets::Stackful | Tasklets::Swapped) => locks::mutex::<B>,
+        (Kind::SpawnJoin, Tasklets::Stackful | Tasklets::Swapped) => spawning::spawn_join::<B>,
         (Kind::SpawnJoin, Tasklets::Soft) => spawning::spawn_join_soft::<B>,
-        (Kind::Skynet, Tasklets::Stackful) => spawning::skynet::<B>,
+        (Kind::Skynet, Tasklets::Stackful | Tasklets::Swapped) => spawning::skynet::<B>,
         (Kind::Fib, Tasklets::Stackful) => fork_join::fib::<B>,
-        (Kind::FibSpawn, Tasklets::Stackful) => fork_join::fib_spawn::<B>,
+        (Kind::FibSpawn, Tasklets::Stackful | Tasklets::Swapped) => fork_join::fib_spawn::<B>,
         (Kind::Skew, Tasklets::Stackful) => parallel::skew::<B>,
-        (Kind::Sleep, Tasklets::Stackful) => time::sleep::<B>,
+        (Kind::Sleep, Tasklets::Stackful | Tasklets::Swapped) => time::sleep::<B>,
         (Kind::Sleep, Tasklets::Soft) => time::sleep_soft::<B>,
         (Kind::WakeLatency, Tasklets::Stackful) => waking::wake_latency::<B>,
-        (Kind::IdleCpu, Tasklets::Stackful) => idle::idle_cpu::<B>,
-        (Kind::IdleMem, Tasklets::Stackful) => idle::idle_mem::<B>,
+        (Kind::IdleCpu, Tasklets::Stackful | Tasklets::Swapped) => idle::idle_cpu::<B>,
+        (Kind::IdleMem, Tasklets::Stackful | Tasklets::Swapped) => idle::idle_mem::<B>,
         (Kind::IdleMem, Tasklets::Soft) => idle::idle_mem_soft::<B>,
-        (_, Tasklets::Soft) => return None,
+        (_, Tasklets::Soft | Tasklets::Swapped) => return None,
     };
     Some(run)
 }
 
-fn runtime<B: Backend>(workers: usize) -> Result<Runtime<B>> {
-    Ok(Builder::<B>::new().workers(workers).build()?)
+fn runtime<B: Backend>(setting: &Setting) -> Result<Runtime<B>> {
+    let mut builder = Builder::<B>::new().workers(setting.workers);
+    if setting.tasklets == Tasklets::Swapped {
+        #[expect(unsafe_code, reason = "the workloads are made for it")]
+        // SAFETY: no tasklet of a workload that swapped ones can run lends what lies on its stack: they share what is counted, or move it.
+        let swapped = unsafe { builder.swapped() };
+        builder = swapped?;
+    }
+    Ok(builder.build()?)
 }
 
 /// Calls `f` in a tasklet of a new runtime.
-fn within<B: Backend, T: Send>(workers: usize, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let runtime = runtime::<B>(workers)?;
+fn within<B: Backend, T: Send>(setting: &Setting, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let runtime = runtime::<B>(setting)?;
     let result = runtime.run(f);
     end(runtime)?;
     result

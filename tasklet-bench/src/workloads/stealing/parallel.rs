@@ -14,7 +14,7 @@ use crate::workloads::parts::compute;
 pub(super) fn skew<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let expected = (0..setting.n).fold(0, |sum: u64, child| sum.wrapping_add(compute(child)));
     let once = |workers| -> Result<Duration> {
-        let (time, sum) = produce::<B>(workers, setting.n)?;
+        let (time, sum) = produce::<B>(&Setting { workers, ..*setting })?;
         expect("sum of what the children computed", sum, expected)?;
         Ok(time)
     };
@@ -22,8 +22,9 @@ pub(super) fn skew<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     Ok(vec![one.as_secs_f64() * 1e3, all.as_secs_f64() * 1e3, one.as_secs_f64() / all.as_secs_f64()])
 }
 
-fn produce<B: Backend>(workers: usize, children: u64) -> Result<(Duration, u64)> {
-    within::<B, _>(workers, move || {
+fn produce<B: Backend>(setting: &Setting) -> Result<(Duration, u64)> {
+    let children = setting.n;
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let handles: Vec<_> = (0..children).map(|child| stealing::spawn(move || compute(child))).collect();
         let mut sum: u64 = 0;

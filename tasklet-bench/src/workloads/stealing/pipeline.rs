@@ -15,7 +15,7 @@ use crate::workloads::parts::sum_of_primes;
 /// Milliseconds until the last prime. Its filters end then, one after the other, as their receivers go, which is not measured.
 pub(super) fn sieve<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let primes = setting.n;
-    let (time, sum) = within::<B, _>(setting.workers, move || {
+    let (time, sum) = within::<B, _>(setting, move || {
         let start = Instant::now();
         let (to, mut from) = rendezvous::<u64, B>();
         stealing::spawn(move || (2..).try_for_each(|number| to.send(number)).is_ok());

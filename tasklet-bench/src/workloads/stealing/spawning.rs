@@ -23,7 +23,7 @@ pub(super) fn spawn_join_soft<B: Backend>(setting: &Setting) -> Result<Vec<f64>>
 
 fn in_batches<B: Backend>(setting: &Setting, spawn: impl Fn() -> JoinHandle<()> + Send) -> Result<Vec<f64>> {
     let tasklets = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let (mut left, mut joined) = (tasklets, 0);
         while left != 0 {
@@ -44,7 +44,7 @@ fn in_batches<B: Backend>(setting: &Setting, spawn: impl Fn() -> JoinHandle<()> 
 /// Milliseconds until the sum is there.
 pub(super) fn skynet<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let leaves = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let up = channel::<u64, B>();
         let root = up.clone();

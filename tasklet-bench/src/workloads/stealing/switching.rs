@@ -14,7 +14,7 @@ use crate::workloads::parts::{RING, YIELDERS};
 /// Nanoseconds per yield.
 pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let each = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let start = Instant::now();
         let yields = move || {
             for _ in 0..each {
@@ -36,7 +36,7 @@ pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 /// Nanoseconds per round trip.
 pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let trips = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let ((there, ball), (bat, back)) = (rendezvous::<u64, B>(), rendezvous::<u64, B>());
         let start = Instant::now();
         let sum = stealing::spawn(move || {
@@ -64,7 +64,7 @@ pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 /// Nanoseconds per hop.
 pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let hops = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let channels: Vec<_> = (0..RING).map(|_| rendezvous::<u64, B>()).collect();
         let member = |at: usize| {
             let (from, to) = (channels[at].1.clone(), channels[(at + 1) % channels.len()].0.clone());

@@ -34,7 +34,7 @@ pub(super) fn sleep_soft<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 
 fn naps<B: Backend>(setting: &Setting, spawn: impl Fn(u64, Arc<Countdown>) + Send) -> Result<Vec<f64>> {
     let tasklets = setting.n;
-    within::<B, _>(setting.workers, move || {
+    within::<B, _>(setting, move || {
         let (start, cpu) = (Instant::now(), cpu_time()?);
         let ended = countdown(tasklets);
         (0..tasklets).for_each(|number| spawn(number, ended.clone()));

@@ -19,7 +19,7 @@ const ASLEEP: Duration = Duration::from_millis(2);
 /// Nanoseconds from the call on this thread, which is no worker, to the tasklet's next instruction.
 pub(super) fn wake_latency<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let wakes = setting.n;
-    let runtime = runtime::<B>(setting.workers)?;
+    let runtime = runtime::<B>(setting)?;
     let calls = Arc::new(AtomicU64::new(0));
     let ((told_who, who), (told, awake)) = (mpsc::channel(), mpsc::channel());
     let called = calls.clone();
