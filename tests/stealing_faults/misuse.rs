@@ -47,7 +47,7 @@ fn a_tasklet_that_waits_cannot_be_inserted() {
         let shared = channel.share();
         let receives = stealing::spawn(move || shared.recv());
         yield_until(|| channel.balance() == -1);
-        assert!(home().submit(Remote::Insert(receives.record().clone())).is_ok());
+        assert!(home().submit(Remote::Insert(receives.record().unwrap())).is_ok());
         (0..20).for_each(|_| yield_now());
         assert!(!receives.is_finished(), "it goes on although nobody has sent");
         channel.send(5).unwrap();
@@ -76,13 +76,13 @@ fn a_tasklet_that_has_not_started_starts_once() {
         let placed = stealing::spawn_on(0, make(&counter)).unwrap();
         for handle in [&free, &local, &placed] {
             for _ in 0..3 {
-                let _ = home().submit(Remote::Insert(handle.record().clone()));
+                let _ = home().submit(Remote::Insert(handle.record().unwrap()));
             }
         }
         for _ in 0..30 {
             yield_now();
             for handle in [&free, &local, &placed] {
-                let _ = home().submit(Remote::Insert(handle.record().clone()));
+                let _ = home().submit(Remote::Insert(handle.record().unwrap()));
             }
         }
         let _ = home().submit(Remote::Insert(current::record()));
@@ -106,7 +106,7 @@ fn a_cancellation_reaches_those_under_the_token_only() {
         });
         yield_until(|| channel.balance() == -1);
         // As one that was on its way when the tasklet left the token.
-        assert!(home().submit(Remote::Cancel(receives.record().clone())).is_ok());
+        assert!(home().submit(Remote::Cancel(receives.record().unwrap())).is_ok());
         (0..20).for_each(|_| yield_now());
         channel.send(5).unwrap();
         receives.join().unwrap()
@@ -231,7 +231,7 @@ fn who_runs_is_known_when_a_tasklet_has_just_ended() {
         ended.wait().unwrap();
         for _ in 0..100 {
             // The last thing that each does is to leave a request whose destructor asks who runs: it is dropped before the next goes on.
-            let (tell, about) = (tell.clone(), ended.record().clone());
+            let (tell, about) = (tell.clone(), ended.record().unwrap());
             drop(stealing::spawn_local(move || {
                 let asks = OnDrop(move || {
                     let record: Arc<Record> = current::record();

@@ -125,10 +125,10 @@ const PLACES: [Place; 12] = [
         });
         yield_until(|| started.get());
         let home = current::record().home().unwrap();
-        assert!(home.submit(Remote::Throw(handle.record().clone(), Box::new(Mutex::new(bomb)))).is_ok());
+        assert!(home.submit(Remote::Throw(handle.record().unwrap(), Box::new(Mutex::new(bomb)))).is_ok());
         handle.kill();
         (0..3).for_each(|_| yield_now());
-        handle.record().spot().unpark();
+        handle.record().unwrap().spot().unpark();
         let _ = handle.join();
     }),
     ("a waker that the end of a tasklet wakes", |bomb| {
@@ -303,7 +303,7 @@ fn a_future_that_sleeps_on_two_workers_stops_nobody_elses_timer() {
         yield_now();
         poll(&mut future);
         drop(future);
-        sleepers.iter().map(|sleeper| sleeper.record().clone()).collect::<Vec<_>>()
+        sleepers.iter().map(|sleeper| sleeper.record().unwrap()).collect::<Vec<_>>()
     });
     let sleepers = sleepers.unwrap().join().unwrap();
     clock.advance(time);

@@ -213,17 +213,6 @@ impl Body {
         }
     }
 
-    /// Stores the result of a closure that will not run.
-    ///
-    /// # Safety
-    ///
-    /// The body was made by [`Body::joinable`] with a closure that returns `T`, and nobody else uses it.
-    pub(crate) unsafe fn set_result<T>(&self, result: Result<T, Payload>) {
-        self.clear();
-        // SAFETY: `clear` has emptied the storage.
-        unsafe { Outcome::store(self, result) };
-    }
-
     /// Moves the result out.
     ///
     /// # Safety

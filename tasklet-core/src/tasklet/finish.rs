@@ -2,33 +2,39 @@
 //!
 //! Apart from the record, over any type of waiter, so that loom's models can look at it alone.
 
-use std::sync::PoisonError;
-
-use crate::primitive::atomic::{AtomicU8, Ordering};
-use crate::primitive::{Mutex, MutexGuard};
+use crate::primitive::UnsafeCell;
+use crate::primitive::atomic::{AtomicU16, Ordering};
 
 /// The tasklet has finished; its result, if it is kept, belongs to the join handle.
-const FINISHED: u8 = 1;
+const FINISHED: u16 = 1;
 /// Somebody waits, or has waited, for it to finish.
-const JOINERS: u8 = 2;
+const JOINERS: u16 = 2;
 /// The join handle is gone: whoever comes second, it or the end of the tasklet, drops the result.
-const DETACHED: u8 = 4;
+const DETACHED: u16 = 4;
 /// It was made with a join handle, so it is never bound again: the handle reads the body from any thread.
-const JOINABLE: u8 = 8;
+const JOINABLE: u16 = 8;
 /// It has a home. Set when it is made, or, for one that any worker may start, when a worker does.
-const HOMED: u8 = 16;
+const HOMED: u16 = 16;
 /// Somebody has asked for its end. Whoever sets it before `HOMED` owns the body and ends the tasklet.
-const KILLED: u8 = 32;
+const KILLED: u16 = 32;
 /// A foreign thread is about to use the pointer to the home, which the end of the tasklet waits for.
-const ACCESS: u8 = 64;
+const ACCESS: u16 = 64;
 /// Any worker may start it: closure and result are `Send`, and the home is not counted.
-const FREE: u8 = 128;
+const FREE: u16 = 128;
+/// It has no record: whoever polls a future brings its result.
+const PROMISED: u16 = 256;
+/// The list of those who wait belongs to whoever has set this, for a few instructions.
+const LOCKED: u16 = 512;
 
 /// Whether a tasklet has begun and finished, who waits for its end, and who owns its closure and its result.
 pub(super) struct Finish<W> {
-    shared: AtomicU8,
-    joiners: Mutex<Joiners<W>>,
+    shared: AtomicU16,
+    /// Whoever has `LOCKED` has it.
+    joiners: UnsafeCell<Joiners<W>>,
 }
+
+// SAFETY: the list is reached by one at a time, who may move waiters away or drop them.
+unsafe impl<W: Send> Sync for Finish<W> {}
 
 /// Those who wait: nearly always nobody or one.
 #[derive(Default)]
@@ -123,8 +129,8 @@ pub(super) enum Kill {
 }
 
 impl<W> Finish<W> {
-    fn with(bits: u8) -> Finish<W> {
-        Finish { shared: AtomicU8::new(bits), joiners: Mutex::new(Joiners::None) }
+    fn with(bits: u16) -> Finish<W> {
+        Finish { shared: AtomicU16::new(bits), joiners: UnsafeCell::new(Joiners::None) }
     }
 
     /// For a tasklet without a join handle.
@@ -140,6 +146,17 @@ impl<W> Finish<W> {
     /// For a tasklet with a join handle that any worker may start.
     pub(super) fn free() -> Finish<W> {
         Self::with(FREE | JOINABLE)
+    }
+
+    /// For one that is [promised](super::Promised): `HOMED` says that the promise is kept.
+    pub(super) fn promised() -> Finish<W> {
+        Self::with(PROMISED | JOINABLE)
+    }
+
+    /// Whether it is promised, and has no record.
+    #[inline]
+    pub(super) fn is_promised(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) & PROMISED != 0
     }
 
     pub(super) fn is_joinable(&self) -> bool {
@@ -160,11 +177,6 @@ impl<W> Finish<W> {
     /// The tasklet begins anew. Only for one without a join handle: nobody else waits for it or looks at it.
     pub(super) fn reset(&self) {
         self.shared.store(HOMED, Ordering::Relaxed);
-    }
-
-    /// Whether a free tasklet was started, by the caller or before it got the tasklet.
-    pub(super) fn has_started(&self) -> bool {
-        self.shared.load(Ordering::Relaxed) & HOMED != 0
     }
 
     /// A worker is about to run a free tasklet; it has stored its home.
@@ -207,7 +219,7 @@ impl<W> Finish<W> {
         self.access_if(|_| true, f)
     }
 
-    fn access_if<R>(&self, may: impl Fn(u8) -> bool, f: impl FnOnce() -> R) -> Option<R> {
+    fn access_if<R>(&self, may: impl Fn(u16) -> bool, f: impl FnOnce() -> R) -> Option<R> {
         loop {
             let seen = self.shared.load(Ordering::Relaxed);
             if !may(seen) {
@@ -243,7 +255,7 @@ impl<W> Finish<W> {
                 spin();
             }
         }
-        let joiners = if before & JOINERS != 0 { std::mem::take(&mut *self.lock()) } else { Joiners::None };
+        let joiners = if before & JOINERS != 0 { self.lock(0).with(std::mem::take) } else { Joiners::None };
         Finished { detached: before & DETACHED != 0, joiners }
     }
 
@@ -251,13 +263,15 @@ impl<W> Finish<W> {
     /// there.
     pub(super) fn await_with(&self, replaces: impl FnMut(&W) -> bool, make: impl FnOnce() -> W) -> Awaited {
         // The lock is held until the waiter is in the list: `finish` waits for it.
-        let mut joiners = self.lock();
-        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
-        if self.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
+        let joiners = self.lock(JOINERS);
+        if joiners.seen & FINISHED != 0 {
             return Awaited::Finished;
         }
-        let replaced = joiners.remove(replaces);
-        joiners.push(make());
+        let replaced = joiners.with(|list| {
+            let replaced = list.remove(replaces);
+            list.push(make());
+            replaced
+        });
         drop(joiners);
         // The user's code: not under the lock.
         drop(replaced);
@@ -277,11 +291,46 @@ impl<W> Finish<W> {
 
     /// Takes one waiter out of the list, if it is in there.
     pub(super) fn unlink(&self, is_it: impl FnMut(&W) -> bool) -> Option<W> {
-        self.lock().remove(is_it)
+        self.lock(0).with(|list| list.remove(is_it))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Joiners<W>> {
-        self.joiners.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the lock of the list, and sets other bits in the same step.
+    fn lock(&self, also: u16) -> Locked<'_, W> {
+        loop {
+            let seen = self.shared.load(Ordering::Relaxed);
+            // Acquire: pairs with the release of whoever had it before; the result is seen if `FINISHED` is. Release: pairs with the acquire
+            // in `finish`.
+            let won = seen & LOCKED == 0
+                && self
+                    .shared
+                    .compare_exchange_weak(seen, seen | LOCKED | also, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok();
+            if won {
+                return Locked { finish: self, seen };
+            }
+            spin();
+        }
+    }
+}
+
+/// The lock of the list, while this lives.
+struct Locked<'a, W> {
+    finish: &'a Finish<W>,
+    /// The bits before it was taken.
+    seen: u16,
+}
+
+impl<W> Locked<'_, W> {
+    fn with<R>(&self, f: impl FnOnce(&mut Joiners<W>) -> R) -> R {
+        // SAFETY: `LOCKED` is ours, and `f` cannot come back here: `Locked` is made by methods that do not give it away.
+        self.finish.joiners.with_mut(|list| f(unsafe { &mut *list }))
+    }
+}
+
+impl<W> Drop for Locked<'_, W> {
+    fn drop(&mut self) {
+        // Release: pairs with the acquire in `lock`.
+        self.finish.shared.fetch_and(!LOCKED, Ordering::Release);
     }
 }
 

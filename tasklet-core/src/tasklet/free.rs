@@ -4,7 +4,6 @@
 //! again when they have ended.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::body::{Body, Stage};
 use super::finish::{Finish, Start};
+use super::head::Head;
 use super::join::JoinHandle;
 use super::local::StackKind;
 use super::record::{Record, Spec};
@@ -24,13 +24,6 @@ use crate::stack::StackSize;
 use crate::unwind::{Payload, TaskletExit};
 
 impl Record {
-    /// A tasklet that nobody runs: what `promise` [fulfils](Promise::fulfil) is its result. A kill ends it at once.
-    pub fn promise<T: Send + 'static>(id: TaskletId, spec: Spec) -> (Promise<T>, JoinHandle<T>) {
-        let unreachable = || -> T { unreachable!("the body of a promise is not run") };
-        let (unstarted, handle) = Record::free(id, spec, unreachable);
-        (Promise { record: unstarted.into_inner(), result: PhantomData }, handle)
-    }
-
     /// A tasklet that belongs to nobody until a scheduler starts it, whichever that is.
     #[inline]
     pub fn free<T: Send + 'static>(
@@ -61,7 +54,7 @@ impl Record {
             }
             None => Arc::new(Record::new(id, spec, ptr::null(), Body::joinable(f), Finish::free())),
         };
-        let handle = JoinHandle::new(record.clone());
+        let handle = JoinHandle::of_record(record.clone());
         (Unstarted(record), handle)
     }
 
@@ -69,10 +62,7 @@ impl Record {
     /// what is set here.
     #[inline]
     fn reuse<T>(&mut self, id: TaskletId, spec: Spec, f: impl FnOnce() -> T) {
-        self.id = id;
-        self.site = spec.site;
-        self.name = spec.name.map(|name| Box::new(name.into_boxed_str()));
-        self.finish = Finish::free();
+        self.head = Head::new(id, spec.site, spec.name, Finish::free());
         self.spot = Spot::new();
         self.local.wake.set(Wake::Served);
         self.local.timed_out.set(false);
@@ -91,7 +81,7 @@ impl Record {
     pub fn release(mut record: Arc<Record>) {
         // Looked at first, because `get_mut` costs more than dropping a count.
         let is_last = Arc::strong_count(&record) == 1;
-        let has_ended = record.finish.is_free() && record.is_finished();
+        let has_ended = record.head.finish.is_free() && record.is_finished();
         if is_last && has_ended && Arc::get_mut(&mut record).is_some_and(|record| record.body.stage() == Stage::Empty) {
             current::keep_record(record);
         }
@@ -104,8 +94,8 @@ impl Record {
     /// It belongs to another scheduler, or is not free.
     pub fn give_up(&self, token: &HomeToken) {
         self.local(token);
-        assert!(self.finish.is_free(), "only a tasklet that any scheduler may start can change its scheduler");
-        self.finish.exclude(|| self.home.store(ptr::null_mut(), Ordering::Relaxed));
+        assert!(self.head.finish.is_free(), "only a tasklet that any scheduler may start can change its scheduler");
+        self.head.finish.exclude(|| self.home.store(ptr::null_mut(), Ordering::Relaxed));
     }
 
     /// Makes the token's scheduler the home of a started tasklet that its former home has [given up](Self::give_up). Returns whether it is to
@@ -117,13 +107,13 @@ impl Record {
     /// - As [`Unstarted::start`].
     pub unsafe fn adopt(&self, token: &HomeToken) -> bool {
         let home = Arc::as_ptr(token.home()).cast_mut();
-        self.finish.exclude(|| self.home.store(home, Ordering::Relaxed));
+        self.head.finish.exclude(|| self.home.store(home, Ordering::Relaxed));
         self.take_kill_request()
     }
 
     /// Whether a kill was asked for that has not taken effect; it has from now on.
     pub fn take_kill_request(&self) -> bool {
-        self.finish.take_kill()
+        self.head.finish.take_kill()
     }
 }
 
@@ -148,42 +138,6 @@ impl Posted {
 impl fmt::Debug for Posted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Posted").field(&self.0).finish()
-    }
-}
-
-/// The duty to bring the result of a [promised](Record::promise) tasklet. Dropping it ends the tasklet as a kill does.
-#[must_use = "dropping it kills the tasklet"]
-pub struct Promise<T> {
-    record: Arc<Record>,
-    result: PhantomData<fn(T)>,
-}
-
-impl<T: Send + 'static> Promise<T> {
-    /// The tasklet.
-    pub fn record(&self) -> &Arc<Record> {
-        &self.record
-    }
-
-    /// Ends the tasklet with this result. Gives it back if the tasklet was killed before.
-    pub fn fulfil(self, result: Result<T, Payload>) -> Result<(), Result<T, Payload>> {
-        match self.record.finish.start() {
-            Start::Killed => Err(result),
-            Start::Run => {
-                // SAFETY: made by `promise` for this `T`; the body is ours, as `Start::Run` says.
-                unsafe { self.record.body.set_result(result) };
-                self.record.end(current::unpark);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl<T> Drop for Promise<T> {
-    fn drop(&mut self) {
-        // Whoever has started it has fulfilled it.
-        if !self.record.finish.has_started() && self.record.finish.start() == Start::Run {
-            self.record.discard(Box::new(TaskletExit));
-        }
     }
 }
 
@@ -231,11 +185,11 @@ impl Unstarted {
         let record = self.into_inner();
         // Relaxed: `Finish::start` publishes it.
         record.home.store(Arc::as_ptr(token.home()).cast_mut(), Ordering::Relaxed);
-        match record.finish.start() {
+        match record.head.finish.start() {
             Start::Run => Some(record),
             Start::Killed => {
                 // Whoever killed it ends it. Another who kills it now may have seen the home, and is waited for.
-                record.finish.exclude(|| record.home.store(ptr::null_mut(), Ordering::Relaxed));
+                record.head.finish.exclude(|| record.home.store(ptr::null_mut(), Ordering::Relaxed));
                 None
             }
         }
@@ -244,7 +198,7 @@ impl Unstarted {
     /// Ends it with an error instead of starting it.
     pub fn fail(self, payload: Payload) {
         let record = self.into_inner();
-        if record.finish.start() == Start::Run {
+        if record.head.finish.start() == Start::Run {
             record.discard(payload);
         }
     }
@@ -277,7 +231,7 @@ impl Unstarted {
 
 impl Drop for Unstarted {
     fn drop(&mut self) {
-        if self.0.finish.start() == Start::Run {
+        if self.0.head.finish.start() == Start::Run {
             self.0.discard(Box::new(TaskletExit));
         }
     }

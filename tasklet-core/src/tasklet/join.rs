@@ -3,14 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::finish::Awaited;
-use super::record::{Joiner, Record};
+use super::head::{Head, Joiner};
+use super::promised::Promised;
+use super::record::Record;
 use super::spot;
 use crate::current;
 use crate::id::TaskletId;
@@ -33,30 +36,95 @@ use crate::wait::{Arm, Found, TypedArm};
 /// - It is a [`Future`], for async code.
 /// - Any number of callers may [`wait`](Self::wait) on it; one takes the result.
 pub struct JoinHandle<T> {
-    /// Dropped by our `Drop`, which gives it back for reuse.
-    record: ManuallyDrop<Arc<Record>>,
+    target: Target,
     /// The result moves to whoever joins: the handle may travel only if it may.
     result: PhantomData<T>,
 }
 
+/// What a join handle points to: the head of a tasklet, which lies in its record or is the beginning of a promised one. The handle owns a count of
+/// the record, or what [`Vtable::release`](super::Vtable::release) gives back.
+struct Target(NonNull<Head>);
+
+// SAFETY: records and promised tasklets may be shared by threads. What the handle alone may do is its owner's, whatever the thread; the result is
+// another field's matter.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+/// Which of the two it is.
+enum Whole {
+    /// A borrowed count.
+    Record(ManuallyDrop<Arc<Record>>),
+    Promised(NonNull<Promised>),
+}
+
+impl Target {
+    #[inline(always)]
+    fn head(&self) -> &Head {
+        // SAFETY: the handle keeps it alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline(always)]
+    fn whole(&self) -> Whole {
+        if self.head().finish.is_promised() {
+            return Whole::Promised(self.0.cast());
+        }
+        // SAFETY: the pointer was made from a record's in `JoinHandle::of_record`, whose count the handle owns; it is not dropped here.
+        Whole::Record(ManuallyDrop::new(unsafe {
+            Arc::from_raw(self.0.byte_sub(offset_of!(Record, head)).cast::<Record>().as_ptr())
+        }))
+    }
+}
+
 impl<T> JoinHandle<T> {
-    pub(super) fn new(record: Arc<Record>) -> JoinHandle<T> {
-        JoinHandle { record: ManuallyDrop::new(record), result: PhantomData }
+    /// # Safety
+    ///
+    /// It is the only handle, and owns what [`Target`] says.
+    #[inline]
+    pub(super) unsafe fn new(head: NonNull<Head>) -> JoinHandle<T> {
+        JoinHandle { target: Target(head), result: PhantomData }
+    }
+
+    /// The handle of a tasklet that was made with a record.
+    #[inline]
+    pub(super) fn of_record(record: Arc<Record>) -> JoinHandle<T> {
+        // The pointer comes from an `Arc`, so it is not null.
+        let record = NonNull::new(Arc::into_raw(record).cast_mut()).expect("records have an address");
+        // SAFETY: the head lies in the record, whose count is the handle's from now on; callers make one.
+        unsafe { JoinHandle::new(record.byte_add(offset_of!(Record, head)).cast()) }
     }
 
     /// The tasklet's identity.
     pub fn id(&self) -> TaskletId {
-        self.record.id()
+        self.target.head().id
     }
 
-    /// The tasklet's record, for schedulers.
-    pub fn record(&self) -> &Arc<Record> {
-        &self.record
+    /// The tasklet's name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.target.head().label.name()
+    }
+
+    /// The tasklet's record, for schedulers. One that is a future has none.
+    pub fn record(&self) -> Option<Arc<Record>> {
+        match self.target.whole() {
+            Whole::Record(record) => Some(Arc::clone(&record)),
+            Whole::Promised(_) => None,
+        }
+    }
+
+    /// Wakes `waker` when the tasklet has finished, and what it may have left without an owner has been dropped.
+    ///
+    /// # Errors
+    ///
+    /// The waker, if the tasklet has finished already.
+    pub fn on_finish(&self, waker: Waker) -> Result<(), Waker> {
+        self.target.head().on_finish(waker)
     }
 
     /// Whether [`join`](Self::join) would return at once. Never parks.
     pub fn is_finished(&self) -> bool {
-        self.record.is_finished()
+        self.target.head().finish.is_finished()
     }
 
     /// Parks the caller until the tasklet has finished.
@@ -77,12 +145,12 @@ impl<T> JoinHandle<T> {
         if self.is_finished() {
             return Ok(());
         }
-        operation::perform::<AnyBackend, _>(Await { record: &self.record, refused: None }).map(|_| ())
+        operation::perform::<AnyBackend, _>(Await { target: &self.target, refused: None }).map(|_| ())
     }
 
     /// The end of the tasklet, as an arm of a select: [`join`](Self::join) does not wait then. That of the caller itself never comes.
     pub fn join_arm(&self) -> impl TypedArm<Output = ()> + use<'_, T> {
-        JoinArm { record: &self.record, waker: None }
+        JoinArm { head: self.target.head(), waker: None }
     }
 
     /// Waits until the tasklet has finished, whatever happens: what is thrown at the caller meanwhile is kept and given back.
@@ -91,7 +159,7 @@ impl<T> JoinHandle<T> {
     ///
     /// As [`spot::wait_until`].
     pub fn wait_through(&self) -> Option<Payload> {
-        if self.record.on_finish(Waker::from(current::record())).is_err() {
+        if self.on_finish(Waker::from(current::record())).is_err() {
             return None;
         }
         spot::wait_until(|| self.is_finished())
@@ -115,7 +183,7 @@ impl<T> JoinHandle<T> {
             return Ok(true);
         }
         let at = current::now().saturating_add(limit);
-        let wake = operation::perform_until::<AnyBackend, _>(Await { record: &self.record, refused: None }, at)?;
+        let wake = operation::perform_until::<AnyBackend, _>(Await { target: &self.target, refused: None }, at)?;
         Ok(wake != Wake::TimedOut || self.is_finished())
     }
 
@@ -146,7 +214,11 @@ impl<T> JoinHandle<T> {
     ///
     /// Never parks and never switches: a tasklet that kills itself goes on to its next scheduling point.
     pub fn kill(&self) {
-        self.record.kill();
+        match self.target.whole() {
+            Whole::Record(record) => record.kill(),
+            // SAFETY: this is its join handle.
+            Whole::Promised(promised) => unsafe { Promised::kill(promised) },
+        }
     }
 
     /// Lets the tasklet go on by itself; the same as dropping the handle.
@@ -174,9 +246,7 @@ impl<T> JoinHandle<T> {
     /// The result of a tasklet that has finished. The handle is not used for that again.
     fn result(&self) -> Result<T, JoinError> {
         debug_assert!(self.is_finished(), "there is no result before the end");
-        // SAFETY: the record was made together with this one handle, for the closure's own type; the tasklet has finished, and the
-        // callers give up the handle, or, as a future, answer once.
-        match unsafe { self.record.take_result::<T>() } {
+        match self.take_result() {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) if unwind::is_tasklet_exit(&payload) => Err(JoinError { cause: Cause::Killed }),
             Some(Err(payload)) => match payload.downcast::<StackError>() {
@@ -186,11 +256,29 @@ impl<T> JoinHandle<T> {
             None => Err(JoinError { cause: Cause::Killed }),
         }
     }
+
+    /// Moves the result of a tasklet that has finished out of it, if it is there.
+    #[inline]
+    fn take_result(&self) -> Option<Result<T, Payload>> {
+        match self.target.whole() {
+            // SAFETY: the record was made together with this one handle, for the closure's own type; the tasklet has finished, and the
+            // callers give up the handle, or, as a future, answer once.
+            Whole::Record(record) => unsafe { record.take_result::<T>() },
+            Whole::Promised(promised) => {
+                let mut result = MaybeUninit::<Option<Result<T, Payload>>>::uninit();
+                // SAFETY: as above; `handle` was called for the type of the table, which writes a result or none.
+                unsafe {
+                    (promised.as_ref().vtable().take)(promised, NonNull::from(&mut result).cast());
+                    result.assume_init()
+                }
+            }
+        }
+    }
 }
 
 /// Waits for a tasklet to finish, among other things.
 struct JoinArm<'r> {
-    record: &'r Record,
+    head: &'r Head,
     /// What it has left with the tasklet.
     waker: Option<Waker>,
 }
@@ -198,12 +286,12 @@ struct JoinArm<'r> {
 // SAFETY: it has no place, and is in no list.
 unsafe impl Arm for JoinArm<'_> {
     fn look(&mut self, _: &dyn Scheduler) -> Found {
-        if self.record.is_finished() { Found::Done } else { Found::Wait }
+        if self.head.finish.is_finished() { Found::Done } else { Found::Wait }
     }
 
     fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {
         let waker = waker();
-        match self.record.on_finish(waker.clone()) {
+        match self.head.on_finish(waker.clone()) {
             Ok(()) => self.waker = Some(waker),
             Err(waker) => waker.wake(),
         }
@@ -212,7 +300,7 @@ unsafe impl Arm for JoinArm<'_> {
     fn delist(&mut self) {
         if let Some(waker) = self.waker.take() {
             let is_ours = |joiner: &Joiner| matches!(joiner, Joiner::Other(other) if other.will_wake(&waker));
-            drop(self.record.finish.unlink(is_ours));
+            drop(self.head.finish.unlink(is_ours));
         }
     }
 
@@ -230,7 +318,7 @@ impl TypedArm for JoinArm<'_> {
 
 /// Waits for a tasklet to finish.
 struct Await<'r> {
-    record: &'r Record,
+    target: &'r Target,
     refused: Option<ParkError>,
 }
 
@@ -238,8 +326,8 @@ impl<'r> Operation<'r> for Await<'r> {
     type Output = Result<Wake, ParkError>;
 
     fn begin(&mut self, scheduler: &dyn Scheduler, _: Observed) -> Step<'r> {
-        let record = self.record;
-        if scheduler.current_id() == record.id() {
+        let head = self.target.head();
+        if scheduler.current_id() == head.id {
             self.refused = Some(ParkError::SelfJoin);
             return Step::Done;
         }
@@ -247,11 +335,14 @@ impl<'r> Operation<'r> for Await<'r> {
         if self.refused.is_some() {
             return Step::Done;
         }
-        match record.finish.await_with(|_| false, || Joiner::Parked(scheduler.begin_park())) {
+        match head.finish.await_with(|_| false, || Joiner::Parked(scheduler.begin_park())) {
             Awaited::Finished => Step::Done,
             Awaited::Registered => {
-                let foreign = record.home().is_none_or(|home| home.id() != scheduler.home().id());
-                Step::Park { site: record, key: usize::from(foreign) }
+                let foreign = match self.target.whole() {
+                    Whole::Record(record) => record.home().is_none_or(|home| home.id() != scheduler.home().id()),
+                    Whole::Promised(_) => true,
+                };
+                Step::Park { site: head, key: usize::from(foreign) }
             }
         }
     }
@@ -269,7 +360,7 @@ impl<T> Future for JoinHandle<T> {
         if !self.is_finished() {
             let waker = context.waker().clone();
             // There is one handle, so one waker, the last.
-            match self.record.finish.await_with(Joiner::is_waker, || Joiner::Waker(waker)) {
+            match self.target.head().finish.await_with(Joiner::is_waker, || Joiner::Waker(waker)) {
                 Awaited::Registered => return Poll::Pending,
                 Awaited::Finished => {}
             }
@@ -280,21 +371,26 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
+        let finish = &self.target.head().finish;
         // Once it has finished nobody else looks at the result, so the second look, which is dearer, is for the race alone.
-        if self.record.is_finished() || self.record.detach() {
-            // SAFETY: as in `result`; the handle is going away. The result may be `!Send`, but then so is the handle.
-            unwind::drop_quietly(unsafe { self.record.take_result::<T>() });
-        } else if self.record.finish.has_joiners() {
-            drop(self.record.finish.unlink(Joiner::is_waker));
+        if finish.is_finished() || finish.detach() {
+            // The result may be `!Send`, but then so is the handle.
+            unwind::drop_quietly(self.take_result());
+        } else if finish.has_joiners() {
+            drop(finish.unlink(Joiner::is_waker));
         }
-        // SAFETY: it is not used after this.
-        Record::release(unsafe { ManuallyDrop::take(&mut self.record) });
+        match self.target.whole() {
+            // Given back for reuse.
+            Whole::Record(record) => Record::release(ManuallyDrop::into_inner(record)),
+            // SAFETY: the handle calls, and does not use it any more.
+            Whole::Promised(promised) => unsafe { (promised.as_ref().vtable().release)(promised) },
+        }
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("JoinHandle").field(&*self.record).finish()
+        f.debug_tuple("JoinHandle").field(self.target.head()).finish()
     }
 }
 

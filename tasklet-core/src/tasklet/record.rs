@@ -9,15 +9,16 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Waker;
 
 use super::body::{Body, Stage};
-use super::finish::{Awaited, Finish, Kill};
+use super::finish::{Finish, Kill};
 use super::free::Posted;
+use super::head::{Head, Joiner};
 use super::join::JoinHandle;
 use super::local::{Local, StackKind};
 use super::spot::Spot;
 use crate::current;
 use crate::home::{Home, HomeToken, Remote};
 use crate::id::{SchedulerId, TaskletId};
-use crate::park::{ParkReason, Parked, WaitSite};
+use crate::park::Parked;
 use crate::scheduler::Scheduler;
 use crate::stack::StackSize;
 use crate::unwind::{self, Payload, TaskletExit};
@@ -51,40 +52,12 @@ pub struct Record {
     /// is this record's, or, for a free tasklet, its home's own, which the home keeps until all that it has started have finished.
     pub(super) home: AtomicPtr<Home>,
     pub(super) local: Local,
-    pub(super) id: TaskletId,
-    pub(super) site: &'static Location<'static>,
-    /// Boxed twice, because few tasklets have one and the record is what a million of them cost.
-    pub(super) name: Option<Box<Box<str>>>,
-    pub(super) finish: Finish<Joiner>,
+    pub(super) head: Head,
     pub(super) spot: Spot,
     pub(super) body: Body,
 }
 
-/// Who waits for a tasklet to finish.
-pub(super) enum Joiner {
-    /// A tasklet, or a thread.
-    Parked(Parked),
-    /// The tasklet's own join handle, as a future.
-    Waker(Waker),
-    /// Something that goes on for as long as the tasklet does: a scope, a future that it stands for.
-    Other(Waker),
-}
-
-impl Joiner {
-    pub(super) fn is_waker(&self) -> bool {
-        matches!(self, Joiner::Waker(_))
-    }
-
-    /// `unpark` is how the caller's scheduler wakes tasklets.
-    fn wake(self, unpark: impl FnOnce(Parked)) {
-        match self {
-            Joiner::Parked(parked) => unpark(parked),
-            Joiner::Waker(waker) | Joiner::Other(waker) => unwind::wake_quietly(waker),
-        }
-    }
-}
-
-// SAFETY: handles travel between threads. `id`, `site`, `name`, `home`, `finish` and `spot` are `Send` and `Sync` themselves.
+// SAFETY: handles travel between threads. `head`, `home` and `spot` are `Send` and `Sync` themselves.
 // `local` and `body` are reached as the README's table says: with the home's token, which never leaves the home's thread; by the
 // join handle after `FINISHED`, and that handle is `Send` only if the result is; and in `drop`, which does not touch a body that
 // may not be dropped where it is.
@@ -121,11 +94,8 @@ impl Remains {
 impl Record {
     pub(super) fn new(id: TaskletId, spec: Spec, home: *const Home, body: Body, finish: Finish<Joiner>) -> Record {
         Record {
-            id,
-            site: spec.site,
-            name: spec.name.map(|name| Box::new(name.into_boxed_str())),
             home: AtomicPtr::new(home.cast_mut()),
-            finish,
+            head: Head::new(id, spec.site, spec.name, finish),
             spot: Spot::new(),
             local: Local::new(spec.stack_size, spec.kind),
             body,
@@ -155,7 +125,7 @@ impl Record {
         f: impl FnOnce() -> T + 'static,
     ) -> (Arc<Record>, JoinHandle<T>) {
         let record = Arc::new(Record::new(id, spec, counted(home.home()), Body::joinable(f), Finish::joinable()));
-        let handle = JoinHandle::new(record.clone());
+        let handle = JoinHandle::of_record(record.clone());
         (record, handle)
     }
 
@@ -167,28 +137,30 @@ impl Record {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> (Posted, JoinHandle<T>) {
         let record = Arc::new(Record::new(id, spec, counted(home), Body::joinable(f), Finish::joinable()));
-        let handle = JoinHandle::new(record.clone());
+        let handle = JoinHandle::of_record(record.clone());
         (Posted(record), handle)
     }
 
     /// Its identity.
+    #[inline]
     pub fn id(&self) -> TaskletId {
-        self.id
+        self.head.id
     }
 
     /// Its name, if it has one.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(|name| &***name)
+        self.head.label.name()
     }
 
     /// Where it was made.
+    #[inline]
     pub fn site(&self) -> &'static Location<'static> {
-        self.site
+        self.head.label.site()
     }
 
     /// The scheduler it belongs to; none if no scheduler has started it yet, or a free one has finished.
     pub fn home(&self) -> Option<Arc<Home>> {
-        if self.finish.is_free() { self.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
+        if self.head.finish.is_free() { self.head.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
     }
 
     pub(super) fn share_home(&self) -> Option<Arc<Home>> {
@@ -248,7 +220,7 @@ impl Record {
 
     /// Whether it was made with a join handle.
     pub fn is_joinable(&self) -> bool {
-        self.finish.is_joinable()
+        self.head.finish.is_joinable()
     }
 
     /// Binds a closure to a tasklet that has none and whose result nobody awaits. It is not finished any more.
@@ -260,7 +232,7 @@ impl Record {
         self.local(token);
         assert!(!self.is_joinable(), "a tasklet with a join handle cannot be bound again");
         self.body.bind(f);
-        self.finish.reset();
+        self.head.finish.reset();
     }
 
     /// Runs the closure at the root of the tasklet's stack. `Err` is a panic for the scheduler; those of a joinable tasklet go to
@@ -307,14 +279,9 @@ impl Record {
         unsafe { self.body.take_result::<T>() }
     }
 
-    /// The join handle is gone. Returns whether the tasklet has finished, so that the result is the caller's to drop.
-    pub(super) fn detach(&self) -> bool {
-        self.finish.detach()
-    }
-
     /// Whether it has run to its end or was killed.
     pub fn is_finished(&self) -> bool {
-        self.finish.is_finished()
+        self.head.finish.is_finished()
     }
 
     /// Marks it as finished and wakes, through its own scheduler, whoever waits for that. The result is the join handle's from now on.
@@ -326,8 +293,8 @@ impl Record {
 
     #[inline]
     pub(super) fn end(&self, mut unpark: impl FnMut(Parked)) {
-        let finished = self.finish.finish();
-        if self.finish.is_free() {
+        let finished = self.head.finish.finish();
+        if self.head.finish.is_free() {
             // H1: nobody uses it any more, and nobody will.
             self.home.store(ptr::null_mut(), Ordering::Relaxed);
         }
@@ -345,7 +312,7 @@ impl Record {
 
     /// Kills it, from any thread: see [`JoinHandle::kill`].
     pub fn kill(self: &Arc<Record>) {
-        match self.finish.request_kill() {
+        match self.head.finish.request_kill() {
             Kill::Nothing => {}
             Kill::Claimed => self.discard(Box::new(TaskletExit)),
             Kill::Ask => {
@@ -360,12 +327,7 @@ impl Record {
     /// Wakes `waker` when the tasklet has finished, and what it may have left without an owner has been dropped. `Err` gives the waker
     /// back if it has finished already.
     pub fn on_finish(&self, waker: Waker) -> Result<(), Waker> {
-        let mut waker = Some(waker);
-        let make = || Joiner::Other(waker.take().expect("called once"));
-        match self.finish.await_with(|_| false, make) {
-            Awaited::Registered => Ok(()),
-            Awaited::Finished => Err(waker.expect("it was not used")),
-        }
+        self.head.on_finish(waker)
     }
 
     /// The place where it waits for a permit: see [`Spot`].
@@ -390,28 +352,9 @@ fn counted(home: &Arc<Home>) -> *const Home {
     Arc::into_raw(home.clone())
 }
 
-// SAFETY: P1, `unlink` looks for it. The key tells whether the waiter belongs to another scheduler.
-unsafe impl WaitSite for Record {
-    fn reason(&self, _: usize) -> ParkReason {
-        ParkReason::Join(self.id)
-    }
-
-    fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
-        match self.finish.unlink(|joiner| matches!(joiner, Joiner::Parked(parked) if parked.record().id() == who))? {
-            Joiner::Parked(parked) => Some(parked),
-            Joiner::Waker(_) | Joiner::Other(_) => None,
-        }
-    }
-
-    fn is_shared(&self, key: usize) -> bool {
-        // A tasklet of another scheduler finishes whatever this one does.
-        key != 0
-    }
-}
-
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.finish.is_free() {
+        if self.head.finish.is_free() {
             // What is in the body is `Send`, and the home is not counted.
             return;
         }
@@ -432,10 +375,6 @@ impl Drop for Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tasklet")
-            .field("id", &self.id.get())
-            .field("name", &self.name())
-            .field("site", &format_args!("{}", self.site))
-            .finish()
+        self.head.fmt(f)
     }
 }

@@ -156,7 +156,7 @@ impl Shared {
         }
     }
 
-    fn add(&self, record: &Arc<Record>) {
+    fn add(&self, record: Arc<Record>) {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         if children.len() == children.capacity() {
             children.retain(|JoinKill(child)| !child.is_finished());
@@ -167,7 +167,7 @@ impl Shared {
             record.kill();
             return;
         }
-        children.push(JoinKill(record.clone()));
+        children.push(JoinKill(record));
     }
 }
 
@@ -214,8 +214,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         // closure is left, nor of its result unless the handle owns that; and the handle's type ends with the scope.
         let handle = unsafe { builder.spawn_unchecked(watched) };
         let handle = handle.unwrap_or_else(|error| panic!("could not spawn a scoped tasklet: {error}"));
-        self.shared.add(handle.record());
-        counted.until_end_of(handle.record());
+        let record = handle.record().expect("what has a stack has a record");
+        counted.until_end_of(&record);
+        self.shared.add(record);
         ScopedJoinHandle { handle, shared: self.shared.clone(), scope: PhantomData }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer};
@@ -22,7 +22,7 @@ use super::blocking::Pool;
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
 use super::sleep::Sleep;
-use super::soft::Soft;
+use super::soft::Registry;
 use super::task::{PackedTask, Task};
 use super::worker::Grave;
 
@@ -34,8 +34,8 @@ pub(super) struct Shared {
     pub(super) seats: Box<[CachePadded<Seat>]>,
     /// Names of the tasklets that have one and have started, for reports.
     names: Mutex<HashMap<u64, String>>,
-    /// Soft tasklets, for the end of the runtime; pruned when it has doubled.
-    softs: Mutex<Vec<Weak<Soft>>>,
+    /// Soft tasklets that have not ended, for the end of the runtime.
+    pub(super) softs: Registry,
     /// Those that were leaked.
     unfinished: Mutex<Vec<Unfinished>>,
     phase: AtomicU8,
@@ -175,7 +175,7 @@ impl Shared {
             sleep: Sleep::new(workers),
             seats: stealers.map(|stealer| CachePadded::new(Seat::new(stealer))).collect(),
             names: Mutex::default(),
-            softs: Mutex::default(),
+            softs: Registry::default(),
             unfinished: Mutex::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             leaked: AtomicU64::new(0),
@@ -264,20 +264,6 @@ impl Shared {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add_soft(&self, soft: &Arc<Soft>) {
-        let mut softs = self.softs.lock().unwrap_or_else(PoisonError::into_inner);
-        if softs.len() == softs.capacity() {
-            softs.retain(|soft| soft.strong_count() != 0);
-        }
-        softs.push(Arc::downgrade(soft));
-    }
-
-    /// Drops the futures of all soft tasklets that are not being polled.
-    fn discard_softs(&self) {
-        let softs = std::mem::take(&mut *self.softs.lock().unwrap_or_else(PoisonError::into_inner));
-        softs.iter().filter_map(Weak::upgrade).for_each(|soft| soft.discard());
-    }
-
     /// A worker has leaked a tasklet that would not end.
     pub(super) fn add_leaked(&self, tasklet: Unfinished) {
         self.leaked.fetch_add(1, Ordering::Relaxed);
@@ -300,7 +286,7 @@ impl Shared {
         if self.leaving.fetch_add(1, Ordering::AcqRel) + 1 == self.seats.len() {
             // Nobody comes for these any more. The user's code, so with no lock held.
             self.discard_injected();
-            self.discard_softs();
+            self.softs.discard_all();
             let graves = std::mem::take(&mut *self.graves.lock().unwrap_or_else(PoisonError::into_inner));
             drop(graves);
         }

@@ -1,179 +1,158 @@
 //! Soft tasklets: futures on the same workers, in the same deques, behind the same join handles.
 //!
-//! A soft tasklet is polled by a helper tasklet, so what it calls may block: then the helper parks, with the future on its stack, and the
+//! A soft tasklet is polled by a helper tasklet, so what it calls may block: then the helper parks, with the future under it, and the
 //! worker makes another helper. It may be polled by another worker each time, which is why it is `Send`.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `cell` | where it lies: one allocation for all that there is of it; who keeps what of it alive |
+//! | `state` | where it is: who may poll it, put it into a queue, drop it |
+//! | `registry` | all that have not ended |
 //!
 //! # States
 //!
 //! One word says where a soft tasklet is: in no queue, in one, being polled, or being polled and woken meanwhile. A wake makes the first the
 //! second and the third the fourth, and nothing of the others; so it is in one queue at most, once. No wake allocates: the waker is a
-//! count of the soft tasklet itself.
+//! count of the soft tasklet itself. The table of all steps is in `state`.
 
+mod cell;
+mod registry;
 mod state;
 
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 use tasklet_core::current;
 use tasklet_core::id::TaskletId;
-use tasklet_core::tasklet::{JoinHandle, Promise, Record, Spec};
-use tasklet_core::unwind::{Payload, drop_quietly};
+use tasklet_core::tasklet::JoinHandle;
 
-use state::{Polled, State};
+use state::Polled;
 
 use super::shared::Shared;
 use super::task::Task;
 use super::worker::Worker;
 
-/// A soft tasklet.
-// Aligned so that its address has two bits left for the kind of a task.
-#[repr(align(8))]
-pub(super) struct Soft {
-    state: State,
-    shared: Arc<Shared>,
-    /// Taken while it is polled, which one at a time does: the lock is never waited for.
-    stage: Mutex<Option<Box<dyn Stage + Send>>>,
-}
+pub(super) use cell::{Header, Soft};
+pub(super) use registry::Registry;
 
-/// The future and the promise of its result, whatever their types.
-trait Stage {
-    /// Whether it has ended.
-    fn poll(&mut self, context: &mut Context<'_>) -> bool;
-
-    /// Whether somebody has killed it.
-    fn is_over(&self) -> bool;
-}
-
-struct Running<F: Future> {
-    /// Pinned: it lies in the box that `Soft` has of this, and is not moved out of it.
+/// A soft tasklet that is in no queue yet: the caller puts it into one.
+#[inline]
+pub(super) fn make<F>(
+    shared: &Arc<Shared>,
+    id: TaskletId,
+    site: &'static Location<'static>,
+    name: Option<String>,
     future: F,
-    promise: Option<Promise<F::Output>>,
-}
-
-impl<F: Future<Output: Send + 'static>> Stage for Running<F> {
-    fn poll(&mut self, context: &mut Context<'_>) -> bool {
-        // SAFETY: see the field.
-        let future = unsafe { Pin::new_unchecked(&mut self.future) };
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.poll(context)));
-        let result: Result<F::Output, Payload> = match polled {
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(value)) => Ok(value),
-            Err(payload) => Err(payload),
-        };
-        if let Some(promise) = self.promise.take() {
-            drop_quietly(promise.fulfil(result));
-        }
-        true
-    }
-
-    fn is_over(&self) -> bool {
-        self.promise.as_ref().is_none_or(|promise| promise.record().is_finished())
-    }
-}
-
-/// A soft tasklet that is in no queue yet.
-pub(super) fn make<F>(shared: &Arc<Shared>, id: TaskletId, spec: Spec, future: F) -> (Arc<Soft>, JoinHandle<F::Output>)
+) -> (Soft, JoinHandle<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (promise, handle) = Record::promise(id, spec);
-    let record = promise.record().clone();
-    let stage = Running { future, promise: Some(promise) };
-    let soft =
-        Arc::new(Soft { state: State::queued(), shared: shared.clone(), stage: Mutex::new(Some(Box::new(stage))) });
-    shared.add_soft(&soft);
-    // A kill ends the promise at once; this is what has the future dropped then. Weak: when nobody can wake it any more, it goes.
-    drop(record.on_finish(end_waker(Arc::downgrade(&soft))));
+    let (soft, handle) = cell::make(shared, id, site, name, future);
+    shared.softs.add(&soft);
     (soft, handle)
-}
-
-/// A waker for the end of a soft tasklet's promise: if that was a kill, the future is to be dropped. Of a weak reference, and without an
-/// allocation.
-fn end_waker(soft: Weak<Soft>) -> Waker {
-    const VTABLE: RawWakerVTable = RawWakerVTable::new(
-        |data| {
-            // SAFETY: the data of this vtable is a weak reference, which is not used up here.
-            let soft = ManuallyDrop::new(unsafe { Weak::from_raw(data.cast::<Soft>()) });
-            RawWaker::new(Weak::into_raw(Weak::clone(&soft)).cast(), &VTABLE)
-        },
-        // SAFETY: as above, and used up.
-        |data| wake_weak(&unsafe { Weak::from_raw(data.cast::<Soft>()) }),
-        // SAFETY: as above, and not used up.
-        |data| wake_weak(&ManuallyDrop::new(unsafe { Weak::from_raw(data.cast::<Soft>()) })),
-        // SAFETY: as above, and used up.
-        |data| drop(unsafe { Weak::from_raw(data.cast::<Soft>()) }),
-    );
-    // SAFETY: the functions do what the contract of a waker asks for; a weak reference may be used from any thread.
-    unsafe { Waker::from_raw(RawWaker::new(Weak::into_raw(soft).cast(), &VTABLE)) }
-}
-
-fn wake_weak(soft: &Weak<Soft>) {
-    if let Some(soft) = soft.upgrade() {
-        soft.wake();
-    }
 }
 
 impl Soft {
     /// Puts it into a queue: of the worker that calls, if it is of the same runtime.
-    pub(super) fn schedule(this: Arc<Soft>) {
-        let here = |worker: &Worker| Arc::ptr_eq(&worker.shared, &this.shared);
-        // SAFETY: the worker is looked at and let go.
-        if unsafe { current::with_scheduler(here) } == Some(true) {
-            let mut task = Some(Task::Poll(this));
-            // SAFETY: pushing a task runs no code that could end the worker whose code runs.
-            unsafe {
-                current::with_scheduler(|worker: &Worker| {
-                    if let Some(task) = task.take() {
-                        worker.push(task);
-                    }
-                })
-            };
-        } else {
-            let shared = this.shared.clone();
-            shared.inject(Task::Poll(this));
+    fn schedule(self) {
+        let mut soft = Some(self);
+        // SAFETY: pushing a task runs no code that could end the worker whose code runs.
+        unsafe {
+            current::with_scheduler(|worker: &Worker| {
+                if let Some(soft) = soft.take_if(|soft| Arc::ptr_eq(&worker.shared, soft.shared())) {
+                    worker.push(Task::Poll(soft));
+                }
+            })
+        };
+        if let Some(soft) = soft {
+            let shared = soft.shared().clone();
+            shared.inject(Task::Poll(soft));
         }
     }
 
-    /// Its runtime ends, or nobody will poll it: drops the future, and tells whoever joins it, unless it is being polled.
+    /// Its runtime ends, or nobody will poll it: drops the future, and tells whoever joins it. If it is being polled, the poll does.
     pub(super) fn discard(&self) {
-        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop_quietly(stage);
+        if self.state.discard() {
+            self.drop_future();
+        }
+    }
+
+    /// It has ended without a result, and the future is the caller's.
+    fn drop_future(&self) {
+        self.shared().softs.remove(self);
+        // SAFETY: the state says whose the future is, and it has ended once.
+        unsafe { self.give_up() };
     }
 
     /// Polls it once, on a helper tasklet.
-    pub(super) fn run(self: Arc<Soft>) {
-        self.state.begin_poll();
-        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut stage) = stage else { return };
-        let waker = Waker::from(self.clone());
-        if stage.is_over() || stage.poll(&mut Context::from_waker(&waker)) {
-            self.state.end();
-            drop_quietly(stage);
+    pub(super) fn run(self) {
+        if !self.state.begin_poll() {
             return;
         }
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
-        if !self.shared.is_open() {
-            // Nobody will poll it again. Looked at when the future is back: the end of the runtime finds it there, or we find the end.
-            return self.discard();
+        if self.promised.is_finished() {
+            // Killed.
+            self.state.end();
+            return self.drop_future();
         }
-        if self.state.end_poll() == Polled::Again {
-            Soft::schedule(self);
+        // Of the same count: no waker is made for a poll.
+        // SAFETY: it is not dropped, and `self` outlives it.
+        let waker = ManuallyDrop::new(unsafe { waker(self.header()) });
+        // SAFETY: it is being polled, so the future is ours.
+        if unsafe { self.poll(&mut Context::from_waker(&waker)) } {
+            self.state.end();
+            self.shared().softs.remove(&self);
+            // SAFETY: the poll has brought the result, and is the last.
+            return unsafe { self.finish() };
+        }
+        if !self.shared().is_open() {
+            // Nobody will poll it again.
+            self.state.end();
+            return self.drop_future();
+        }
+        match self.state.end_poll() {
+            Polled::Waits => {}
+            Polled::Again => self.schedule(),
+            Polled::Ended => self.drop_future(),
+        }
+    }
+
+    /// Brings about a poll, unless one is to come already.
+    fn wake(self) {
+        if self.state.wake() {
+            self.schedule();
         }
     }
 }
 
-impl Wake for Soft {
-    fn wake(self: Arc<Soft>) {
-        if self.state.wake() {
-            Soft::schedule(self);
-        }
+/// # Safety
+///
+/// The waker owns a strong count of the soft tasklet.
+unsafe fn waker(header: NonNull<Header>) -> Waker {
+    const VTABLE: RawWakerVTable = RawWakerVTable::new(
+        // SAFETY: the data of this vtable is a strong count, which is not used up here.
+        |data| RawWaker::new(Soft::clone(&ManuallyDrop::new(unsafe { of(data) })).into_raw().as_ptr().cast(), &VTABLE),
+        // SAFETY: as above, and used up.
+        |data| unsafe { of(data) }.wake(),
+        |data| {
+            // SAFETY: as above, and not used up.
+            let soft = ManuallyDrop::new(unsafe { of(data) });
+            if soft.state.wake() {
+                Soft::clone(&soft).schedule();
+            }
+        },
+        // SAFETY: as above, and used up.
+        |data| drop(unsafe { of(data) }),
+    );
+    /// # Safety
+    ///
+    /// The data is of a waker of a soft tasklet, and its count is used up, or not dropped.
+    unsafe fn of(data: *const ()) -> Soft {
+        // SAFETY: the caller's promise; it comes from a pointer that is not null.
+        unsafe { Soft::from_raw(NonNull::new_unchecked(data.cast_mut().cast())) }
     }
-
-    fn wake_by_ref(self: &Arc<Soft>) {
-        if self.state.wake() {
-            Soft::schedule(self.clone());
-        }
-    }
+    // SAFETY: the functions do what the contract of a waker asks for; a count may be used from any thread.
+    unsafe { Waker::from_raw(RawWaker::new(header.as_ptr().cast(), &VTABLE)) }
 }

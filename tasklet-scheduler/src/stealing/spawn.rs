@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,7 +15,7 @@ use tasklet_core::tasklet::{JoinHandle, Record, Spec, StackKind, Unstarted};
 use super::builder::PanicPolicy;
 use super::runtime::Handle;
 use super::shared::Shared;
-use super::soft::{self, Soft};
+use super::soft;
 use super::task::Task;
 use super::worker::Worker;
 use crate::swapped::SwapError;
@@ -139,16 +140,9 @@ impl TaskletBuilder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let runtime = self.runtime.take();
         let wanted = runtime.as_ref().map(Handle::shared);
-        // SAFETY: what of the user's code runs below moves a closure, and cannot end the worker it runs on.
-        let here = unsafe {
-            current::with_scheduler(|worker: &Worker| {
-                // As a pointer, since `f` is used in one of two places.
-                wanted.is_none_or(|wanted| Arc::ptr_eq(wanted, &worker.shared)).then_some(std::ptr::from_ref(worker))
-            })
-        };
-        if let Some(worker) = here.flatten() {
+        if let Some(worker) = worker_here(wanted) {
             // SAFETY: the worker whose code runs lives, and this code does not give way.
-            let worker = unsafe { &*worker };
+            let worker = unsafe { worker.as_ref() };
             let spec = self.spec(&worker.shared)?;
             // SAFETY: the caller's promise.
             let (unstarted, handle) = unsafe { free(&worker.shared, worker.next_id(), spec, f) };
@@ -272,36 +266,35 @@ impl TaskletBuilder {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok);
-        let runtime = runtime.unwrap_or_else(|error| error.panic());
-        let shared = runtime.shared();
-        // It has no stack.
-        self.kind = Some(StackKind::Private);
-        let spec = self.spec(shared).unwrap_or_else(|error| error.panic());
-        // SAFETY: the worker is used for one number.
-        let id = unsafe { current::with_scheduler(Worker::next_id) }.unwrap_or_else(|| shared.next_id());
-        let (soft, handle) = soft::make(shared, id, spec, future);
-        shared.count_spawn();
-        Soft::schedule(soft);
+        let runtime = self.runtime.take();
+        let wanted = runtime.as_ref().map(Handle::shared);
+        if let Some(worker) = worker_here(wanted) {
+            // SAFETY: the worker whose code runs lives, and this code does not give way.
+            let worker = unsafe { worker.as_ref() };
+            let (soft, handle) = soft::make(&worker.shared, worker.next_id(), self.site, self.name, future);
+            worker.counters().spawned.add(1);
+            worker.push(Task::Poll(soft));
+            return handle;
+        }
+        let entered = if runtime.is_none() { current::entered::<Shared>() } else { None };
+        let shared = wanted.or(entered.as_ref());
+        let shared = shared.unwrap_or_else(|| SpawnError { kind: Kind::NoRuntime }.panic());
+        let (soft, handle) = soft::make(shared, shared.next_id(), self.site, self.name, future);
+        shared.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        shared.inject(Task::Poll(soft));
         handle
     }
 }
 
-impl Shared {
-    /// Counts a tasklet that the calling code spawns.
-    fn count_spawn(self: &Arc<Shared>) {
-        let count = |worker: &Worker| {
-            let is_ours = Arc::ptr_eq(&worker.shared, self);
-            if is_ours {
-                worker.counters().spawned.add(1);
-            }
-            is_ours
-        };
-        // SAFETY: the worker is used for a count.
-        if unsafe { current::with_scheduler(count) } != Some(true) {
-            self.spawned_outside.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// The worker that calls, if it is of the runtime that is wanted, or of any if none is.
+#[inline]
+fn worker_here(wanted: Option<&Arc<Shared>>) -> Option<NonNull<Worker>> {
+    // As a pointer, since what is to be spawned is used in one of two places.
+    let here = |worker: &Worker| {
+        wanted.is_none_or(|wanted| Arc::ptr_eq(wanted, &worker.shared)).then_some(NonNull::from(worker))
+    };
+    // SAFETY: what of the user's code runs in a spawn moves a closure, and cannot end the worker it runs on.
+    unsafe { current::with_scheduler(here) }.flatten()
 }
 
 impl Handle {

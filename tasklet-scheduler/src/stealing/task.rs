@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tasklet_core::tasklet::{Record, Unstarted};
 
 use super::fork::ForkRef;
-use super::soft::Soft;
+use super::soft::{Header, Soft};
 
 /// Work that any worker may begin. Dropping it packed says that nobody will.
 pub(super) enum Task {
@@ -16,7 +16,7 @@ pub(super) enum Task {
     /// The half of a `join` that its caller has not come to.
     Fork(ForkRef),
     /// A soft tasklet that wants to be polled.
-    Poll(Arc<Soft>),
+    Poll(Soft),
     /// A tasklet that has started, may move, and can go on.
     Resume(Arc<Record>),
 }
@@ -33,7 +33,7 @@ const FORK: usize = 1;
 const POLL: usize = 2;
 const RESUME: usize = 3;
 
-const _: () = assert!(align_of::<Record>() > KIND && align_of::<Soft>() > KIND);
+const _: () = assert!(align_of::<Record>() > KIND && align_of::<Header>() > KIND);
 
 impl Task {
     #[inline]
@@ -41,12 +41,9 @@ impl Task {
         let (pointer, kind) = match self {
             Task::Start(unstarted) => (unstarted.into_raw().cast::<()>(), START),
             Task::Fork(fork) => (fork.into_raw().cast(), FORK),
-            Task::Poll(soft) => {
-                // The pointer comes from an `Arc`, so it is not null.
-                (NonNull::new(Arc::into_raw(soft).cast_mut()).expect("soft tasklets have an address").cast(), POLL)
-            }
+            Task::Poll(soft) => (soft.into_raw().cast(), POLL),
             Task::Resume(record) => {
-                // As above.
+                // The pointer comes from an `Arc`, so it is not null.
                 (NonNull::new(Arc::into_raw(record).cast_mut()).expect("records have an address").cast(), RESUME)
             }
         };
@@ -68,7 +65,7 @@ impl PackedTask {
             // SAFETY: as above.
             FORK => Task::Fork(unsafe { ForkRef::from_raw(pointer.cast()) }),
             // SAFETY: as above.
-            POLL => Task::Poll(unsafe { Arc::from_raw(pointer.as_ptr().cast()) }),
+            POLL => Task::Poll(unsafe { Soft::from_raw(pointer.cast()) }),
             // SAFETY: as above.
             _ => Task::Resume(unsafe { Arc::from_raw(pointer.as_ptr().cast()) }),
         }

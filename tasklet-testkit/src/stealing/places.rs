@@ -194,7 +194,7 @@ pub fn a_builder_spawns_into_the_runtime_it_is_for<B: Backend>(case: Case) {
     let workers = one.run(|| {
         let named = TaskletBuilder::new().name("named").on(&second);
         let handle = named.spawn(|| stealing::Handle::try_current().unwrap().workers());
-        assert_eq!(handle.record().name(), Some("named"));
+        assert_eq!(handle.name(), Some("named"));
         handle.join().unwrap()
     });
     assert_eq!(workers, case.workers + 1);

@@ -21,6 +21,9 @@ struct Soft {
     changed: Condvar,
 }
 
+/// Stored when the future is dropped.
+const DROPPED: usize = usize::MAX;
+
 #[derive(Default)]
 struct Queue {
     len: usize,
@@ -71,19 +74,42 @@ impl Soft {
         taken
     }
 
+    /// What its owner does when it has ended.
+    fn drop_future(&self) {
+        // SAFETY: loom checks it.
+        self.future.with_mut(|polls| unsafe {
+            assert_ne!(*polls, DROPPED, "it has one owner");
+            *polls = DROPPED;
+        });
+        self.queue.lock().unwrap().has_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// The runtime ends.
+    fn discard(&self) {
+        if self.state.discard() {
+            self.drop_future();
+        }
+    }
+
     /// What a worker does.
     fn run(&self) {
         while self.take() {
-            self.state.begin_poll();
+            if !self.state.begin_poll() {
+                return;
+            }
             let seen = self.events.load(Ordering::Relaxed);
             // SAFETY: loom checks it.
             self.future.with_mut(|polls| unsafe { *polls += 1 });
             if seen == self.wanted {
                 self.state.end();
-                self.queue.lock().unwrap().has_ended = true;
-                self.changed.notify_all();
-            } else if self.state.end_poll() == Polled::Again {
-                self.schedule();
+                self.drop_future();
+                continue;
+            }
+            match self.state.end_poll() {
+                Polled::Waits => {}
+                Polled::Again => self.schedule(),
+                Polled::Ended => self.drop_future(),
             }
         }
     }
@@ -117,5 +143,26 @@ fn polls_by_different_workers_follow_one_another() {
         soft.run();
         other.join().unwrap();
         assert!(!soft.state.wake(), "what has ended is not put into a queue");
+    });
+}
+
+#[test]
+fn a_discarded_future_is_dropped_once() {
+    loom::model(|| {
+        let soft = Soft::new(1);
+        let worker = thread::spawn({
+            let soft = soft.clone();
+            move || soft.run()
+        });
+        let other = thread::spawn({
+            let soft = soft.clone();
+            move || soft.happen()
+        });
+        soft.discard();
+        worker.join().unwrap();
+        other.join().unwrap();
+        // SAFETY: loom checks it.
+        soft.future.with(|polls| assert_eq!(unsafe { *polls }, DROPPED));
+        assert!(!soft.state.wake() && !soft.state.discard(), "it has ended");
     });
 }

@@ -1,0 +1,93 @@
+//! What a join handle points to: the part that tasklets with a stack and those without have in common.
+
+use std::fmt;
+use std::panic::Location;
+use std::task::Waker;
+
+use super::finish::{Awaited, Finish};
+use super::label::Label;
+use crate::id::TaskletId;
+use crate::park::{ParkReason, Parked, WaitSite};
+use crate::unwind;
+
+/// Identity and end of a tasklet. It lies in a [`Record`](super::Record) or in a [`Promised`](super::Promised), as `finish` tells.
+pub(super) struct Head {
+    pub(super) finish: Finish<Joiner>,
+    pub(super) id: TaskletId,
+    pub(super) label: Label,
+}
+
+/// Who waits for a tasklet to finish.
+pub(super) enum Joiner {
+    /// A tasklet, or a thread.
+    Parked(Parked),
+    /// The tasklet's own join handle, as a future.
+    Waker(Waker),
+    /// Something that goes on for as long as the tasklet does: a scope, a future that it stands for.
+    Other(Waker),
+}
+
+impl Joiner {
+    pub(super) fn is_waker(&self) -> bool {
+        matches!(self, Joiner::Waker(_))
+    }
+
+    /// `unpark` is how the caller's scheduler wakes tasklets.
+    pub(super) fn wake(self, unpark: impl FnOnce(Parked)) {
+        match self {
+            Joiner::Parked(parked) => unpark(parked),
+            Joiner::Waker(waker) | Joiner::Other(waker) => unwind::wake_quietly(waker),
+        }
+    }
+}
+
+impl Head {
+    #[inline]
+    pub(super) fn new(
+        id: TaskletId,
+        site: &'static Location<'static>,
+        name: Option<String>,
+        finish: Finish<Joiner>,
+    ) -> Head {
+        Head { finish, id, label: Label::new(site, name) }
+    }
+
+    /// See [`Record::on_finish`](super::Record::on_finish).
+    pub(super) fn on_finish(&self, waker: Waker) -> Result<(), Waker> {
+        let mut waker = Some(waker);
+        let make = || Joiner::Other(waker.take().expect("called once"));
+        match self.finish.await_with(|_| false, make) {
+            Awaited::Registered => Ok(()),
+            Awaited::Finished => Err(waker.expect("it was not used")),
+        }
+    }
+}
+
+// SAFETY: P1, `unlink` looks for it. The key tells whether the waiter belongs to another scheduler.
+unsafe impl WaitSite for Head {
+    fn reason(&self, _: usize) -> ParkReason {
+        ParkReason::Join(self.id)
+    }
+
+    fn unlink(&self, who: TaskletId, _: usize) -> Option<Parked> {
+        match self.finish.unlink(|joiner| matches!(joiner, Joiner::Parked(parked) if parked.record().id() == who))? {
+            Joiner::Parked(parked) => Some(parked),
+            Joiner::Waker(_) | Joiner::Other(_) => None,
+        }
+    }
+
+    fn is_shared(&self, key: usize) -> bool {
+        // A tasklet of another scheduler finishes whatever this one does.
+        key != 0
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasklet")
+            .field("id", &self.id.get())
+            .field("name", &self.label.name())
+            .field("site", &format_args!("{}", self.label.site()))
+            .finish()
+    }
+}

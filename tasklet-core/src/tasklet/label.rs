@@ -1,0 +1,84 @@
+//! Where a tasklet was made, and its name if it has one, in one word: a million tasklets without a name pay nothing for the names of others.
+
+use std::panic::Location;
+use std::ptr::NonNull;
+
+/// A pointer to the place where the tasklet was made; or, with the lowest bit set, to a box with that and the name.
+pub(super) struct Label(NonNull<()>);
+
+// SAFETY: it is a reference to what lives for ever, or owns a box of such a reference and a text.
+unsafe impl Send for Label {}
+// SAFETY: as above; nothing in it changes.
+unsafe impl Sync for Label {}
+
+struct Named {
+    site: &'static Location<'static>,
+    name: Box<str>,
+}
+
+const NAMED: usize = 1;
+
+const _: () = assert!(align_of::<Location<'static>>() > NAMED && align_of::<Named>() > NAMED);
+
+impl Label {
+    #[inline]
+    pub(super) fn new(site: &'static Location<'static>, name: Option<String>) -> Label {
+        match name {
+            None => Label(NonNull::from(site).cast()),
+            Some(name) => Label::named(site, name),
+        }
+    }
+
+    #[cold]
+    fn named(site: &'static Location<'static>, name: String) -> Label {
+        let named = NonNull::from(Box::leak(Box::new(Named { site, name: name.into_boxed_str() })));
+        Label(named.cast().map_addr(|address| address | NAMED))
+    }
+
+    #[inline]
+    pub(super) fn site(&self) -> &'static Location<'static> {
+        match self.as_named() {
+            // SAFETY: without the bit it comes from a reference that lives for ever.
+            None => unsafe { self.0.cast().as_ref() },
+            // SAFETY: the box is this label's, and lives.
+            Some(named) => unsafe { named.as_ref() }.site,
+        }
+    }
+
+    #[inline]
+    pub(super) fn name(&self) -> Option<&str> {
+        // SAFETY: as in `site`.
+        self.as_named().map(|named| &*unsafe { named.as_ref() }.name)
+    }
+
+    #[inline]
+    fn as_named(&self) -> Option<NonNull<Named>> {
+        let is_named = self.0.addr().get() & NAMED != 0;
+        // The box is not at the lowest address.
+        is_named.then(|| NonNull::new(self.0.as_ptr().map_addr(|address| address & !NAMED)).expect("a box has an address").cast())
+    }
+}
+
+impl Drop for Label {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(named) = self.as_named() {
+            // SAFETY: from `Box::leak` in `named`, and not used again.
+            drop(unsafe { Box::from_raw(named.as_ptr()) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_word_with_or_without_a_name() {
+        let site = Location::caller();
+        let (plain, named) = (Label::new(site, None), Label::new(site, Some("a name".to_owned())));
+        assert_eq!(size_of::<Label>(), size_of::<usize>());
+        assert_eq!((plain.name(), named.name()), (None, Some("a name")));
+        assert!([&plain, &named].iter().all(|label| std::ptr::eq(label.site(), site)));
+    }
+}
