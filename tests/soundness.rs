@@ -139,15 +139,15 @@ fn joining_a_paused_tasklet_is_idle_although_it_blocks_the_thread() {
 fn inbox_takes_no_request_about_another_schedulers_tasklet() {
     let (ours, other) = (Scheduler::new(), Scheduler::new());
     let (own, foreign) = (ours.spawn_joinable(|| ()), other.spawn_joinable(|| ()));
-    let home = own.record().home().expect("it belongs to a scheduler");
-    assert!(home.submit(Remote::Insert(own.record().clone())).is_ok());
-    assert!(home.submit(Remote::Insert(foreign.record().clone())).is_err());
-    assert!(home.submit(Remote::Run(foreign.record().clone())).is_err());
-    assert!(home.submit(Remote::Throw(foreign.record().clone(), Box::new(()))).is_err());
+    let home = own.record().unwrap().home().expect("it belongs to a scheduler");
+    assert!(home.submit(Remote::Insert(own.record().unwrap())).is_ok());
+    assert!(home.submit(Remote::Insert(foreign.record().unwrap())).is_err());
+    assert!(home.submit(Remote::Run(foreign.record().unwrap())).is_err());
+    assert!(home.submit(Remote::Throw(foreign.record().unwrap(), Box::new(()))).is_err());
 }
 
 /// Says that it parks, and has not begun to.
-struct ParksWithoutBeginning<'a>(&'a tasklet_core::tasklet::Record);
+struct ParksWithoutBeginning<'a>(&'a tasklet_core::tasklet::spot::Spot);
 
 impl<'a> Operation<'a> for ParksWithoutBeginning<'a> {
     type Output = ();
@@ -163,9 +163,9 @@ impl<'a> Operation<'a> for ParksWithoutBeginning<'a> {
 fn parking_without_having_begun_to_is_refused() {
     expect_panics();
     let scheduler = Scheduler::new();
-    let other = scheduler.spawn_joinable(|| ());
+    let other = scheduler.spawn_joinable(|| ()).record().unwrap();
     let parks =
-        scheduler.spawn_joinable(move || operation::perform::<AnyBackend, _>(ParksWithoutBeginning(other.record())));
+        scheduler.spawn_joinable(move || operation::perform::<AnyBackend, _>(ParksWithoutBeginning(other.spot())));
     scheduler.run().unwrap();
     assert!(parks.join().unwrap_err().is_panic());
 }

@@ -39,6 +39,10 @@ impl<T> Timers<T> {
 
     /// Ends a timer; gives back what it was, if it has not gone off, for the caller to drop.
     pub(crate) fn stop(&self, key: TimerKey) -> Option<T> {
+        if self.earliest.get().is_none_or(|earliest| key.at < earliest) {
+            // It has gone off, as what it is for has usually found out.
+            return None;
+        }
         let mut tree = self.tree.borrow_mut();
         let timer = tree.remove(&key)?;
         if self.earliest.get() == Some(key.at) {

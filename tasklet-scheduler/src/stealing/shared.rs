@@ -135,6 +135,12 @@ impl Seat {
     pub(super) fn set_running(&self, id: u64, site: Option<&'static Location<'static>>) {
         self.running.store(id, Ordering::Relaxed);
         self.running_site.store(site.map_or(ptr::null_mut(), |site| ptr::from_ref(site).cast_mut()), Ordering::Relaxed);
+        self.tick();
+    }
+
+    /// The worker gets on.
+    #[inline]
+    pub(super) fn tick(&self) {
         self.ticks.store(self.ticks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 

@@ -349,7 +349,7 @@ pub fn a_half_of_a_join_may_spawn<B: Backend>(case: Case) {
             waits.set();
             stealing::join(|| stealing::park().unwrap(), || 1).1
         });
-        parked.record().spot().unpark();
+        parked.record().unwrap().spot().unpark();
         assert_eq!(parked.join().unwrap(), 1);
     });
 }
