@@ -142,7 +142,7 @@ impl Future for SleepAsync {
                 return Poll::Ready(());
             }
             this.stop_timer(worker);
-            let key = worker.start(at, Timer::Wake(context.waker().clone()));
+            let key = worker.start_from(|| now, at, Timer::Wake(context.waker().clone()));
             this.timer = Some((worker.token.home().id(), key));
             Poll::Pending
         };

@@ -224,8 +224,13 @@ impl Worker {
 
     /// Starts a timer, which may go off together with others a little later.
     pub(super) fn start(&self, at: Duration, timer: Timer) -> TimerKey {
+        self.start_from(|| self.now(), at, timer)
+    }
+
+    /// As [`start`](Self::start), for a caller who may know what the clock shows.
+    pub(super) fn start_from(&self, now: impl FnOnce() -> Duration, at: Duration, timer: Timer) -> TimerKey {
         let slack = self.shared.config.timer_slack;
-        let at = if slack.is_zero() { at } else { coalesced(at, self.now(), slack) };
+        let at = if slack.is_zero() { at } else { coalesced(at, now(), slack) };
         self.timers.start(at, timer)
     }
 
