@@ -13,8 +13,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
 
 use crate::primitive::atomic::{AtomicBool, Ordering};
-pub(crate) use raw::FIRST;
-use raw::RawLock;
+pub(crate) use raw::{FIRST, RawLock};
 
 /// The lock of a [`Guarded`], whatever that guards.
 pub struct Latch {

@@ -23,16 +23,16 @@ const YIELDS: u32 = 64;
 /// A lock that puts its waiters to sleep has to ask, when it is released, whether somebody sleeps: a second atomic read-modify-write,
 /// which would be a third of a channel operation's.
 #[cfg(not(loom))]
-pub(super) struct RawLock(AtomicBool);
+pub(crate) struct RawLock(AtomicBool);
 
 #[cfg(not(loom))]
 impl RawLock {
-    pub(super) const fn new() -> RawLock {
+    pub(crate) const fn new() -> RawLock {
         RawLock(AtomicBool::new(false))
     }
 
     #[inline(always)]
-    pub(super) fn lock(&self) {
+    pub(crate) fn lock(&self) {
         // Acquire: pairs with the release in `unlock`.
         if self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow();
@@ -56,7 +56,7 @@ impl RawLock {
     }
 
     #[inline(always)]
-    pub(super) fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         // Release: pairs with the acquire in `lock`.
         self.0.store(false, Ordering::Release);
     }
@@ -77,18 +77,18 @@ fn pause(round: u32) {
 
 /// The same for models: whoever waits is blocked, since a thread that spins has endless many orders.
 #[cfg(loom)]
-pub(super) struct RawLock {
+pub(crate) struct RawLock {
     taken: loom::sync::Mutex<bool>,
     released: loom::sync::Condvar,
 }
 
 #[cfg(loom)]
 impl RawLock {
-    pub(super) fn new() -> RawLock {
+    pub(crate) fn new() -> RawLock {
         RawLock { taken: loom::sync::Mutex::new(false), released: loom::sync::Condvar::new() }
     }
 
-    pub(super) fn lock(&self) {
+    pub(crate) fn lock(&self) {
         let mut taken = self.taken.lock().unwrap();
         while *taken {
             taken = self.released.wait(taken).unwrap();
@@ -96,7 +96,7 @@ impl RawLock {
         *taken = true;
     }
 
-    pub(super) fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         *self.taken.lock().unwrap() = false;
         self.released.notify_one();
     }

@@ -2,6 +2,7 @@
 //!
 //! Apart from the record, over any type of waiter, so that loom's models can look at it alone.
 
+use crate::guarded::RawLock;
 use crate::primitive::UnsafeCell;
 use crate::primitive::atomic::{AtomicU16, Ordering};
 
@@ -23,13 +24,12 @@ const ACCESS: u16 = 64;
 const FREE: u16 = 128;
 /// It has no record: whoever polls a future brings its result.
 const PROMISED: u16 = 256;
-/// The list of those who wait belongs to whoever has set this, for a few instructions.
-const LOCKED: u16 = 512;
 
 /// Whether a tasklet has begun and finished, who waits for its end, and who owns its closure and its result.
 pub(super) struct Finish<W> {
     shared: AtomicU16,
-    /// Whoever has `LOCKED` has it.
+    /// Of the list. A byte, and so one word with the bits: a lock of std's would be eight more in each tasklet.
+    lock: RawLock,
     joiners: UnsafeCell<Joiners<W>>,
 }
 
@@ -130,7 +130,7 @@ pub(super) enum Kill {
 
 impl<W> Finish<W> {
     fn with(bits: u16) -> Finish<W> {
-        Finish { shared: AtomicU16::new(bits), joiners: UnsafeCell::new(Joiners::None) }
+        Finish { shared: AtomicU16::new(bits), lock: RawLock::new(), joiners: UnsafeCell::new(Joiners::None) }
     }
 
     /// For a tasklet without a join handle.
@@ -255,7 +255,7 @@ impl<W> Finish<W> {
                 spin();
             }
         }
-        let joiners = if before & JOINERS != 0 { self.lock(0).with(std::mem::take) } else { Joiners::None };
+        let joiners = if before & JOINERS != 0 { self.lock().with(std::mem::take) } else { Joiners::None };
         Finished { detached: before & DETACHED != 0, joiners }
     }
 
@@ -263,8 +263,9 @@ impl<W> Finish<W> {
     /// there.
     pub(super) fn await_with(&self, replaces: impl FnMut(&W) -> bool, make: impl FnOnce() -> W) -> Awaited {
         // The lock is held until the waiter is in the list: `finish` waits for it.
-        let joiners = self.lock(JOINERS);
-        if joiners.seen & FINISHED != 0 {
+        let joiners = self.lock();
+        // Acquire: the result is seen if `FINISHED` is. Release: pairs with the acquire in `finish`.
+        if self.shared.fetch_or(JOINERS, Ordering::AcqRel) & FINISHED != 0 {
             return Awaited::Finished;
         }
         let replaced = joiners.with(|list| {
@@ -291,46 +292,28 @@ impl<W> Finish<W> {
 
     /// Takes one waiter out of the list, if it is in there.
     pub(super) fn unlink(&self, is_it: impl FnMut(&W) -> bool) -> Option<W> {
-        self.lock(0).with(|list| list.remove(is_it))
+        self.lock().with(|list| list.remove(is_it))
     }
 
-    /// Takes the lock of the list, and sets other bits in the same step.
-    fn lock(&self, also: u16) -> Locked<'_, W> {
-        loop {
-            let seen = self.shared.load(Ordering::Relaxed);
-            // Acquire: pairs with the release of whoever had it before; the result is seen if `FINISHED` is. Release: pairs with the acquire
-            // in `finish`.
-            let won = seen & LOCKED == 0
-                && self
-                    .shared
-                    .compare_exchange_weak(seen, seen | LOCKED | also, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok();
-            if won {
-                return Locked { finish: self, seen };
-            }
-            spin();
-        }
+    fn lock(&self) -> Locked<'_, W> {
+        self.lock.lock();
+        Locked(self)
     }
 }
 
-/// The lock of the list, while this lives.
-struct Locked<'a, W> {
-    finish: &'a Finish<W>,
-    /// The bits before it was taken.
-    seen: u16,
-}
+/// The lock of the list is ours while this lives.
+struct Locked<'a, W>(&'a Finish<W>);
 
 impl<W> Locked<'_, W> {
     fn with<R>(&self, f: impl FnOnce(&mut Joiners<W>) -> R) -> R {
-        // SAFETY: `LOCKED` is ours, and `f` cannot come back here: `Locked` is made by methods that do not give it away.
-        self.finish.joiners.with_mut(|list| f(unsafe { &mut *list }))
+        // SAFETY: the lock is ours, and `f` does not come back here: `Locked` is made by methods that do not give it away.
+        self.0.joiners.with_mut(|list| f(unsafe { &mut *list }))
     }
 }
 
 impl<W> Drop for Locked<'_, W> {
     fn drop(&mut self) {
-        // Release: pairs with the acquire in `lock`.
-        self.finish.shared.fetch_and(!LOCKED, Ordering::Release);
+        self.0.lock.unlock();
     }
 }
 
