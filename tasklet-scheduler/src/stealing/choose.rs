@@ -10,7 +10,8 @@
 //! tasklet with *d* older ones in its deque starts after at most `256 * (d + 1)` others on that worker, however many new ones are
 //! spawned meanwhile and however hot a pair talks beside it. What is in the inbox, the timers that are due and one task of the injector
 //! are looked at after at most [`LOOK_EVERY`] choices. All of this counts in turns of tasklets: one that computes for long without a
-//! `checkpoint` delays everybody on its worker, and whatever has not started is stolen from there.
+//! `checkpoint` delays everybody on its worker, and whatever has not started is stolen from there. Up to 8 polls of soft tasklets count as one
+//! new tasklet (`soft`).
 
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -33,7 +33,6 @@ use state::Polled;
 
 use super::shared::Shared;
 use super::task::Task;
-use super::choose::LOOK_EVERY;
 use super::worker::{BUDGET, Worker};
 use crate::engine::FiberHead;
 
@@ -150,9 +149,7 @@ impl Worker {
     /// with it. None if the poll has left something behind in the helper, or there is something else to look at.
     fn next_soft(&self) -> Option<Soft> {
         let fields = self.current_local();
-        let tick = self.tick.get().wrapping_add(1);
         if self.token.has_requests()
-            || tick.is_multiple_of(LOOK_EVERY)
             || fields.has_interrupt()
             || fields.atomic.get() != 0
             || self.current_head().is_none_or(FiberHead::has_extras)
@@ -161,7 +158,6 @@ impl Worker {
         }
         match self.deque.pop()?.unpack() {
             Task::Poll(soft) => {
-                self.tick.set(tick);
                 self.token.grant(BUDGET);
                 let seat = &self.shared.seats[self.index];
                 seat.tick();

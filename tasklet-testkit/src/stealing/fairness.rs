@@ -1,7 +1,9 @@
 //! Fairness on one worker, counted in turns: the bounds that `choose.rs` of the scheduler states, beside all that could starve others.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use tasklet_core::backend::Backend;
 use tasklet_scheduler::stealing;
@@ -15,9 +17,12 @@ const SLOT_STREAK: u64 = 8;
 /// `LOOK_EVERY` of `choose.rs`.
 const LOOK_EVERY: u64 = 32;
 
-/// The most turns of others before a tasklet goes on, with `s` that can.
-fn go_on_bound(s: u64) -> u64 {
-    (s + 1) * (1 + SLOT_STREAK) * 8 / 7
+/// `STREAK` of the scheduler's soft tasklets.
+const SOFT_STREAK: u64 = 8;
+
+/// The most turns of others before a tasklet goes on, with `s` that can, if each new one is `streak` turns at most.
+fn go_on_bound(s: u64, streak: u64) -> u64 {
+    (s + 1) * (1 + SLOT_STREAK) * (7 + streak) / 7
 }
 
 /// The most turns of others before a new tasklet starts, with `d` older ones.
@@ -81,6 +86,8 @@ struct Beside {
     chain: bool,
     /// Tasklets in the injector.
     injected: u64,
+    /// Soft tasklets that wake themselves at each poll.
+    soft: u64,
 }
 
 /// Two tasklets that hand values to each other all the time.
@@ -122,6 +129,19 @@ fn storm(turns: &Turns, stop: &Flag) {
     });
 }
 
+/// A soft tasklet that wakes itself at each poll.
+fn restless(turns: &Turns, stop: &Flag, who: u64) {
+    let (turns, stop) = (turns.clone(), stop.clone());
+    stealing::spawn_async(poll_fn(move |context| {
+        turns.count(who);
+        if stop.is_set() {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }));
+}
+
 /// The number of the first of a [`chain`].
 const FIRST_LINK: u64 = 1_000_000;
 
@@ -155,6 +175,9 @@ fn observe<B: Backend>(case: Case, beside: Beside) {
                     let stop = stop.clone();
                     move || !stop.is_set()
                 });
+            }
+            for soft in 0..beside.soft {
+                restless(&turns, &stop, 200 + soft);
             }
             let observers: Vec<_> = (1..=OBSERVERS)
                 .map(|who| {
@@ -190,7 +213,9 @@ fn observe<B: Backend>(case: Case, beside: Beside) {
     }
     // The others of the five, the pair, the storm.
     let s = OBSERVERS - 1 + 2 * u64::from(beside.hot_pair) + u64::from(beside.storm);
-    assert!(worst <= go_on_bound(s), "{worst} turns of others, and {} are promised", go_on_bound(s));
+    let bound = go_on_bound(s, if beside.soft == 0 { 1 } else { SOFT_STREAK });
+    assert!(worst <= bound, "{worst} turns of others, and {bound} are promised");
+    assert!(beside.soft == 0 || beside.chain || runtime.metrics().polled > 1_000, "the soft ones have had their turns");
     end(runtime);
 }
 
@@ -210,9 +235,14 @@ pub fn a_full_injector_starves_nobody<B: Backend>(case: Case) {
     observe::<B>(case, Beside { injected: 2_000, ..Beside::default() });
 }
 
+/// Nor do soft tasklets that are woken all the time.
+pub fn restless_soft_tasklets_starve_nobody<B: Backend>(case: Case) {
+    observe::<B>(case, Beside { soft: 50, ..Beside::default() });
+}
+
 /// All at once.
 pub fn everything_at_once_starves_nobody<B: Backend>(case: Case) {
-    observe::<B>(case, Beside { hot_pair: true, storm: true, chain: true, injected: 2_000 });
+    observe::<B>(case, Beside { hot_pair: true, storm: true, chain: true, injected: 2_000, soft: 50 });
 }
 
 /// New tasklets start within the bound, the oldest first, although a chain of younger ones never ends.

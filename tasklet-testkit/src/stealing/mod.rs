@@ -116,6 +116,10 @@ macro_rules! stealing_suite {
             soft: block_on_works_everywhere;
             soft: block_on_can_be_ended;
             soft: wakers_are_counted;
+            soft: one_that_nobody_can_wake_ends;
+            soft: a_kill_inside_a_poll_ends_it_at_once;
+            soft: panics_of_destructors_are_swallowed;
+            soft: the_end_of_a_runtime_takes_all_kinds;
             blocking: a_blocking_call_borrows;
             blocking: a_blocking_panic_comes_back;
             blocking: the_worker_goes_on_meanwhile;
@@ -150,6 +154,7 @@ macro_rules! stealing_suite {
             fairness: a_hot_pair_starves_nobody;
             fairness: a_spawn_storm_starves_nobody;
             fairness: a_full_injector_starves_nobody;
+            fairness: restless_soft_tasklets_starve_nobody;
             fairness: everything_at_once_starves_nobody;
             fairness: old_new_tasklets_start_within_the_bound;
             fairness: the_injector_is_looked_at_by_a_busy_worker;

@@ -309,3 +309,136 @@ pub fn wakers_are_counted<B: Backend>(case: Case) {
     spin_until(|| Arc::strong_count(&counts) == 1);
     end(runtime);
 }
+
+/// Panics when it is dropped.
+struct Bomb(Census);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        drop(self.0.one());
+        fail("dropped");
+    }
+}
+
+/// When the last waker of a soft tasklet goes, so does its future, and whoever joins it is told.
+pub fn one_that_nobody_can_wake_ends<B: Backend>(case: Case) {
+    let (census, kept) = (Census::default(), Later::default());
+    let runtime = case.runtime::<B>();
+    let (held, value) = (census.one(), kept.get());
+    let waits = runtime.spawn_async(async move {
+        let _held = held;
+        value.await
+    });
+    spin_until(|| kept.has_waker());
+    let ended = Census::default();
+    struct Tells(Census);
+    impl Wake for Tells {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.one());
+        }
+    }
+    waits.on_finish(Waker::from(Arc::new(Tells(ended.clone())))).unwrap();
+    spin_until(|| Arc::strong_count(&kept.0) == 2);
+    let waker = kept.0.lock().unwrap().1.take();
+    assert_eq!((census.dropped(), ended.made()), (0, 0));
+    // The poll that has left the waker may not be over yet: then it is the last that can bring about another, and whoever comes last drops it.
+    drop(waker);
+    assert!(waits.join().unwrap_err().is_killed());
+    assert_eq!((census.dropped(), ended.made()), (1, 1));
+    end(runtime);
+}
+
+/// A kill of one that is being polled ends it at once, for whoever joins it; the future goes when it comes out of its poll, and what it returns
+/// is dropped.
+pub fn a_kill_inside_a_poll_ends_it_at_once<B: Backend>(case: Case) {
+    let runtime = case.runtime::<B>();
+    for returns in [false, true] {
+        let census = Census::default();
+        let (inside, out) = (Flag::default(), Flag::default());
+        let held = census.one();
+        let soft = runtime.spawn_async({
+            let (inside, out, made) = (inside.clone(), out.clone(), census.clone());
+            poll_fn(move |_| {
+                let _held = &held;
+                inside.set();
+                out.spin();
+                if returns { Poll::Ready(made.one()) } else { Poll::Pending }
+            })
+        });
+        inside.spin();
+        soft.kill();
+        assert!(soft.is_finished());
+        assert_eq!(census.dropped(), 0);
+        assert!(soft.join().is_err_and(|error| error.is_killed()));
+        out.set();
+        spin_until(|| census.dropped() == census.made());
+        assert_eq!(census.made(), 1 + usize::from(returns));
+    }
+    end(runtime);
+}
+
+/// Of futures, of results that nobody awaits, and of those of tasklets that were killed.
+pub fn panics_of_destructors_are_swallowed<B: Backend>(case: Case) {
+    let dropped = Census::default();
+    let bomb = || Bomb(dropped.clone());
+    case.run::<B, _>(|| {
+        let held = bomb();
+        // It goes with the future, not inside of the poll.
+        let ready = stealing::spawn_async(poll_fn(move |_| {
+            let _held = &held;
+            Poll::Ready(3)
+        }));
+        assert_eq!(ready.join().unwrap(), 3);
+        yield_until(|| dropped.made() == 1);
+        let result = bomb();
+        stealing::spawn_async(async move { result }).detach();
+        yield_until(|| dropped.made() == 2);
+        let held = bomb();
+        let killed = stealing::spawn_async(async move {
+            let _held = held;
+            pending::<()>().await;
+        });
+        killed.kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        yield_until(|| dropped.made() == 3);
+    });
+}
+
+/// When a runtime ends, soft tasklets may be waiting, in a queue, asleep, just made, or ended with their handle kept.
+pub fn the_end_of_a_runtime_takes_all_kinds<B: Backend>(case: Case) {
+    let census = Census::default();
+    for _ in 0..20 {
+        let kept = Later::default();
+        let runtime = case.runtime::<B>();
+        let done = runtime.spawn_async({
+            let result = census.one();
+            async move { result }
+        });
+        spin_until(|| done.is_finished());
+        let handles: Vec<_> = (0..40)
+            .map(|number| {
+                let (held, value) = (census.one(), kept.get());
+                runtime.spawn_async(async move {
+                    let _held = held;
+                    match number % 4 {
+                        0 => drop(value.await),
+                        1 => stealing::sleep_async(Duration::from_secs(3600)).await,
+                        2 => loop {
+                            Yield::default().await;
+                        },
+                        _ => stealing::spawn_async(pending::<()>()).await.unwrap_or(()),
+                    }
+                })
+            })
+            .collect();
+        end(runtime);
+        for handle in handles {
+            // Those that awaited one which nobody could wake may have ended before.
+            assert!(handle.is_finished());
+            drop(handle.join());
+        }
+        kept.set(1);
+        drop(done.join().unwrap());
+    }
+    census.assert_all_dropped();
+}
