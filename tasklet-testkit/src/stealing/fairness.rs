@@ -132,8 +132,11 @@ fn storm(turns: &Turns, stop: &Flag) {
 /// A soft tasklet that wakes itself at each poll.
 fn restless(turns: &Turns, stop: &Flag, who: u64) {
     let (turns, stop) = (turns.clone(), stop.clone());
+    let mut polls = 0;
     stealing::spawn_async(poll_fn(move |context| {
-        turns.count(who);
+        // Each poll is a turn, though it be the same one's.
+        polls += 1;
+        turns.count(who + polls % 2);
         if stop.is_set() {
             return Poll::Ready(());
         }
@@ -177,7 +180,7 @@ fn observe<B: Backend>(case: Case, beside: Beside) {
                 });
             }
             for soft in 0..beside.soft {
-                restless(&turns, &stop, 200 + soft);
+                restless(&turns, &stop, 200 + 2 * soft);
             }
             let observers: Vec<_> = (1..=OBSERVERS)
                 .map(|who| {
