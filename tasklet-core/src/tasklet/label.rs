@@ -55,7 +55,9 @@ impl Label {
     fn as_named(&self) -> Option<NonNull<Named>> {
         let is_named = self.0.addr().get() & NAMED != 0;
         // The box is not at the lowest address.
-        is_named.then(|| NonNull::new(self.0.as_ptr().map_addr(|address| address & !NAMED)).expect("a box has an address").cast())
+        is_named.then(|| {
+            NonNull::new(self.0.as_ptr().map_addr(|address| address & !NAMED)).expect("a box has an address").cast()
+        })
     }
 }
 

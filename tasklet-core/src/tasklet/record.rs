@@ -160,7 +160,11 @@ impl Record {
 
     /// The scheduler it belongs to; none if no scheduler has started it yet, or a free one has finished.
     pub fn home(&self) -> Option<Arc<Home>> {
-        if self.head.finish.is_free() { self.head.finish.access(|| self.share_home()).flatten() } else { self.share_home() }
+        if self.head.finish.is_free() {
+            self.head.finish.access(|| self.share_home()).flatten()
+        } else {
+            self.share_home()
+        }
     }
 
     pub(super) fn share_home(&self) -> Option<Arc<Home>> {
