@@ -103,8 +103,9 @@ pub(crate) trait Host: Sized + 'static {
     /// On a fiber that begins to run: makes the scheduler the current one, where the backend's coroutines are OS threads.
     fn enter_fiber(&self);
 
-    /// On a fiber: runs the tasklet that was given it, and then those that can go on on it.
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>);
+    /// On a fiber: runs the tasklet that was given it, and then those that can go on on it. Then it [is idle](Engine::set_idle); `false` if it
+    /// shall end.
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool;
 
     /// On the root: calls `f` while this is the thread's active scheduler.
     fn as_active(&self, f: &mut dyn FnMut());
@@ -418,9 +419,7 @@ unsafe fn entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender
     let host = || unsafe { fiber.head.host.get().cast::<H>().as_ref() };
     host().enter_fiber();
     while !fiber.retire.get() {
-        host().run_tasklets(NonNull::from(&fiber.head));
-        // Another one, maybe: the fiber may have moved.
-        if !host().engine().set_idle(NonNull::from(&fiber.head)) {
+        if !host().run_tasklets(NonNull::from(&fiber.head)) {
             break;
         }
         // SAFETY: this is the fiber's own stack, and the tasklet's panics were caught at its root.

@@ -21,10 +21,12 @@ pub(super) struct Block {
     data: NonNull<u8>,
     /// Bytes in use.
     used: u32,
-    /// Bytes there are.
+    /// Bytes there are, in steps; and the alignment, as a power of two, above them.
     room: u32,
-    align: u32,
 }
+
+/// Where the alignment begins in `room`: a stack is of 1 GiB at most, so there are fewer steps.
+const ALIGN: u32 = 27;
 
 /// The blocks of one engine that nobody uses. Each holds the address of the next of its class.
 pub(super) struct Blocks {
@@ -44,8 +46,9 @@ impl Block {
     }
 
     fn layout(&self) -> Layout {
+        let room = (self.room & ((1 << ALIGN) - 1)) as usize * STEP;
         // SAFETY: it is the layout that the block was made with.
-        unsafe { Layout::from_size_align_unchecked(self.room as usize, self.align as usize) }
+        unsafe { Layout::from_size_align_unchecked(room, 1 << (self.room >> ALIGN)) }
     }
 }
 
@@ -61,44 +64,42 @@ impl Blocks {
 
     /// A block for `bytes`, aligned to `align`: `had`, if that is of the right class.
     pub(super) fn fit(&self, had: Option<Block>, bytes: usize, align: usize) -> Block {
-        let room = bytes.next_multiple_of(STEP);
-        let align = align.max(STEP);
+        let layout = Layout::from_size_align(bytes.next_multiple_of(STEP), align.max(STEP)).expect("less than 1 GiB");
         // A stack is of 1 GiB at most.
-        let (used, room, align) = (bytes as u32, room as u32, align as u32);
+        let (used, room) = (bytes as u32, (layout.size() / STEP) as u32 | layout.align().trailing_zeros() << ALIGN);
         match had {
-            Some(block) if block.room == room && block.align == align => return Block { used, ..block },
+            Some(block) if block.room == room => return Block { used, ..block },
             Some(block) => self.give(block),
             None => {}
         }
-        self.in_use.set(self.in_use.get() + room as usize);
-        let class = class(room, align);
-        if let Some(data) = class.and_then(|class| self.free[class].get())
-            && let Some(class) = class
+        self.in_use.set(self.in_use.get() + layout.size());
+        if let Some(class) = class(layout)
+            && let Some(data) = self.free[class].get()
         {
             // SAFETY: a free block holds the address of the next.
             self.free[class].set(unsafe { data.cast::<Option<NonNull<u8>>>().read() });
-            self.kept.set(self.kept.get() - room as usize);
-            return Block { data, used, room, align };
+            self.kept.set(self.kept.get() - layout.size());
+            return Block { data, used, room };
         }
-        let layout = Layout::from_size_align(room as usize, align as usize).expect("less than 1 GiB");
         // SAFETY: there is at least one frame on a suspended stack, so it is not empty.
         let data = NonNull::new(unsafe { alloc(layout) });
-        Block { data: data.unwrap_or_else(|| handle_alloc_error(layout)), used, room, align }
+        Block { data: data.unwrap_or_else(|| handle_alloc_error(layout)), used, room }
     }
 
     /// Takes back a block that nobody uses.
     pub(super) fn give(&self, block: Block) {
-        self.in_use.set(self.in_use.get() - block.room as usize);
-        if let Some(class) = class(block.room, block.align)
-            && self.kept.get() + block.room as usize <= KEPT
+        let layout = block.layout();
+        self.in_use.set(self.in_use.get() - layout.size());
+        if let Some(class) = class(layout)
+            && self.kept.get() + layout.size() <= KEPT
         {
             // SAFETY: it is large enough and aligned for it, and nobody uses it.
             unsafe { block.data.cast::<Option<NonNull<u8>>>().write(self.free[class].get()) };
             self.free[class].set(Some(block.data));
-            self.kept.set(self.kept.get() + block.room as usize);
+            self.kept.set(self.kept.get() + layout.size());
         } else {
             // SAFETY: made by `fit` with this layout, and nobody uses it.
-            unsafe { dealloc(block.data.as_ptr(), block.layout()) };
+            unsafe { dealloc(block.data.as_ptr(), layout) };
         }
     }
 
@@ -118,8 +119,8 @@ impl Blocks {
 }
 
 /// The class of blocks that are kept.
-fn class(room: u32, align: u32) -> Option<usize> {
-    (room as usize <= LARGEST_KEPT && align as usize == STEP).then(|| room as usize / STEP - 1)
+fn class(layout: Layout) -> Option<usize> {
+    (layout.size() <= LARGEST_KEPT && layout.align() == STEP).then(|| layout.size() / STEP - 1)
 }
 
 impl Drop for Blocks {

@@ -302,8 +302,8 @@ impl Host for Inner {
         std::mem::forget(unsafe { current::activate(self.pointer()) });
     }
 
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
-        self.run_on(fiber);
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool {
+        self.run_on(fiber)
     }
 
     fn as_active(&self, f: &mut dyn FnMut()) {

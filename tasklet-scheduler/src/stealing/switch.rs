@@ -191,8 +191,8 @@ impl Host for Worker {
         std::mem::forget(unsafe { current::activate(NonNull::from(self)) });
     }
 
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
-        self.run_on(fiber);
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool {
+        self.run_on(fiber)
     }
 
     fn as_active(&self, f: &mut dyn FnMut()) {
