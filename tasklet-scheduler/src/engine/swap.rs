@@ -112,7 +112,7 @@ impl<B: Backend> Swapper<B> {
         let head = FiberHead::new(this.limit(), self.config.size, host, true);
         let index = u32::try_from(seats.len()).expect("fewer than four billion tasklets");
         let seat = Seat { head, slot, block: Cell::new(None), depth: Cell::new(0), index: Cell::new(index) };
-        let seat = NonNull::from(Box::leak(Box::new(seat)));
+        let seat = self.blocks.keep(seat);
         seats.push(seat);
         Ok(seat.cast())
     }
@@ -220,7 +220,7 @@ impl<B: Backend> Swapper<B> {
     pub(super) fn free(&self, head: NonNull<FiberHead>) {
         let seat = head.cast::<Seat<B>>();
         // SAFETY: X4, and it is known to nobody else any more.
-        let this = unsafe { Box::from_raw(seat.as_ptr()) };
+        let this = unsafe { self.blocks.take(seat) };
         // SAFETY: X4.
         let slot = unsafe { this.slot.as_ref() };
         if slot.occupant.get() == Some(seat) {
