@@ -137,7 +137,6 @@ pub mod sync {
 pub mod stack {
     pub use tasklet_core::current::install_overflow_handler;
     pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
-    pub use tasklet_scheduler::swapped::{SlotStats, Slots, SwapError};
 }
 
 /// Time as schedulers see it, and what they sleep on. The functions work in tasklets of every scheduler, and on plain threads.
@@ -152,6 +151,9 @@ pub mod time {
 pub mod unwind {
     pub use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
 }
+
+#[doc(inline)]
+pub use tasklet_scheduler::swapped;
 
 #[doc(inline)]
 pub use backend::run::*;

@@ -309,7 +309,8 @@ mod tests {
     fn blocks_do_not_overlap_and_chunks_come_and_go() {
         let blocks = Blocks::new();
         for round in 0..3_usize {
-            let mut held: Vec<Block> = (0..10_000).map(|at| blocks.fit(None, 16 + (at + round) % 7 * 300, 16)).collect();
+            let mut held: Vec<Block> =
+                (0..10_000).map(|at| blocks.fit(None, 16 + (at + round) % 7 * 300, 16)).collect();
             for (at, block) in held.iter().enumerate() {
                 // SAFETY: the block is of that size.
                 unsafe { block.data().write_bytes(at as u8, block.used()) };
