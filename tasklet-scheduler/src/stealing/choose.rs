@@ -134,10 +134,19 @@ impl Worker {
             return;
         }
         self.fire_timers();
+        self.note_slots();
         // One at a time: more would take them from workers that have nothing to do.
         if let Steal::Success(task) = self.shared.injector.steal() {
             self.deque.push(task);
         }
+    }
+
+    /// For [`Metrics`](super::Metrics).
+    pub(super) fn note_slots(&self) {
+        let (stats, counters) = (self.engine().slot_stats(), self.counters());
+        counters.slots.set(stats.slots);
+        counters.seats.set(stats.tasklets);
+        counters.copied.set(stats.bytes);
     }
 
     /// Begins something from the worker's own deque.

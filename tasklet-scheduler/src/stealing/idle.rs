@@ -190,6 +190,7 @@ impl Worker {
         let _quiet = self.quiet();
         let guard = tasklet_core::unwind::AbortOnUnwind::new("a worker's driver");
         self.counters().slept.add(1);
+        self.note_slots();
         self.wait_on_driver(limit);
         guard.disarm();
     }

@@ -6,6 +6,7 @@ use tasklet_core::stack::StackStats;
 
 use super::blocking::PoolStats;
 use super::shared::Shared;
+use crate::swapped::SlotStats;
 
 /// What a runtime has done and holds. The counts of different workers are read one after the other: they add up exactly when nothing runs.
 #[derive(Clone, Debug)]
@@ -31,13 +32,17 @@ pub struct Metrics {
     pub queued: usize,
     /// Stacks, if the backend uses ours.
     pub stacks: StackStats,
+    /// What the slots of [swapped](crate::swapped) tasklets hold, as each worker has seen it before it slept, or at most 32 choices ago.
+    pub swapped: SlotStats,
     /// Threads and calls of [`blocking`](super::blocking).
     pub blocking: PoolStats,
 }
 
 impl Metrics {
     pub(super) fn of(shared: &Shared) -> Metrics {
-        let sum = |of: fn(&super::shared::Counters) -> u64| shared.seats.iter().map(|seat| of(&seat.counters)).sum();
+        let sum = |of: fn(&super::shared::Counters) -> u64| -> u64 {
+            shared.seats.iter().map(|seat| of(&seat.counters)).sum()
+        };
         Metrics {
             spawned: shared.spawned_outside.load(Ordering::Relaxed) + sum(|counters| counters.spawned.get()),
             started: sum(|counters| counters.started.get()),
@@ -49,6 +54,11 @@ impl Metrics {
             leaked: shared.leaked.load(Ordering::Relaxed),
             queued: shared.injector.len() + shared.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>(),
             stacks: shared.config.depot.stats(),
+            swapped: SlotStats {
+                slots: sum(|counters| counters.slots.get()) as usize,
+                tasklets: sum(|counters| counters.seats.get()) as usize,
+                bytes: sum(|counters| counters.copied.get()) as usize,
+            },
             blocking: shared.config.pool.stats(),
         }
     }

@@ -78,6 +78,10 @@ pub(super) struct Counters {
     pub(super) stolen: Count,
     pub(super) polled: Count,
     pub(super) slept: Count,
+    /// What its slots held when it looked last.
+    pub(super) slots: Count,
+    pub(super) seats: Count,
+    pub(super) copied: Count,
 }
 
 #[derive(Default)]
@@ -88,6 +92,11 @@ impl Count {
     #[inline]
     pub(super) fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// So many. On the thread that owns it.
+    pub(super) fn set(&self, n: usize) {
+        self.0.store(n as u64, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
