@@ -19,7 +19,7 @@
 //! Crates that keep such addresses beyond a call say so, since they are `unsafe` inside or ask for pinning. What goes through this project's channels
 //! is moved, and never stays on a waiting stack.
 //!
-//! What of this project would lend a stack finds out, and does something else: [`scope`] and [`blocking`] refuse, with a panic that says so;
+//! What of this project would lend a stack finds out, and does something else: [`scope`], [`blocking`] and [`Runtime::run`](crate::stealing::Runtime::run) refuse, with a panic that says so;
 //! [`join`] calls both closures itself; `block_on` puts the future elsewhere. A wait that breaks promise 3 aborts when the stack is to be copied. The
 //! rest cannot be found out, but be made to show: see [`Slots::poison`].
 //!
