@@ -135,8 +135,10 @@ pub mod sync {
 
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
-    pub use tasklet_core::current::install_overflow_handler;
-    pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
+    pub use tasklet_core::current::{install_overflow_handler, stack_usage};
+    pub use tasklet_core::stack::{
+        Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats, StackUsage,
+    };
 }
 
 /// Time as schedulers see it, and what they sleep on. The functions work in tasklets of every scheduler, and on plain threads.
@@ -170,6 +172,7 @@ pub use tasklet_scheduler::tasklet_local;
 pub use channel::{
     Channel, Preference, Receiver, RecvError, Select, SendError, Sender, SharedChannel, bounded, rendezvous, unbounded,
 };
+pub use tasklet_core::current::stack_usage;
 pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};
 pub use tasklet_core::park::{ParkError, ParkReason};
 pub use tasklet_core::tasklet::{JoinError, JoinHandle};

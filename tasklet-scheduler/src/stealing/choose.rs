@@ -26,6 +26,9 @@ use crate::engine::{FiberHead, Host as _};
 /// Choices between two looks at the injector, and at the timers' clock, which is dear. A guess.
 pub(super) const LOOK_EVERY: u32 = 32;
 
+/// Choices between two looks at stacks of those that wait, for a worker that never sleeps.
+const STACKS_EVERY: u32 = 1 << 13;
+
 /// One choice in so many begins with a new tasklet.
 const NEW_EVERY: u32 = 8;
 
@@ -135,6 +138,10 @@ impl Worker {
         }
         self.fire_timers();
         self.note_slots();
+        if tick.is_multiple_of(STACKS_EVERY) {
+            self.looks.disturb();
+            self.look_at_stacks();
+        }
         // One at a time: more would take them from workers that have nothing to do.
         if let Steal::Success(task) = self.shared.injector.steal() {
             self.deque.push(task);
@@ -315,7 +322,13 @@ impl Worker {
         match self.engine().take_fiber(self, size, kind) {
             Ok(fiber) => Ok(fiber),
             Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
-            Err(_) => self.no_fiber(size, kind, own),
+            Err(error) => {
+                // Once, until it is tried again.
+                if error.is_resident_ceiling() && !self.starved.get() {
+                    self.ask_for_memory();
+                }
+                self.no_fiber(size, kind, own)
+            }
         }
     }
 

@@ -81,6 +81,7 @@ impl Worker {
     /// exit.
     #[cold]
     pub(super) fn find_work(&self) -> bool {
+        self.looks.disturb();
         if self.starved.get() {
             self.retry_starved();
         }
@@ -143,6 +144,7 @@ impl Worker {
                 continue;
             }
             self.patience.set(self.patience.get() / 2);
+            self.look_at_stacks();
             // Stacks that others give up are not told of.
             let limit = (left || self.starved.get()).then_some(watch);
             if search.sleep(limit) {
@@ -311,7 +313,8 @@ impl Search<'_> {
             }
             let is_due = timer().is_some_and(|left| left.is_zero());
             if !has_work && !is_due && !worker.token.has_requests() && shared.sleep.is_listed(worker.index) {
-                worker.wait_for(limit.into_iter().chain(timer()).min());
+                let look = worker.looks.due().map(|at| at.saturating_sub(worker.now()));
+                worker.wait_for(limit.into_iter().chain(timer()).chain(look).min());
             }
         }
         let called =

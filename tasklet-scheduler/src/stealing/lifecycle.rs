@@ -199,6 +199,7 @@ impl Worker {
                 }
             }
             Remote::Dispose(remains) => remains.dispose(&self.token),
+            Remote::Call(f) => f(self),
             Remote::Run(_) | Remote::Spawn(_) | Remote::Recheck => {}
         }
     }

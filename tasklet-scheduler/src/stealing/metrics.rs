@@ -24,6 +24,9 @@ pub struct Metrics {
     pub polled: u64,
     /// Times a worker waited on its driver.
     pub slept: u64,
+    /// Bytes of stacks in use that were given back to the system: see [`Handle::trim`](super::Handle::trim). What was given back for want of a
+    /// stack is not counted.
+    pub trimmed: u64,
     /// Workers that sleep.
     pub sleeping: usize,
     /// Tasklets that were leaked, since they would not end.
@@ -50,6 +53,7 @@ impl Metrics {
             stolen: sum(|counters| counters.stolen.get()),
             polled: sum(|counters| counters.polled.get()),
             slept: sum(|counters| counters.slept.get()),
+            trimmed: sum(|counters| counters.trimmed.get()),
             sleeping: shared.sleep.sleeping(),
             leaked: shared.leaked.load(Ordering::Relaxed),
             queued: shared.injector.len() + shared.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>(),

@@ -82,6 +82,7 @@ pub(super) struct Counters {
     pub(super) slots: Count,
     pub(super) seats: Count,
     pub(super) copied: Count,
+    pub(super) trimmed: Count,
 }
 
 #[derive(Default)]
@@ -165,6 +166,8 @@ pub(super) struct Config {
     pub(super) depot: Depot,
     /// Of tasklets that ask for no other.
     pub(super) stack_size: StackSize,
+    /// How long a tasklet waits before its stack is looked at.
+    pub(super) trim_after: Option<Duration>,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.
