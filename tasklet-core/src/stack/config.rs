@@ -97,8 +97,8 @@ impl StackConfig {
         self
     }
 
-    /// The most free stacks that keep their memory in the depot; what is returned beyond it has its pages released to the
-    /// operating system. Default: 1024.
+    /// The most free stacks that keep their memory in the depot for long; what is returned beyond it has its pages released to the operating
+    /// system when a scheduler has [time for it](super::Depot::cool), or ends. Default: 1024.
     #[must_use]
     pub fn warm_limit(mut self, stacks: usize) -> StackConfig {
         self.warm_limit = stacks;

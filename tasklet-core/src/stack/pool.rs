@@ -83,6 +83,11 @@ impl StackPool {
         unsafe { self.shared.depot.release(unneeded) };
     }
 
+    /// As [`Depot::cool`].
+    pub fn cool(&self, most: usize) -> usize {
+        self.shared.depot.cool(most)
+    }
+
     /// Gives back what can be given back, here and in the depot: see [`Depot::trim`].
     pub fn trim(&self) {
         self.shared.depot.trim();
@@ -112,6 +117,7 @@ impl Drop for StackPool {
         self.shared.cache().closed = true;
         self.shared.flush(&mut slots);
         self.shared.depot.put(slots);
+        while self.shared.depot.cool(usize::MAX) != 0 {}
     }
 }
 

@@ -72,6 +72,9 @@ pub(crate) trait Trim {
     /// Somewhere there is no memory for a stack: [trims](Self::trim) all, if that was not in vain a moment ago. Returns whether that gave anything.
     fn relieve(&self) -> bool;
 
+    /// Releases the pages of so many free stacks at most, of those that are too many: see [`Depot::cool`](tasklet_core::stack::Depot::cool).
+    fn cool(&self, most: usize) -> usize;
+
     /// How much memory a fiber's stack takes; none if it has none of ours to itself.
     fn stack_usage(&self, fiber: NonNull<FiberHead>) -> Option<StackUsage>;
 }
@@ -148,6 +151,10 @@ impl<B: Backend, H: Host> Trim for Fibers<B, H> {
         }
         release(&mut unneeded);
         result
+    }
+
+    fn cool(&self, most: usize) -> usize {
+        self.stacks.cool(most)
     }
 
     fn relieve(&self) -> bool {

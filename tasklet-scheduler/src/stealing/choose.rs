@@ -29,6 +29,9 @@ pub(super) const LOOK_EVERY: u32 = 32;
 /// Choices between two looks at stacks of those that wait, for a worker that never sleeps.
 const STACKS_EVERY: u32 = 1 << 13;
 
+/// Free stacks whose pages are released then: some 2 percent of the time, or less.
+const COOL_IN_BETWEEN: usize = 32;
+
 /// One choice in so many begins with a new tasklet.
 const NEW_EVERY: u32 = 8;
 
@@ -141,6 +144,7 @@ impl Worker {
         if tick.is_multiple_of(STACKS_EVERY) {
             self.looks.disturb();
             self.look_at_stacks();
+            self.shared.config.depot.cool(COOL_IN_BETWEEN);
         }
         // One at a time: more would take them from workers that have nothing to do.
         if let Steal::Success(task) = self.shared.injector.steal() {

@@ -48,6 +48,9 @@ const SETTLE: Duration = Duration::from_millis(1);
 /// How long a sleeper that left something behind in a deque waits before it looks again, at first and at most.
 const WATCH: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
 
+/// Free stacks whose pages are released at a time: in 50 microseconds, after which a worker looks for work again.
+pub(super) const COOL: usize = 64;
+
 /// How many rounds a worker searches at first: alone it has nobody to steal from.
 pub(super) fn first_patience(workers: usize) -> u32 {
     if workers == 1 { 0 } else { ROUNDS }
@@ -141,6 +144,10 @@ impl Worker {
                 } else {
                     (0..1 << rounds.min(6)).for_each(|_| std::hint::spin_loop());
                 }
+                continue;
+            }
+            if self.shared.config.depot.cool(COOL) != 0 {
+                // Somebody may have come meanwhile.
                 continue;
             }
             self.patience.set(self.patience.get() / 2);
