@@ -135,9 +135,10 @@ pub mod sync {
 
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
-    pub use tasklet_core::current::install_overflow_handler;
-    pub use tasklet_core::stack::{Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats};
-    pub use tasklet_scheduler::swapped::{SlotStats, Slots, SwapError};
+    pub use tasklet_core::current::{install_overflow_handler, stack_usage};
+    pub use tasklet_core::stack::{
+        Depot, GuardMode, StackConfig, StackError, StackPool, StackSize, StackStats, StackUsage,
+    };
 }
 
 /// Time as schedulers see it, and what they sleep on. The functions work in tasklets of every scheduler, and on plain threads.
@@ -154,6 +155,9 @@ pub mod unwind {
 }
 
 #[doc(inline)]
+pub use tasklet_scheduler::swapped;
+
+#[doc(inline)]
 pub use backend::run::*;
 #[cfg(feature = "futures")]
 pub use futures::block_on;
@@ -168,6 +172,7 @@ pub use tasklet_scheduler::tasklet_local;
 pub use channel::{
     Channel, Preference, Receiver, RecvError, Select, SendError, Sender, SharedChannel, bounded, rendezvous, unbounded,
 };
+pub use tasklet_core::current::stack_usage;
 pub use tasklet_core::id::{ChannelId, SchedulerId, TaskletId};
 pub use tasklet_core::park::{ParkError, ParkReason};
 pub use tasklet_core::tasklet::{JoinError, JoinHandle};

@@ -102,7 +102,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     };
     let n = n.unwrap_or(if quick { workload.quick_n } else { subject.default_n(workload) });
     let runs = runs.unwrap_or(if quick { 1 } else { RUNS });
-    Ok(Command::Measure(Job { workload, subject, run, setting: Setting { n, workers, tasklets: subject.tasklets }, runs, once }))
+    Ok(Command::Measure(Job {
+        workload,
+        subject,
+        run,
+        setting: Setting { n, workers, tasklets: subject.tasklets },
+        runs,
+        once,
+    }))
 }
 
 /// The runner that was asked for, or the first that can.

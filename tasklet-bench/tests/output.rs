@@ -163,7 +163,7 @@ fn bad_flags_exit_with_two_and_say_why() {
         ("yield --workers 2", "local is one thread"),
         ("yield --n none", "--n none"),
         ("yield --runs 0", "above zero"),
-        ("yield --kind swapped", "there is: stackful, soft"),
+        ("yield --kind hard", "there is: stackful, soft"),
         ("fib --kind soft", "it is for: stealing, rayon"),
         ("fib --rival tokio", "it is for: stealing, rayon"),
     ] {

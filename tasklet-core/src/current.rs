@@ -20,6 +20,7 @@ use crate::home::Home;
 use crate::id::SchedulerId;
 use crate::park::Parked;
 use crate::scheduler::{Observed, Scheduler};
+use crate::stack::StackUsage;
 use crate::stack::overflow::{self, RunningTasklet};
 use crate::tasklet::{Record, StackKind};
 use crate::thread::ThreadScheduler;
@@ -346,6 +347,14 @@ impl Drop for Activation {
         ACTIVE.with(|slot| slot.set(self.outer));
         recompute();
     }
+}
+
+/// How much memory the stack of the calling tasklet takes. `None` where no tasklet calls, in a swapped one, and if its backend brings its own
+/// stacks. Never switches.
+///
+/// It asks the kernel: about 1 us for a stack of the default size.
+pub fn stack_usage() -> Option<StackUsage> {
+    get().scheduler().stack_usage()
 }
 
 /// Makes a stack overflow of a tasklet print its name, number, stack size and what to do, and abort. Without it the guard stops an

@@ -3,6 +3,7 @@
 //! Other threads never touch a scheduler's queue. They push into its inbox and notify its driver; the scheduler empties the inbox
 //! at its scheduling points. So everything about order is decided on one thread.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError};
@@ -33,7 +34,12 @@ pub enum Remote {
     Dispose(Remains),
     /// Look again whether somebody can still wake you.
     Recheck,
+    /// Call this, with the scheduler itself, in between two tasklets.
+    Call(Visit),
 }
+
+/// What is called with a scheduler: short, does not unwind, and switches to nobody.
+pub type Visit = Box<dyn FnOnce(&dyn Any) + Send>;
 
 /// A scheduler's address. Tasklets know their home for life.
 pub struct Home {
@@ -122,7 +128,7 @@ impl Home {
                 record.home().is_none_or(|home| home.id == self.id)
             }
             Remote::Dispose(remains) => remains.home() == self.id,
-            Remote::Spawn(_) | Remote::Recheck => true,
+            Remote::Spawn(_) | Remote::Recheck | Remote::Call(_) => true,
         }
     }
 

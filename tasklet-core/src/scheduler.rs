@@ -9,6 +9,7 @@ use crate::home::Home;
 use crate::id::TaskletId;
 use crate::operation::SwitchToken;
 use crate::park::{ParkError, Parked, WaitSite, Wake};
+use crate::stack::StackUsage;
 use crate::stack::overflow::RunningTasklet;
 use crate::tasklet::Record;
 
@@ -154,6 +155,11 @@ pub unsafe trait Scheduler: Any {
     /// waits too. Schedulers that do not care wake it all the same, and it waits again.
     fn set_masked(&self, masked: bool) {
         let _ = masked;
+    }
+
+    /// How much memory the stack of the running tasklet takes; none if that is not one of [ours](crate::stack), or others have it too.
+    fn stack_usage(&self) -> Option<StackUsage> {
+        None
     }
 
     /// Suspends the running fiber, for callers that do not know its backend.

@@ -19,6 +19,7 @@
 
 mod blocks;
 mod swap;
+mod trim;
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::marker::PhantomData;
@@ -34,6 +35,7 @@ use tasklet_core::unwind::AbortOnUnwind;
 use crate::stealing::Extras;
 use crate::swapped::{SlotStats, Slots};
 use swap::Swapper;
+pub(crate) use trim::{Trim, Trimmed, Which};
 
 /// What the scheduler knows of a fiber, whatever the backend.
 // In this order, and the coroutine next to it: what every switch reads lies together.
@@ -90,6 +92,7 @@ struct Fiber<B: Backend> {
     retire: Cell<bool>,
     /// Index in `fibers`.
     index: Cell<usize>,
+    marks: trim::Marks,
 }
 
 /// A scheduler, as its fibers see it.
@@ -103,15 +106,16 @@ pub(crate) trait Host: Sized + 'static {
     /// On a fiber that begins to run: makes the scheduler the current one, where the backend's coroutines are OS threads.
     fn enter_fiber(&self);
 
-    /// On a fiber: runs the tasklet that was given it, and then those that can go on on it.
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>);
+    /// On a fiber: runs the tasklet that was given it, and then those that can go on on it. Then it [is idle](Engine::set_idle); `false` if it
+    /// shall end.
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool;
 
     /// On the root: calls `f` while this is the thread's active scheduler.
     fn as_active(&self, f: &mut dyn FnMut());
 }
 
 /// Makes, switches and retires fibers; one implementation, over all backends.
-pub(crate) trait Engine<H: Host> {
+pub(crate) trait Engine<H: Host>: Trim {
     /// Takes an idle fiber with a stack of at least `size`, or makes one. Swapped ones have the size of a slot, whatever is asked for.
     fn take_fiber(&self, host: &H, size: StackSize, kind: StackKind) -> Result<NonNull<FiberHead>, StackError>;
 
@@ -165,6 +169,7 @@ pub(crate) struct Fibers<B: Backend, H: Host> {
     idle: RefCell<Vec<NonNull<Fiber<B>>>>,
     swapper: Swapper<B>,
     stacks: StackPool,
+    relief: trim::Relief,
     max_idle: usize,
 }
 
@@ -176,6 +181,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
             idle: RefCell::default(),
             swapper: Swapper::new(slots),
             stacks,
+            relief: trim::Relief::default(),
             max_idle,
         }
     }
@@ -189,7 +195,7 @@ impl<B: Backend, H: Host> Fibers<B, H> {
     fn make(&self, host: &H, size: StackSize) -> Result<NonNull<Fiber<B>>, StackError> {
         let (source, place, limit) = match B::STACKS {
             StackProvision::Ours => {
-                let mut stack = self.stacks.acquire(size)?;
+                let mut stack = self.stacks.acquire(size).or_else(|error| self.retry(error, size))?;
                 let place = stack.set_aside(size_of::<Fiber<B>>()).cast::<Fiber<B>>();
                 let limit = stack.limit() as usize;
                 (StackSource::Ours(stack), place, limit)
@@ -202,7 +208,10 @@ impl<B: Backend, H: Host> Fibers<B, H> {
         let head = FiberHead::new(limit, size, host, false);
         let coroutine = UnsafeCell::new(None);
         // SAFETY: F4: `place` is memory for a `Fiber<B>` that nobody else uses: set aside on the stack, or a box.
-        unsafe { place.write(Fiber { head, coroutine, retire: Cell::new(false), index: Cell::new(0) }) };
+        unsafe {
+            let (retire, index, marks) = (Cell::new(false), Cell::new(0), trim::Marks::default());
+            place.write(Fiber { head, coroutine, retire, index, marks });
+        }
         // A stack's memory is not at address zero, nor is a box.
         let fiber = NonNull::new(place).expect("memory has an address");
         // SAFETY: `entry` takes a `Fiber<B>` and aborts rather than unwinds; F1 keeps the fiber alive while it can be resumed.
@@ -418,9 +427,7 @@ unsafe fn entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender
     let host = || unsafe { fiber.head.host.get().cast::<H>().as_ref() };
     host().enter_fiber();
     while !fiber.retire.get() {
-        host().run_tasklets(NonNull::from(&fiber.head));
-        // Another one, maybe: the fiber may have moved.
-        if !host().engine().set_idle(NonNull::from(&fiber.head)) {
+        if !host().run_tasklets(NonNull::from(&fiber.head)) {
             break;
         }
         // SAFETY: this is the fiber's own stack, and the tasklet's panics were caught at its root.

@@ -10,3 +10,4 @@ pub mod stealing;
 pub mod swapped;
 pub mod time;
 mod timers;
+mod trim;

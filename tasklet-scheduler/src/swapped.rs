@@ -19,9 +19,26 @@
 //! Crates that keep such addresses beyond a call say so, since they are `unsafe` inside or ask for pinning. What goes through this project's channels
 //! is moved, and never stays on a waiting stack.
 //!
-//! What of this project would lend a stack finds out, and does something else: [`scope`] and [`blocking`] refuse, with a panic that says so;
+//! What of this project would lend a stack finds out, and does something else: [`scope`], [`blocking`] and [`Runtime::run`](crate::stealing::Runtime::run) refuse, with a panic that says so;
 //! [`join`] calls both closures itself; `block_on` puts the future elsewhere. A wait that breaks promise 3 aborts when the stack is to be copied. The
 //! rest cannot be found out, but be made to show: see [`Slots::poison`].
+//!
+//! ```
+//! # use tasklet_backend_corosensei::Corosensei;
+//! use tasklet_scheduler::stealing::{Runtime, TaskletBuilder};
+//!
+//! # let runtime = Runtime::<Corosensei>::with_defaults()?;
+//! # runtime.run(|| {
+//! let (channel, numbers) = tasklet_channels::bounded(1);
+//! // SAFETY: the tasklet lends nothing, pins nothing, and waits at a channel, whose state is not on its stack.
+//! let swapped = unsafe { TaskletBuilder::new().swapped() };
+//! let sum = swapped.spawn(move || numbers.iter().sum::<u64>());
+//! (1..=4).for_each(|number| channel.send(number).unwrap());
+//! drop(channel);
+//! assert_eq!(sum.join().unwrap(), 10);
+//! # });
+//! # Ok::<(), tasklet_scheduler::stealing::BuildError>(())
+//! ```
 //!
 //! # Costs
 //!

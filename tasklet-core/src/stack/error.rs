@@ -21,6 +21,8 @@ pub(super) enum Kind {
     TooLarge { asked: usize },
     /// The depot would reserve more address space than it may.
     Ceiling { needed: usize, reserved: usize, ceiling: usize },
+    /// The depot would have more memory than it may.
+    Resident { resident: usize, ceiling: usize },
     /// The depot would hold more kernel mappings than it may.
     Mappings { held: usize, budget: usize, guards: GuardCost },
     /// The kernel refused.
@@ -55,9 +57,18 @@ impl StackError {
         matches!(*self.kind, Kind::Ceiling { .. })
     }
 
-    /// The stack would not fit under the depot's ceiling even if it was the only one: it is of no use to wait for others to end.
+    /// The depot's own ceiling on resident bytes was hit.
+    pub fn is_resident_ceiling(&self) -> bool {
+        matches!(*self.kind, Kind::Resident { .. })
+    }
+
+    /// The stack would not fit under one of the depot's ceilings even if it was the only one: it is of no use to wait for others to end.
     pub fn is_beyond_ceiling(&self) -> bool {
-        matches!(*self.kind, Kind::Ceiling { needed, ceiling, .. } if needed > ceiling)
+        match *self.kind {
+            Kind::Ceiling { needed, ceiling, .. } => needed > ceiling,
+            Kind::Resident { ceiling, .. } => os::page_size() > ceiling,
+            _ => false,
+        }
     }
 
     /// The depot's own budget of kernel mappings was hit.
@@ -90,6 +101,11 @@ impl fmt::Display for StackError {
                 f,
                 "a stack that takes {needed} bytes of address space does not fit under the ceiling of {ceiling} bytes, of \
                  which {reserved} are reserved; raise StackConfig::ceiling or use fewer or smaller stacks"
+            ),
+            Kind::Resident { resident, ceiling } => write!(
+                f,
+                "one more stack does not fit under the ceiling of {ceiling} bytes in memory, of which {resident} are in use; raise \
+                 StackConfig::resident_ceiling, let tasklets end, or use less of their stacks"
             ),
             Kind::Mappings { held, budget, guards } => {
                 write!(

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::pool;
 use super::slab::Slot;
+use super::usage::StackPages;
 
 /// A guarded stack, owned. Dropping it returns it to the pool it came from.
 ///
@@ -46,6 +48,13 @@ impl Stack {
     /// The lowest usable address; the guard lies directly below.
     pub fn limit(&self) -> *mut u8 {
         self.slot.limit()
+    }
+
+    /// Its pages, to be measured, and released where they are not needed.
+    pub fn pages(&self) -> StackPages {
+        let address = |at: *mut u8| NonNull::new(at).expect("a stack is not at address zero");
+        // Less than a page lies above its top.
+        StackPages::new(address(self.limit()), address(self.slot.top().wrapping_sub(1)))
     }
 
     /// Usable bytes between [`limit`](Self::limit) and [`top`](Self::top): at least the size asked for, less what was set aside.

@@ -7,8 +7,10 @@ mod error;
 mod handle;
 mod size;
 mod stats;
+mod usage;
 
 mod depot;
+mod gauge;
 mod inventory;
 mod os;
 mod pool;
@@ -23,3 +25,4 @@ pub use handle::Stack;
 pub use pool::StackPool;
 pub use size::StackSize;
 pub use stats::StackStats;
+pub use usage::{Presence, StackPages, StackUsage, Unneeded};

@@ -10,6 +10,7 @@ use super::handle::Stack;
 use super::size::{Class, StackSize};
 use super::slab::Slot;
 use super::stats::StackStats;
+use super::usage::Unneeded;
 
 /// Where stacks come from: one per owner, that is per scheduler or worker.
 ///
@@ -55,18 +56,36 @@ impl StackPool {
     ///
     /// # Errors
     ///
-    /// The ceiling or the mapping budget of [`StackConfig`](super::StackConfig) was hit, or the kernel refused; the free
+    /// A ceiling or the mapping budget of [`StackConfig`](super::StackConfig) was hit, or the kernel refused; the free
     /// stacks of all pools of the depot have been collected and did not help. The error names the limit.
     pub fn acquire(&self, size: StackSize) -> Result<Stack, StackError> {
         let class = Class::of(size);
         let slot = match self.shared.take(class) {
             Ok(slot) => slot,
-            Err(_) => {
+            Err(error) => {
                 self.shared.depot.collect();
+                if error.is_resident_ceiling() {
+                    self.shared.depot.relieve();
+                }
                 self.shared.take(class)?
             }
         };
         Ok(Stack::new(slot, Arc::clone(&self.shared)))
+    }
+
+    /// Gives pages of stacks in use back to the system: see [`Depot::release`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub unsafe fn release(&self, unneeded: &[Unneeded]) {
+        // SAFETY: the caller's promise.
+        unsafe { self.shared.depot.release(unneeded) };
+    }
+
+    /// As [`Depot::cool`].
+    pub fn cool(&self, most: usize) -> usize {
+        self.shared.depot.cool(most)
     }
 
     /// Gives back what can be given back, here and in the depot: see [`Depot::trim`].
@@ -98,6 +117,7 @@ impl Drop for StackPool {
         self.shared.cache().closed = true;
         self.shared.flush(&mut slots);
         self.shared.depot.put(slots);
+        while self.shared.depot.cool(usize::MAX) != 0 {}
     }
 }
 

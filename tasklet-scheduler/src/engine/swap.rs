@@ -10,9 +10,8 @@
 //!  +--------------------+ top
 //!  | the backend's root |
 //!  | slot_entry         |  <- base        +--------------------+
-//!  |  run               |                 |  run               |
-//!  |   run_tasklets     |   <--------->   |   run_tasklets     |
-//!  |    the tasklet ... |                 |    the tasklet ... |
+//!  |  run_tasklets      |   <--------->   |  run_tasklets      |
+//!  |   the tasklet ...  |                 |   the tasklet ...  |
 //!  +--------------------+  <- sp          +--------------------+
 //!  |                    |
 //!  +--------------------+ limit
@@ -53,7 +52,8 @@ struct Slot<B: Backend> {
     occupant: Cell<Option<NonNull<Seat<B>>>>,
     /// X1; zero until `slot_entry` has begun.
     base: Cell<usize>,
-    limit: usize,
+    /// Its lowest address.
+    stack: *mut u8,
     /// What is below `base` without an occupant.
     vacant: RefCell<Vacant>,
     seats: Cell<usize>,
@@ -74,11 +74,11 @@ struct Vacant {
 pub(super) struct Seat<B: Backend> {
     head: FiberHead,
     slot: NonNull<Slot<B>>,
-    /// Where the tasklet was suspended when it was copied away last; none if it never was.
-    sp: Cell<Option<NonNull<u8>>>,
     block: Cell<Option<Block>>,
+    /// How far below the slot's base the tasklet was suspended when it was copied away last; zero if it never was.
+    depth: Cell<u32>,
     /// Index in `seats`.
-    index: Cell<usize>,
+    index: Cell<u32>,
 }
 
 /// The slots of one engine, and the seats at them.
@@ -109,9 +109,10 @@ impl<B: Backend> Swapper<B> {
         let this = unsafe { slot.as_ref() };
         this.seats.set(this.seats.get() + 1);
         let mut seats = self.seats.borrow_mut();
-        let head = FiberHead::new(this.limit, self.config.size, host, true);
-        let seat = Seat { head, slot, sp: Cell::new(None), block: Cell::new(None), index: Cell::new(seats.len()) };
-        let seat = NonNull::from(Box::leak(Box::new(seat)));
+        let head = FiberHead::new(this.limit(), self.config.size, host, true);
+        let index = u32::try_from(seats.len()).expect("fewer than four billion tasklets");
+        let seat = Seat { head, slot, block: Cell::new(None), depth: Cell::new(0), index: Cell::new(index) };
+        let seat = self.blocks.keep(seat);
         seats.push(seat);
         Ok(seat.cast())
     }
@@ -160,14 +161,13 @@ impl<B: Backend> Swapper<B> {
         let was_occupied = self.vacate(slot);
         // SAFETY: X4.
         let this = unsafe { seat.as_ref() };
-        match this.sp.get() {
-            Some(sp) => self.restore(slot, this, sp),
-            None => {
-                if was_occupied {
-                    slot.restore_vacant();
-                }
-                this.head.suspender.set(slot.suspender.get());
+        if this.depth.get() != 0 {
+            self.restore(slot, this);
+        } else {
+            if was_occupied {
+                slot.restore_vacant();
             }
+            this.head.suspender.set(slot.suspender.get());
         }
         slot.occupant.set(Some(seat));
         guard.disarm();
@@ -186,12 +186,13 @@ impl<B: Backend> Swapper<B> {
         let align = fields.site_alignment().max(16);
         let low = NonNull::new(sp.as_ptr().map_addr(|at| at & !(align - 1))).expect("a stack is not at address zero");
         let bytes = slot.base.get() - low.as_ptr().addr();
-        assert!(low.as_ptr().addr() >= slot.limit, "no room below a swapped tasklet's frames to align its copy");
+        assert!(low.as_ptr().addr() >= slot.limit(), "no room below a swapped tasklet's frames to align its copy");
         let block = self.blocks.fit(seat.block.take(), bytes, align);
         // SAFETY: what is copied lies on the slot's stack, where nobody runs (X3), and goes to a block of that size. X3: what others refer to.
         fields.relocate(&unsafe { Relocation::new(low, block.data(), bytes) });
         seat.block.set(Some(block));
-        seat.sp.set(Some(sp));
+        // A stack is of 1 GiB at most.
+        seat.depth.set((slot.base.get() - sp.as_ptr().addr()) as u32);
         if self.config.poison {
             // SAFETY: as above; it was copied.
             unsafe { low.write_bytes(POISON, bytes) };
@@ -200,12 +201,14 @@ impl<B: Backend> Swapper<B> {
     }
 
     /// Copies a seat's bytes back.
-    fn restore(&self, slot: &Slot<B>, seat: &Seat<B>, sp: NonNull<u8>) {
+    fn restore(&self, slot: &Slot<B>, seat: &Seat<B>) {
         let block = seat.block.take().expect("one that was copied away has a block");
         let record: NonNull<Record> = seat.head.tasklet.get().expect("one that was copied away has a tasklet");
         // SAFETY: as in `vacate`.
         let fields = unsafe { record.as_ref().local_unchecked() };
-        let low = NonNull::new(sp.as_ptr().with_addr(slot.base.get() - block.used())).expect("as in `vacate`");
+        let below = |bytes: usize| NonNull::new(slot.stack.wrapping_add(slot.base.get() - slot.limit() - bytes));
+        let below = |bytes| below(bytes).expect("a stack is not at address zero");
+        let (low, sp) = (below(block.used()), below(seat.depth.get() as usize));
         // SAFETY: as in `vacate`, the other way.
         fields.relocate(&unsafe { Relocation::new(block.data(), low, block.used()) });
         seat.block.set(Some(block));
@@ -217,7 +220,7 @@ impl<B: Backend> Swapper<B> {
     pub(super) fn free(&self, head: NonNull<FiberHead>) {
         let seat = head.cast::<Seat<B>>();
         // SAFETY: X4, and it is known to nobody else any more.
-        let this = unsafe { Box::from_raw(seat.as_ptr()) };
+        let this = unsafe { self.blocks.take(seat) };
         // SAFETY: X4.
         let slot = unsafe { this.slot.as_ref() };
         if slot.occupant.get() == Some(seat) {
@@ -234,8 +237,8 @@ impl<B: Backend> Swapper<B> {
     fn remove(&self, seat: &Seat<B>) {
         let mut seats = self.seats.borrow_mut();
         let index = seat.index.get();
-        seats.swap_remove(index);
-        if let Some(moved) = seats.get(index) {
+        seats.swap_remove(index as usize);
+        if let Some(moved) = seats.get(index as usize) {
             // SAFETY: X4.
             unsafe { moved.as_ref() }.index.set(index);
         }
@@ -305,7 +308,7 @@ impl<B: Backend> Slot<B> {
             coroutine: UnsafeCell::new(None),
             occupant: Cell::new(None),
             base: Cell::new(0),
-            limit: stack.limit().addr(),
+            stack: stack.limit(),
             vacant: RefCell::default(),
             seats: Cell::new(0),
             retire: Cell::new(false),
@@ -365,6 +368,10 @@ impl<B: Backend> Slot<B> {
         unsafe { B::resume(coroutine) }
     }
 
+    fn limit(&self) -> usize {
+        self.stack.addr()
+    }
+
     /// Where its coroutine was suspended.
     fn stack_pointer(&self) -> NonNull<u8> {
         // SAFETY: F3, as in `resume`.
@@ -372,7 +379,7 @@ impl<B: Backend> Slot<B> {
         let sp = B::stack_pointer(coroutine).expect("a coroutine that is suspended has a stack pointer");
         let at = sp.as_ptr().addr();
         assert!(
-            self.limit <= at && at < self.base.get(),
+            self.limit() <= at && at < self.base.get(),
             "a swapped tasklet was suspended on another stack than its own"
         );
         sp
@@ -415,7 +422,6 @@ impl<B: Backend> Slot<B> {
 unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
     let slot = unsafe { &*argument.cast::<Slot<B>>() };
-    let guard = AbortOnUnwind::new("a slot's run loop");
     slot.suspender.set(Some(NonNull::from(suspender).cast()));
     // X1: an address in this frame, which outlives all that is run here.
     let base = Base(0);
@@ -426,23 +432,22 @@ unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Susp
         if slot.retire.get() {
             break;
         }
-        run::<B, H>(slot);
+        let stays = run::<B, H>(slot);
+        debug_assert!(stays, "a slot stays");
     }
     std::hint::black_box(&base);
-    guard.disarm();
 }
 
 /// Aligned as copies are.
 #[repr(align(16))]
 struct Base(#[expect(dead_code, reason = "only its address is of use")] u8);
 
-/// Runs the occupant, and those that follow it on its seat. Not inlined: what it knows of them is in its own frame, below `base`.
+/// Runs the occupant, and those that follow it on its seat. Not inlined: what it knows of them is in no frame above `base`.
 #[inline(never)]
-fn run<B: Backend, H: Host>(slot: &Slot<B>) {
+fn run<B: Backend, H: Host>(slot: &Slot<B>) -> bool {
     // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
     let host = unsafe { slot.host.cast::<H>().as_ref() };
     let head: NonNull<FiberHead> = slot.occupant.get().expect("a slot is resumed for its occupant").cast();
-    host.run_tasklets(head);
-    let stays = host.engine().set_idle(head);
-    debug_assert!(stays, "a slot stays");
+    // The last call: there is no frame for this function while it lasts, in an optimised build, which would be copied with each tasklet.
+    host.run_tasklets(head)
 }

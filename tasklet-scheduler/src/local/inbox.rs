@@ -52,6 +52,7 @@ impl Inner {
                 self.ring.insert(record, &self.token);
             }
             Remote::Dispose(remains) => remains.dispose(&self.token),
+            Remote::Call(f) => f(self),
             // Its tasklets have no cancel tokens.
             Remote::Cancel(_) | Remote::Recheck => {}
         }

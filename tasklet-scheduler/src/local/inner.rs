@@ -18,12 +18,14 @@ use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::random::Random;
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
+use tasklet_core::stack::StackUsage;
 use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record, Spec, StackKind};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
 use crate::engine::{Engine, FiberHead, Fibers, Host};
 use crate::swapped::SwapError;
+use crate::trim::{Looks, TRIM_AFTER};
 
 use super::budget::Meter;
 use super::error::RunError;
@@ -71,6 +73,9 @@ pub(super) struct Inner {
     pub(super) interrupted: Cell<Option<Interrupted>>,
     pub(super) meter: Meter,
     pub(super) alarms: Alarms,
+    /// When stacks are looked at, and the number of switches at the last look.
+    pub(super) looks: Looks,
+    pub(super) looked_at: Cell<u64>,
     pub(super) switch_trap: Cell<u32>,
     pub(super) flat: Cell<bool>,
     pub(super) policy: Cell<ErrorPolicy>,
@@ -117,6 +122,8 @@ impl Inner {
             meter: Meter::new(),
             random: Random::new(0),
             alarms: Alarms::default(),
+            looks: Looks::new(Some(TRIM_AFTER)),
+            looked_at: Cell::new(0),
             switch_trap: Cell::new(0),
             flat: Cell::new(false),
             policy: Cell::new(ErrorPolicy::Raise),
@@ -302,8 +309,8 @@ impl Host for Inner {
         std::mem::forget(unsafe { current::activate(self.pointer()) });
     }
 
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
-        self.run_on(fiber);
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool {
+        self.run_on(fiber)
     }
 
     fn as_active(&self, f: &mut dyn FnMut()) {
@@ -440,6 +447,10 @@ unsafe impl Scheduler for Inner {
 
     fn finish_switch(&self) {
         Self::raise(self.current_local().take_interrupt());
+    }
+
+    fn stack_usage(&self) -> Option<StackUsage> {
+        self.stack_usage_of(self.current())
     }
 
     unsafe fn suspend(&self, token: SwitchToken) {

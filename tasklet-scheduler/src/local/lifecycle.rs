@@ -42,17 +42,26 @@ pub struct Shutdown {
 }
 
 impl Inner {
-    /// On a fiber: runs the tasklet that is to run, and the next ones for as long as they can start on this fiber.
-    pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) {
+    /// On a fiber: runs the tasklet that is to run, and the next ones for as long as they can start on this fiber. Then that is idle; `false` if it
+    /// shall end.
+    ///
+    /// Its frame lies under each tasklet, and is part of what is copied of one that is swapped: so there is little in it.
+    pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) -> bool {
         loop {
-            let running = self.running.get();
             let error = self.run_one(self.current());
-            let next = self.end(self.current(), fiber, error);
-            debug_assert_ne!(running, next, "a tasklet that ended does not go on");
-            if self.is_main(next) || self.current_local().fiber.get() != Some(fiber.cast()) {
-                return;
+            if !self.go_on(fiber, error) {
+                return self.engine().set_idle(fiber);
             }
         }
+    }
+
+    /// The tasklet of a fiber has ended. Whether the next one begins there.
+    #[inline(never)]
+    fn go_on(&self, fiber: NonNull<FiberHead>, error: Option<Payload>) -> bool {
+        let ended = self.running.get();
+        let next = self.end(self.current(), fiber, error);
+        debug_assert_ne!(ended, next, "a tasklet that ended does not go on");
+        !self.is_main(next) && self.current_local().fiber.get() == Some(fiber.cast())
     }
 
     /// Runs a tasklet's closure, or drops it if something was thrown at it before it started (R29). Returns what nobody caught.

@@ -33,6 +33,7 @@ mod remote;
 mod ring;
 mod run;
 mod scheduler;
+mod stacks;
 mod suspend;
 mod switch;
 mod tasklet;

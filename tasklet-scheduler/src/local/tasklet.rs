@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tasklet_core::home::Remote;
 use tasklet_core::id::{SchedulerId, TaskletId};
 use tasklet_core::park::{Direction, ParkError, ParkReason};
-use tasklet_core::stack::StackSize;
+use tasklet_core::stack::{StackSize, StackUsage};
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::{self, Payload, TaskletExit};
 use tasklet_core::{current, scheduler::Scheduler as _};
@@ -112,6 +112,12 @@ impl Tasklet {
     /// The stack it starts on, at least.
     pub fn stack_size(&self) -> StackSize {
         self.inner.local(&self.record).stack_size.get()
+    }
+
+    /// How much memory its stack takes, which is measured: about 1 us for a stack of the default size. `None` if it has not started or has ended,
+    /// is the main tasklet or swapped, and if the backend brings its own stacks.
+    pub fn stack_usage(&self) -> Option<StackUsage> {
+        if self.inner.closed.get() { None } else { self.inner.stack_usage_of(&self.record) }
     }
 
     /// What it is doing.

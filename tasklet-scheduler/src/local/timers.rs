@@ -136,9 +136,11 @@ impl Inner {
         self.alarms.timers.earliest()
     }
 
-    /// Nobody is runnable: sleeps until another thread has asked for something, the next timer goes off, or the clock shows `end`.
+    /// Nobody is runnable: sleeps until another thread has asked for something, the next timer goes off, stacks are to be looked
+    /// at, or the clock shows `end`.
     pub(super) fn doze(&self, end: Option<Duration>) {
-        let until = self.alarms.timers.earliest().into_iter().chain(end).min();
+        self.look_at_stacks();
+        let until = self.alarms.timers.earliest().into_iter().chain(end).chain(self.looks.due()).min();
         let limit = until.map(|at| at.saturating_sub(self.clock().now()));
         self.wait(limit);
         self.take_requests();

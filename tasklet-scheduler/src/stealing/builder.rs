@@ -24,6 +24,7 @@ use super::task::PackedTask;
 use super::worker::{Parts, Worker};
 use crate::engine::{Fibers, Host as _};
 use crate::swapped::{Slots, SwapError};
+use crate::trim::TRIM_AFTER;
 
 /// The most workers of a runtime: what two bytes of the sleep protocol's counters hold, and more than any machine has cores.
 const MAX_WORKERS: usize = 1 << 12;
@@ -73,6 +74,7 @@ pub struct Builder<B: Backend> {
     panic_policy: PanicPolicy,
     clock: Arc<dyn Clock + Send + Sync>,
     timer_slack: Duration,
+    trim_after: Option<Duration>,
     driver: MakeDriver,
     max_blocking: usize,
     blocking_keep_alive: Duration,
@@ -97,6 +99,7 @@ impl<B: Backend> Builder<B> {
             panic_policy: PanicPolicy::Keep,
             clock: Arc::new(RealClock::default()),
             timer_slack: Duration::from_millis(1),
+            trim_after: Some(TRIM_AFTER),
             driver: Arc::new(|_| Box::new(ThreadDriver::default())),
             max_blocking: 512,
             blocking_keep_alive: Duration::from_secs(10),
@@ -120,6 +123,13 @@ impl<B: Backend> Builder<B> {
     /// Of no effect with [`depot`](Self::depot), or with a backend that brings its own stacks.
     pub fn stack_ceiling(mut self, bytes: usize) -> Self {
         self.stacks = self.stacks.ceiling(bytes);
+        self
+    }
+
+    /// The most memory for stacks, in bytes, of all workers together: see [`StackConfig::resident_ceiling`]. Tasklets for which there is none wait
+    /// until others end. Of no effect with [`depot`](Self::depot), or with a backend that brings its own stacks.
+    pub fn resident_ceiling(mut self, bytes: usize) -> Self {
+        self.stacks = self.stacks.resident_ceiling(bytes);
         self
     }
 
@@ -189,11 +199,22 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// The clock that sleeping tasklets and time limits follow. Their times are exact on it, unless [`timer_slack`](Self::timer_slack) is called
-    /// after this.
+    /// The clock that sleeping tasklets and time limits follow. Their times are exact on it, and stacks are not looked at any more, unless
+    /// [`timer_slack`](Self::timer_slack) and [`trim_after`](Self::trim_after) are called after this.
     pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self.timer_slack = Duration::ZERO;
+        self.trim_after = None;
+        self
+    }
+
+    /// How long a tasklet waits before what its stack has in memory and does not need is given back to the system; after at most twice that, it
+    /// has been, if its worker gets to it. `None`: never, but [when asked](super::Handle::trim). Default: 10 seconds.
+    ///
+    /// Workers look when they have nothing to run, and now and then when they have, for 2 percent of the time at most. Of no effect with a backend
+    /// that brings its own stacks.
+    pub fn trim_after(mut self, time: Option<Duration>) -> Self {
+        self.trim_after = time;
         self
     }
 
@@ -241,6 +262,7 @@ impl<B: Backend> Builder<B> {
         let config = Config {
             clock: self.clock,
             timer_slack: self.timer_slack,
+            trim_after: self.trim_after,
             depot: self.depot.unwrap_or_else(|| Depot::new(self.stacks)),
             stack_size: self.stack_size,
             panic_policy: self.panic_policy,

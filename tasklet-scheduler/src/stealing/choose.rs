@@ -27,6 +27,12 @@ use crate::engine::{FiberHead, Host as _};
 /// Choices between two looks at the injector, and at the timers' clock, which is dear. A guess.
 pub(super) const LOOK_EVERY: u32 = 32;
 
+/// Choices between two looks at stacks of those that wait, for a worker that never sleeps.
+const STACKS_EVERY: u32 = 1 << 13;
+
+/// Free stacks whose pages are released then: some 2 percent of the time, or less.
+const COOL_IN_BETWEEN: usize = 32;
+
 /// One choice in so many begins with a new tasklet.
 const NEW_EVERY: u32 = 8;
 
@@ -135,10 +141,24 @@ impl Worker {
             return;
         }
         self.fire_timers();
+        self.note_slots();
+        if tick.is_multiple_of(STACKS_EVERY) {
+            self.looks.disturb();
+            self.look_at_stacks();
+            self.shared.config.depot.cool(COOL_IN_BETWEEN);
+        }
         // One at a time: more would take them from workers that have nothing to do.
         if let Steal::Success(task) = self.shared.injector.steal() {
             self.deque.push(task);
         }
+    }
+
+    /// For [`Metrics`](super::Metrics).
+    pub(super) fn note_slots(&self) {
+        let (stats, counters) = (self.engine().slot_stats(), self.counters());
+        counters.slots.set(stats.slots);
+        counters.seats.set(stats.tasklets);
+        counters.copied.set(stats.bytes);
     }
 
     /// Begins something from the worker's own deque.
@@ -307,7 +327,13 @@ impl Worker {
         match self.engine().take_fiber(self, size, kind) {
             Ok(fiber) => Ok(fiber),
             Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
-            Err(_) => self.no_fiber(size, kind, own),
+            Err(error) => {
+                // Once, until it is tried again.
+                if error.is_resident_ceiling() && !self.starved.get() {
+                    self.ask_for_memory();
+                }
+                self.no_fiber(size, kind, own)
+            }
         }
     }
 

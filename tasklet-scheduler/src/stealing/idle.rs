@@ -48,6 +48,9 @@ const SETTLE: Duration = Duration::from_millis(1);
 /// How long a sleeper that left something behind in a deque waits before it looks again, at first and at most.
 const WATCH: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
 
+/// Free stacks whose pages are released at a time: in 50 microseconds, after which a worker looks for work again.
+pub(super) const COOL: usize = 64;
+
 /// How many rounds a worker searches at first: alone it has nobody to steal from.
 pub(super) fn first_patience(workers: usize) -> u32 {
     if workers == 1 { 0 } else { ROUNDS }
@@ -81,6 +84,7 @@ impl Worker {
     /// exit.
     #[cold]
     pub(super) fn find_work(&self) -> bool {
+        self.looks.disturb();
         if self.starved.get() {
             self.retry_starved();
         }
@@ -142,7 +146,12 @@ impl Worker {
                 }
                 continue;
             }
+            if self.shared.config.depot.cool(COOL) != 0 {
+                // Somebody may have come meanwhile.
+                continue;
+            }
             self.patience.set(self.patience.get() / 2);
+            self.look_at_stacks();
             // Stacks that others give up are not told of.
             let limit = (left || self.starved.get()).then_some(watch);
             if search.sleep(limit) {
@@ -190,6 +199,7 @@ impl Worker {
         let _quiet = self.quiet();
         let guard = tasklet_core::unwind::AbortOnUnwind::new("a worker's driver");
         self.counters().slept.add(1);
+        self.note_slots();
         self.wait_on_driver(limit);
         guard.disarm();
     }
@@ -310,7 +320,8 @@ impl Search<'_> {
             }
             let is_due = timer().is_some_and(|left| left.is_zero());
             if !has_work && !is_due && !worker.token.has_requests() && shared.sleep.is_listed(worker.index) {
-                worker.wait_for(limit.into_iter().chain(timer()).min());
+                let look = worker.looks.due().map(|at| at.saturating_sub(worker.now()));
+                worker.wait_for(limit.into_iter().chain(timer()).chain(look).min());
             }
         }
         let called =

@@ -21,28 +21,37 @@ use crate::engine::{FiberHead, Host as _};
 pub(super) const KILL_ATTEMPTS: u32 = 10;
 
 impl Worker {
-    /// On a fiber: runs the tasklet that sits on it, and then new ones for as long as nobody else is to go on.
-    pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) {
+    /// On a fiber: runs the tasklet that sits on it, and then new ones for as long as nobody else is to go on. Then the fiber is idle; `false`
+    /// if it shall end.
+    ///
+    /// Its frame lies under each tasklet, and is part of what is copied of one that is swapped: so there is little in it.
+    pub(super) fn run_on(&self, fiber: NonNull<FiberHead>) -> bool {
+        let mut this = self;
         loop {
-            self.run_one(self.current());
+            this.run_one(this.current());
             // SAFETY: F1, the caller runs on it; the host of a fiber that runs is alive. Another one, if the tasklet has moved.
-            let this = unsafe { fiber.as_ref().host.get().cast::<Worker>().as_ref() };
-            this.end(fiber);
-            let next = this.choose(Some(fiber));
-            let stays = next.as_ref().is_some_and(|next| this.fiber_of(next) == Some(fiber));
-            match next {
-                Some(next) => this.set_running(next),
-                None => this.set_idle(),
-            }
-            if !stays {
-                // It is about to be free.
-                this.starved.set(false);
-                return;
-            }
-            if !std::ptr::eq(this, self) {
-                return this.run_on(fiber);
+            this = unsafe { fiber.as_ref().host.get().cast::<Worker>().as_ref() };
+            if !this.go_on(fiber) {
+                return this.engine().set_idle(fiber);
             }
         }
+    }
+
+    /// The tasklet of a fiber has ended. Whether the next one begins there.
+    #[inline(never)]
+    fn go_on(&self, fiber: NonNull<FiberHead>) -> bool {
+        self.end(fiber);
+        let next = self.choose(Some(fiber));
+        let stays = next.as_ref().is_some_and(|next| self.fiber_of(next) == Some(fiber));
+        match next {
+            Some(next) => self.set_running(next),
+            None => self.set_idle(),
+        }
+        if !stays {
+            // It is about to be free.
+            self.starved.set(false);
+        }
+        stays
     }
 
     /// Runs a tasklet's closure, or drops it if something was thrown at it before it started.
@@ -190,6 +199,7 @@ impl Worker {
                 }
             }
             Remote::Dispose(remains) => remains.dispose(&self.token),
+            Remote::Call(f) => f(self),
             Remote::Run(_) | Remote::Spawn(_) | Remote::Recheck => {}
         }
     }

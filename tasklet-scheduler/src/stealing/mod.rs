@@ -16,6 +16,7 @@
 //! | `scope`, `fork` | structured and fork-join parallelism |
 //! | `time`, `cancel`, `extras` | time limits, tokens and masks, tasklet-local values |
 //! | `migrate` | tasklets that may change their worker |
+//! | `stacks` | stacks of tasklets that wait: measured, trimmed |
 //! | `soft`, `blocking` | futures; threads for code that blocks |
 //! | `shared`, `metrics` | what workers share; figures |
 //!
@@ -43,6 +44,7 @@ mod shared;
 mod sleep;
 mod soft;
 mod spawn;
+mod stacks;
 mod switch;
 mod task;
 mod time;

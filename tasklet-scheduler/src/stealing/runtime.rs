@@ -17,6 +17,7 @@ use super::metrics::Metrics;
 use super::shared::{Phase, Shared};
 use super::spawn::{SpawnError, TaskletBuilder};
 use super::worker::Worker;
+use crate::swapped::refuse_swapped;
 
 /// Workers, stacks and timers: runs tasklets on every core. Any number may exist, each made and dropped at will.
 ///
@@ -67,13 +68,15 @@ impl<B: Backend> Runtime<B> {
     ///
     /// # Panics
     ///
-    /// With what `f` panics with, and if one of the runtime's own tasklets calls, which would wait for its own worker.
+    /// With what `f` panics with; if one of the runtime's own tasklets calls, which would wait for its own worker; and in a
+    /// [swapped](crate::swapped) tasklet of another, from whose stack `f` cannot borrow while that waits.
     #[track_caller]
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         assert!(
             !self.handle.is_current(),
             "a tasklet calls what it wants to run; `run` is for code outside of the runtime"
         );
+        refuse_swapped("Runtime::run");
         let spawned = TaskletBuilder::at(Location::caller()).on(&self.handle);
         // SAFETY: we wait below until the tasklet has finished, whatever happens, and consume the handle.
         let handle = unsafe { spawned.spawn_unchecked(f) }.unwrap_or_else(|error| panic!("{error}"));

@@ -78,6 +78,11 @@ pub(super) struct Counters {
     pub(super) stolen: Count,
     pub(super) polled: Count,
     pub(super) slept: Count,
+    /// What its slots held when it looked last.
+    pub(super) slots: Count,
+    pub(super) seats: Count,
+    pub(super) copied: Count,
+    pub(super) trimmed: Count,
 }
 
 #[derive(Default)]
@@ -88,6 +93,11 @@ impl Count {
     #[inline]
     pub(super) fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// So many. On the thread that owns it.
+    pub(super) fn set(&self, n: usize) {
+        self.0.store(n as u64, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -162,6 +172,8 @@ pub(super) struct Config {
     pub(super) depot: Depot,
     /// Of tasklets that ask for no other.
     pub(super) stack_size: StackSize,
+    /// How long a tasklet waits before its stack is looked at.
+    pub(super) trim_after: Option<Duration>,
     pub(super) panic_policy: PanicPolicy,
     pub(super) pool: Pool,
     /// Whether the backend's coroutines may change their thread.

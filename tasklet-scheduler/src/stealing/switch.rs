@@ -12,6 +12,7 @@ use tasklet_core::id::TaskletId;
 use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
+use tasklet_core::stack::StackUsage;
 use tasklet_core::stack::overflow::RunningTasklet;
 use tasklet_core::tasklet::{Local, Record};
 use tasklet_core::unwind::{self, AbortOnUnwind};
@@ -191,8 +192,8 @@ impl Host for Worker {
         std::mem::forget(unsafe { current::activate(NonNull::from(self)) });
     }
 
-    fn run_tasklets(&self, fiber: NonNull<FiberHead>) {
-        self.run_on(fiber);
+    fn run_tasklets(&self, fiber: NonNull<FiberHead>) -> bool {
+        self.run_on(fiber)
     }
 
     fn as_active(&self, f: &mut dyn FnMut()) {
@@ -340,6 +341,10 @@ unsafe impl Scheduler for Worker {
     fn stop_timer(&self, key: TimerKey) {
         self.current_local().timed_out.set(false);
         drop(self.timers.stop(key));
+    }
+
+    fn stack_usage(&self) -> Option<StackUsage> {
+        self.stack_usage_of(self.current())
     }
 
     fn random(&self) -> u64 {

@@ -41,6 +41,7 @@ use super::task::PackedTask;
 use super::timers::{Timer, coalesced};
 use crate::engine::{Engine, FiberHead, Fibers};
 use crate::timers::Timers;
+use crate::trim::Looks;
 
 /// Operations that a tasklet may do at a stretch before it gives way to others that can go on.
 pub(super) const BUDGET: u32 = 128;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     pub(super) departing: Cell<Option<NonNull<Record>>>,
     /// Rounds of the next search for work before the worker sleeps: see `idle`.
     pub(super) patience: Cell<u32>,
+    /// When stacks are looked at.
+    pub(super) looks: Looks,
     pub(super) random: Random,
     ids: RefCell<TaskletIds>,
     _not_send: PhantomData<*mut ()>,
@@ -123,7 +126,7 @@ impl Worker {
         let token = Home::new(parts.driver.notifier());
         let mut ids = TaskletIds::default();
         let spec = Spec { name: Some(format!("worker {}", parts.index)), ..Spec::here() };
-        let workers = parts.shared.seats.len();
+        let (workers, looks) = (parts.shared.seats.len(), Looks::new(parts.shared.config.trim_after));
         let idle = Record::main(ids.next_id(), spec, &token);
         // Nobody can have it queued as a new one.
         idle.local(&token).admitted.set(true);
@@ -153,6 +156,7 @@ impl Worker {
             departing: Cell::new(None),
             has_given_up: Cell::new(false),
             patience: Cell::new(first_patience(workers)),
+            looks,
             ids: RefCell::new(ids),
             _not_send: PhantomData,
         }

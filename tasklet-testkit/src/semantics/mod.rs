@@ -25,6 +25,7 @@ pub mod time_limits;
 mod timed;
 pub mod timers;
 pub mod traps;
+pub mod trims;
 pub mod values;
 
 mod scripted;
@@ -344,6 +345,10 @@ macro_rules! semantics_suite {
             stacks: running_out_of_stacks_ends_the_run_and_loses_nothing;
             stacks: running_out_of_stacks_is_raised_in_a_main_that_does_not_run;
             stacks: a_tasklet_gets_the_stack_it_asked_for;
+            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on;
+            trims: a_running_tasklet_is_left_alone;
+            trims: a_ceiling_on_memory_ends_the_run_and_loses_nothing;
+            trims: what_waits_for_a_while_is_trimmed;
             demos: a_mutex_made_of_a_channel_serves_in_turns;
             demos: sleepers_wake_by_the_virtual_clock;
         }

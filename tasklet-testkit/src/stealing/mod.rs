@@ -15,6 +15,7 @@ pub mod shutdown;
 pub mod soft;
 pub mod stacks;
 pub mod time;
+pub mod trims;
 
 pub(crate) mod setup;
 
@@ -135,6 +136,13 @@ macro_rules! stealing_suite {
             stacks: a_ceiling_is_waited_for_by_all_kinds;
             stacks: a_tasklet_that_waits_for_a_stack_is_killed;
             stacks: stacks_are_used_again;
+            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on;
+            trims: a_trimmed_tasklet_is_killed;
+            trims: a_running_tasklet_is_left_alone;
+            trims: anybody_asks_how_much_of_a_stack_is_used;
+            trims: questions_about_stacks_race_with_ends;
+            trims: a_ceiling_on_memory_takes_from_those_that_wait;
+            trims: a_ceiling_on_memory_is_waited_for;
             shutdown: shutdown_kills_what_waits;
             shutdown: dropping_a_runtime_ends_it;
             shutdown: a_tasklet_that_catches_every_kill_is_leaked;
@@ -174,6 +182,8 @@ macro_rules! stealing_suite {
             time: a_timeout_needs_a_tasklet;
             kills: a_new_tasklet_that_is_killed_never_runs;
             scopes: a_panic_before_the_second_half_drops_it;
+            trims: what_waits_for_a_while_is_trimmed;
+            trims: a_busy_worker_trims_too;
         }
         $crate::__stealing_tests! { $backend, [2, 4];
             places: children_of_a_busy_worker_start_elsewhere;

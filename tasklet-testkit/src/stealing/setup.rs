@@ -69,10 +69,21 @@ impl Case {
     /// As [`run`](Self::run), in virtual time.
     #[track_caller]
     pub(crate) fn run_virtual<B: Backend, T: Send>(self, f: impl FnOnce(&VirtualClock) -> T + Send) -> T {
+        self.run_virtual_with::<B, T>(|builder| builder, f)
+    }
+
+    /// As [`run_virtual`](Self::run_virtual), in a runtime with other settings than the default ones.
+    #[track_caller]
+    pub(crate) fn run_virtual_with<B: Backend, T: Send>(
+        self,
+        settings: impl FnOnce(Builder<B>) -> Builder<B>,
+        f: impl FnOnce(&VirtualClock) -> T + Send,
+    ) -> T {
         let clock = Arc::new(VirtualClock::default());
         let driven = clock.clone();
         let driver = move |_| -> Box<dyn tasklet_core::driver::Driver> { Box::new(VirtualDriver::new(driven.clone())) };
-        let runtime = self.builder::<B>().clock(clock.clone()).driver(driver).build().expect("a runtime");
+        let builder = self.builder::<B>().clock(clock.clone()).driver(driver);
+        let runtime = settings(builder).build().expect("a runtime");
         let result = runtime.run(|| f(&clock));
         end(runtime);
         result

@@ -8,8 +8,8 @@ use tasklet_core::backend::Backend;
 
 use super::{Channel, scheduler};
 use crate::Result;
-use crate::subject::Setting;
 use crate::process::resident;
+use crate::subject::Setting;
 use crate::workloads::expect;
 
 /// Bytes of a waiting tasklet, nanoseconds to create one, milliseconds to wake all.

@@ -97,7 +97,7 @@ mod tests {
             let first = ranges.next().unwrap();
             let mut ranges = [first].into_iter().chain(extra).chain(ranges);
             let result = advise(&mut ranges, libc::MADV_DONTNEED);
-            let left = resident(base, count * page) / page;
+            let left = resident(base, count * page).0 / page;
             unmap(base, count * page);
             (result, left)
         }

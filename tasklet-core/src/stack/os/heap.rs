@@ -57,6 +57,6 @@ pub(crate) unsafe fn protect(_page: NonNull<u8>) -> io::Result<()> {
 /// None needed here; the signature is the one of `unix.rs`.
 pub(crate) unsafe fn discard(_ranges: &mut dyn Iterator<Item = (NonNull<u8>, usize)>) {}
 
-pub(crate) fn resident(_base: NonNull<u8>, _len: usize) -> usize {
-    0
+pub(crate) fn resident(_base: NonNull<u8>, _len: usize) -> (usize, Option<usize>) {
+    (0, None)
 }

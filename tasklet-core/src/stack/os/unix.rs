@@ -142,14 +142,15 @@ pub(crate) unsafe fn discard(ranges: &mut dyn Iterator<Item = (NonNull<u8>, usiz
     }
 }
 
-/// Bytes of the range that are in memory.
+/// Bytes of the range that are in memory, and the offset of the lowest page of them.
 ///
 /// The range may have been unmapped meanwhile: what is gone counts as nothing, and what another mapping put there is counted.
-pub(crate) fn resident(base: NonNull<u8>, len: usize) -> usize {
+pub(crate) fn resident(base: NonNull<u8>, len: usize) -> (usize, Option<usize>) {
     const PAGES: usize = 4096;
     let page = page_size();
-    let mut present = [0u8; PAGES];
-    let mut pages = 0;
+    // On the heap: the caller may be a tasklet, whose stack would be the larger for it.
+    let mut present = vec![0u8; PAGES.min(len.div_ceil(page))];
+    let (mut pages, mut lowest) = (0, None);
     for offset in (0..len).step_by(PAGES * page) {
         let part = (PAGES * page).min(len - offset);
         let start = base.as_ptr().wrapping_add(offset);
@@ -157,8 +158,11 @@ pub(crate) fn resident(base: NonNull<u8>, len: usize) -> usize {
         // that `present` has room for.
         let result = unsafe { libc::mincore(start.cast(), part, present.as_mut_ptr().cast()) };
         if result == 0 {
-            pages += present[..part.div_ceil(page)].iter().filter(|&&byte| byte & 1 != 0).count();
+            let is_present = |byte: &u8| byte & 1 != 0;
+            let part = &present[..part.div_ceil(page)];
+            pages += part.iter().filter(|byte| is_present(byte)).count();
+            lowest = lowest.or_else(|| part.iter().position(is_present).map(|at| offset + at * page));
         }
     }
-    pages * page
+    (pages * page, lowest)
 }

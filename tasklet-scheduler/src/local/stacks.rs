@@ -1,0 +1,43 @@
+//! The stacks of a scheduler's tasklets: measured, and trimmed where nothing runs.
+
+use tasklet_core::clock::Clock as _;
+use tasklet_core::stack::StackUsage;
+use tasklet_core::tasklet::Record;
+
+use crate::engine::{Host as _, Which};
+
+use super::inner::Inner;
+
+/// Free stacks whose pages are released at a time: in 0.2 milliseconds, which a game's frame can spare.
+const COOL: usize = 256;
+
+impl Inner {
+    /// At the beginning of a run, and before the thread sleeps: releases what free stacks hold, and looks at some of those in use, if they are
+    /// due.
+    pub(super) fn look_at_stacks(&self) {
+        if self.hooks.is_quiet() {
+            return;
+        }
+        self.engine().cool(COOL);
+        if self.looks.is_off() {
+            return;
+        }
+        let switches = self.meter.switches();
+        if self.looked_at.replace(switches) != switches {
+            self.looks.disturb();
+        }
+        if self.looks.are_wanted() {
+            self.looks.look(self.clock().now(), self.engine());
+        }
+    }
+
+    /// On the host's stack, at rest: gives back what the stacks of tasklets that wait do not need.
+    pub(super) fn trim_stacks(&self) {
+        self.engine().trim(Which::All, 0..usize::MAX, usize::MAX);
+    }
+
+    /// How much memory the stack takes that a tasklet sits on.
+    pub(super) fn stack_usage_of(&self, record: &Record) -> Option<StackUsage> {
+        self.local(record).fiber.get().and_then(|fiber| self.engine().stack_usage(fiber.cast()))
+    }
+}

@@ -1,0 +1,182 @@
+//! Memory of stacks in use: what tasklets and hosts are told of it, and what goes back while tasklets wait.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tasklet_core::backend::{Backend, StackProvision, Swaps};
+use tasklet_core::clock::VirtualClock;
+use tasklet_core::current;
+use tasklet_core::driver::VirtualDriver;
+use tasklet_core::stack::{Depot, StackConfig, StackPool};
+use tasklet_scheduler::local::{self, RunError, RunOptions, Scheduler};
+
+use super::setup::{Setup, leave};
+
+/// How deep the tasklets of these tests call.
+const DEEP: usize = 100 << 10;
+
+/// What a tasklet that waits needs of its stack, at most.
+const SHALLOW: usize = 24 << 10;
+
+fn has_our_stacks<B: Backend>() -> bool {
+    B::STACKS == StackProvision::Ours
+}
+
+/// Whether a backend tells what its suspended coroutines need, so that the rest can go back.
+fn trims<B: Backend>() -> bool {
+    has_our_stacks::<B>() && matches!(B::swaps(), Swaps::Yes)
+}
+
+/// Calls `f` with so many bytes of the stack in use, and looks afterwards whether they are as they were.
+fn deep_down(bytes: usize, f: &mut dyn FnMut()) {
+    fn down(top: usize, bytes: usize, level: u8, f: &mut dyn FnMut()) {
+        let frame = black_box([level; 512]);
+        if top - frame.as_ptr().addr() >= bytes {
+            f();
+        } else {
+            down(top, bytes, level.wrapping_add(1), f);
+        }
+        assert!(black_box(&frame).iter().all(|byte| *byte == level), "a frame was changed at level {level}");
+    }
+    let top = 0u8;
+    down(std::ptr::from_ref(black_box(&top)).addr(), bytes, 0, f);
+}
+
+/// A tasklet that calls deep, leaves the queue, calls deep again and says its name.
+fn diver<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {
+    let log = s.log.clone();
+    s.spawn(name, move |_| {
+        let locals = black_box([name; 20]);
+        deep_down(DEEP, &mut || {});
+        leave();
+        deep_down(DEEP, &mut || {});
+        assert!(locals.iter().all(|local| *local == name));
+        log.log(name);
+    })
+}
+
+/// A tasklet that has called deep and waits gives its pages back, is told so, and goes on as if nothing had happened.
+pub fn a_deep_tasklet_gives_its_pages_back_and_goes_on<B: Backend>() {
+    let s = Setup::<B>::new();
+    let tasklets = ["a", "b", "c"].map(|name| diver(&s, name));
+    assert!(tasklets.iter().all(|tasklet| tasklet.stack_usage().is_none()), "they have not begun");
+    assert_eq!(current::stack_usage(), None, "main has none of ours");
+    s.run();
+    let before = tasklets.clone().map(|tasklet| tasklet.stack_usage());
+    s.scheduler.trim();
+    let after = tasklets.clone().map(|tasklet| tasklet.stack_usage());
+    for (before, after) in before.into_iter().zip(after) {
+        assert_eq!(before.is_some(), has_our_stacks::<B>());
+        let (Some(before), Some(after)) = (before, after) else { continue };
+        assert!(before.resident >= DEEP && before.high_water >= DEEP && before.reserved >= before.high_water);
+        assert_eq!((after.reserved, after.high_water), (before.reserved, before.high_water));
+        assert_eq!(after.resident <= SHALLOW, trims::<B>(), "{before:?} {after:?}");
+    }
+    tasklets[1].kill().unwrap();
+    assert!(!tasklets[1].is_alive() && tasklets[1].stack_usage().is_none());
+    tasklets[0].insert().unwrap();
+    tasklets[2].insert().unwrap();
+    s.run();
+    s.log.assert("a c");
+}
+
+/// A tasklet knows its own stack; while it runs, nothing of any is given back.
+pub fn a_running_tasklet_is_left_alone<B: Backend>() {
+    let s = Setup::<B>::on(Scheduler::new());
+    let scheduler = Rc::new(s.scheduler);
+    let (inner, told) = (scheduler.clone(), Rc::new(Cell::new(None)));
+    let tell = told.clone();
+    scheduler.spawn(move || {
+        local::schedule();
+        deep_down(DEEP, &mut || {
+            inner.trim();
+            tell.set(Some(current::stack_usage().map(|usage| usage.resident)));
+        });
+    });
+    scheduler.run().unwrap();
+    let told = told.get().expect("it has run");
+    assert_eq!(told.is_some(), has_our_stacks::<B>());
+    assert!(told.is_none_or(|resident| resident >= DEEP), "{told:?}");
+}
+
+/// Want of memory for a stack ends a run only when nothing can be taken from tasklets that wait, and is over when there is something again.
+pub fn a_ceiling_on_memory_ends_the_run_and_loses_nothing<B: Backend>() {
+    if !trims::<B>() {
+        return;
+    }
+    let depot = Depot::new(StackConfig::new().resident_ceiling(40 * DEEP).cache_limit(4));
+    let s = Setup::<B>::on(Scheduler::builder().stacks(StackPool::new(&depot)).build());
+    // Those that wait high up on their stacks make room for each other. So many that the memory is measured in between.
+    let shallow: Vec<_> = (0..200).map(|_| diver(&s, "s")).collect();
+    s.run();
+    assert!(shallow.iter().all(|tasklet| tasklet.stack_usage().is_some()));
+    // Those that wait deep down do not.
+    let deep: Vec<_> = (0..100)
+        .map(|_| {
+            let log = s.log.clone();
+            s.spawn("d", move |_| {
+                deep_down(DEEP, &mut leave);
+                log.log("d");
+            })
+        })
+        .collect();
+    let error = match s.scheduler.run() {
+        Err(RunError::Stack { error, .. }) => error,
+        outcome => panic!("there should have been no memory, but the run ended with {outcome:?}"),
+    };
+    assert!(error.is_resident_ceiling() && error.to_string().contains(&(40 * DEEP).to_string()), "{error}");
+    let started = deep.iter().filter(|tasklet| tasklet.stack_usage().is_some()).count();
+    assert!((5..100).contains(&started), "{started}");
+    // When those have ended that have begun, the others begin.
+    let mut waiting = deep;
+    while !waiting.is_empty() {
+        let (begun, queued): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|tasklet| tasklet.stack_usage().is_some());
+        assert!(!begun.is_empty());
+        queued.iter().filter(|tasklet| !tasklet.is_paused()).for_each(|tasklet| tasklet.remove().unwrap());
+        begun.iter().for_each(|tasklet| tasklet.insert().unwrap());
+        s.run();
+        queued.iter().for_each(|tasklet| tasklet.insert().unwrap());
+        match s.scheduler.run() {
+            Err(RunError::Stack { error, .. }) => assert!(error.is_resident_ceiling(), "{error}"),
+            outcome => drop(outcome.unwrap()),
+        }
+        waiting = queued;
+    }
+    assert_eq!(s.log.take().split(' ').filter(|name| *name == "d").count(), 100);
+    shallow.iter().for_each(|tasklet| tasklet.insert().unwrap());
+    s.run();
+}
+
+/// Who waits for long enough gives back what it does not need, without anybody asking: at the beginning of a run, and while one waits.
+pub fn what_waits_for_a_while_is_trimmed<B: Backend>() {
+    let hour = Duration::from_secs(3600);
+    for (after, gives_back) in [(Some(hour), true), (Some(1000 * hour), false), (None, false)] {
+        for sleeps in [false, true] {
+            let clock = Arc::new(VirtualClock::default());
+            let builder = Scheduler::<B>::builder().clock(clock.clone()).driver(VirtualDriver::new(clock.clone()));
+            let s = Setup::on(builder.trim_after(after).build());
+            let tasklet = diver(&s, "a");
+            s.run();
+            if sleeps {
+                s.spawn("sleeper", move |_| tasklet_scheduler::time::sleep(4 * hour));
+                s.scheduler.run_with(RunOptions::new().block_thread()).unwrap();
+            } else {
+                for _ in 0..4 {
+                    s.says("b");
+                    s.run();
+                    clock.advance(hour);
+                }
+            }
+            let is_small = tasklet.stack_usage().is_some_and(|usage| usage.resident <= SHALLOW);
+            assert_eq!(is_small, gives_back && trims::<B>(), "{after:?}, {sleeps}");
+            s.log.take();
+            tasklet.insert().unwrap();
+            s.run();
+            s.log.assert("a");
+        }
+    }
+}
