@@ -37,12 +37,19 @@ impl Label {
 
     #[inline]
     pub(super) fn site(&self) -> &'static Location<'static> {
-        match self.as_named() {
-            // SAFETY: without the bit it comes from a reference that lives for ever.
-            None => unsafe { self.0.cast().as_ref() },
-            // SAFETY: the box is this label's, and lives.
-            Some(named) => unsafe { named.as_ref() }.site,
+        if self.0.addr().get() & NAMED != 0 {
+            return self.site_of_named();
         }
+        // SAFETY: without the bit it comes from a reference that lives for ever.
+        unsafe { self.0.cast().as_ref() }
+    }
+
+    // Apart, since the site is read for each switch, and names are rare.
+    #[cold]
+    #[inline(never)]
+    fn site_of_named(&self) -> &'static Location<'static> {
+        // SAFETY: the box is this label's, and lives.
+        unsafe { self.as_named().expect("it has the bit").as_ref() }.site
     }
 
     #[inline]

@@ -115,14 +115,14 @@ impl Handle {
     ///
     /// Unwinds with what is thrown at the caller.
     pub fn stack_usage<T>(&self, tasklet: &JoinHandle<T>) -> Option<StackUsage> {
-        let record = tasklet.record();
+        let record = tasklet.record()?;
         loop {
             let home = record.home()?;
             if !self.shared().seats.iter().filter_map(|seat| seat.home()).any(|seat| Arc::ptr_eq(seat, &home)) {
                 return None;
             }
             // SAFETY: the worker is looked at and let go.
-            let here = unsafe { current::with_scheduler(|worker: &Worker| worker.answer(record)) };
+            let here = unsafe { current::with_scheduler(|worker: &Worker| worker.answer(&record)) };
             if let Some(Answer::Usage(usage)) = here {
                 return usage;
             }
