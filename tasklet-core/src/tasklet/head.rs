@@ -11,10 +11,12 @@ use crate::park::{ParkReason, Parked, WaitSite};
 use crate::unwind;
 
 /// Identity and end of a tasklet. It lies in a [`Record`](super::Record) or in a [`Promised`](super::Promised), as `finish` tells.
+// In this order: each switch reads the first two, which lie in a record beside what else it reads.
+#[repr(C)]
 pub(super) struct Head {
-    pub(super) finish: Finish<Joiner>,
     pub(super) id: TaskletId,
     pub(super) label: Label,
+    pub(super) finish: Finish<Joiner>,
 }
 
 /// Who waits for a tasklet to finish.
@@ -49,7 +51,7 @@ impl Head {
         name: Option<String>,
         finish: Finish<Joiner>,
     ) -> Head {
-        Head { finish, id, label: Label::new(site, name) }
+        Head { id, label: Label::new(site, name), finish }
     }
 
     /// See [`Record::on_finish`](super::Record::on_finish).
