@@ -161,6 +161,10 @@ impl Depot {
         self.0.warm.store(inventory.warm, Ordering::Relaxed);
         drop(inventory);
         drop(unmapped);
+        if let Some(gauge) = &self.0.gauge {
+            // They have their pages still: it is worth measuring again.
+            gauge.subtract(0);
+        }
     }
 
     /// Releases the pages of up to `most` free stacks of those that are beyond the [limit](StackConfig::warm_limit). Returns how many there were: 0 if
