@@ -9,6 +9,7 @@
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`stealing`]: what the work-stealing runtime promises, with one worker and with several; one macro instantiates it on a backend.
 //! - [`stress`]: random mixes of everything on the work-stealing runtime.
+//! - [`swapped`]: tasklets that take turns on few stacks, under both schedulers; one macro instantiates it on a backend.
 //! - [`sync`]: what locks and other synchronisation promise under both schedulers; one macro instantiates it on a backend.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
 //! - [`Recorder`]: a list of events, for tests of an order.
@@ -22,6 +23,7 @@ pub mod programs;
 pub mod semantics;
 pub mod stealing;
 pub mod stress;
+pub mod swapped;
 pub mod sync;
 pub mod thread_backend;
 
