@@ -2,6 +2,7 @@
 
 use tasklet::backend::Default as Backend;
 use tasklet_testkit::differential::{self, Difference, interpreter};
+use tasklet_testkit::kinds::StackKind;
 
 #[test]
 fn every_program_has_the_log_the_model_gives() {
@@ -19,7 +20,7 @@ fn there_are_hundreds_of_programs_of_every_theme() {
 #[test]
 fn an_altered_log_is_told_from_the_right_one() {
     for program in differential::programs().iter().step_by(40) {
-        let found = interpreter::run::<Backend>(program);
+        let found = interpreter::run::<Backend>(program, StackKind::Private);
         let last = found.len() - 1;
         for index in [0, found.len() / 2, last] {
             let mut altered = program.clone();

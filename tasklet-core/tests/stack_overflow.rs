@@ -18,7 +18,7 @@ static SIZE: AtomicUsize = AtomicUsize::new(0);
 fn query(found: &mut dyn FnMut(RunningTasklet<'_>)) {
     let (stack_limit, stack_size) = (LIMIT.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
     if stack_limit != 0 {
-        found(RunningTasklet { id: 7, name: Some("digger"), stack_limit, stack_size });
+        found(RunningTasklet { id: 7, name: Some("digger"), stack_limit, stack_size, is_swapped: false });
     }
 }
 

@@ -74,6 +74,11 @@ impl FiberHead {
         }
     }
 
+    /// Whether it is a seat at a slot.
+    pub(crate) fn is_swapped(&self) -> bool {
+        self.swapped
+    }
+
     /// Whether a tasklet that needs such a stack can sit on it.
     #[inline]
     pub(crate) fn fits(&self, size: StackSize, kind: StackKind) -> bool {

@@ -4,10 +4,12 @@
 //! - [`contract`]: what a stack-switching backend must do; one macro instantiates it.
 //! - [`differential`]: random programs on the local scheduler, with the logs that a model of its rules gives.
 //! - [`histories`]: small histories of channels, each of which must have an order; one macro instantiates it on a backend.
+//! - [`kinds`]: on what kind of stack the tasklets of a test sit.
 //! - [`programs`]: random programs over every flavour of channel; one macro instantiates it on a backend.
 //! - [`semantics`]: what the deterministic scheduler and its channel do, in which order; one macro instantiates it on a backend.
 //! - [`stealing`]: what the work-stealing runtime promises, with one worker and with several; one macro instantiates it on a backend.
 //! - [`stress`]: random mixes of everything on the work-stealing runtime.
+//! - [`swapped`]: tasklets that take turns on few stacks, under both schedulers; one macro instantiates it on a backend.
 //! - [`sync`]: what locks and other synchronisation promise under both schedulers; one macro instantiates it on a backend.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
 //! - [`Recorder`]: a list of events, for tests of an order.
@@ -16,10 +18,12 @@ pub mod channels;
 pub mod contract;
 pub mod differential;
 pub mod histories;
+pub mod kinds;
 pub mod programs;
 pub mod semantics;
 pub mod stealing;
 pub mod stress;
+pub mod swapped;
 pub mod sync;
 pub mod thread_backend;
 

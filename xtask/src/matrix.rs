@@ -247,6 +247,10 @@ fn loom(name: &'static str) -> Cell {
 /// Sanitizer cells: which one, on which cell name, with which packages and features, and its options.
 ///
 /// To add one, add a line. An instrumented build is compiled with other flags, so each sanitizer has its own target directory.
+///
+/// None of them is valgrind: nobody tells it of stacks, so it takes a switch to one that is near for a call or a return, and what lies between for
+/// gone. A test of ten tasklets that yield, with stacks of their own, gives thousands of reports. Of swapped ones it would have to
+/// be told, at each copy, that there is a stack again where one has ended.
 fn sanitizers() -> Vec<Cell> {
     vec![
         // Not the test that lowers the limit on address space: the sanitizer itself needs more.
@@ -261,7 +265,9 @@ fn sanitizers() -> Vec<Cell> {
             "asan",
             "address",
             "corosensei",
-            // The feature tells the sanitizer where each stack is.
+            // The feature tells the sanitizer where each stack is. With it the backend does not swap, so no test runs swapped: the
+            // sanitizer keeps what may be used of a stack beside it, by address. What it knows of a frame would stay behind, for
+            // whoever comes to that address next, and a copy of a stack reads the gaps between its variables.
             &[
                 "-p",
                 "tasklet-backend-corosensei",

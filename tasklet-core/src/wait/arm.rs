@@ -210,9 +210,9 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
     unsafe fn relink(&self, relocation: &Relocation, ticket: NonNull<()>) {
         // SAFETY: as in `look_locked`.
         let state = unsafe { &mut *self.attempt.place().value_raw() };
-        let copy = relocation.map(&raw const self.node);
-        // SAFETY: the caller has the lock; A2. The copy is removed from the list as the node would have been.
-        unsafe { self.attempt.waiters(state).relink(&self.node, copy, Some(ticket.cast())) };
+        // SAFETY: the caller has the lock, and relinks the other arms before it releases that; A2. The copy is removed from the list as the node
+        // would have been.
+        unsafe { self.attempt.waiters(state).relink(&self.node, relocation, Some(ticket.cast())) };
     }
 
     fn is_over(&mut self) -> bool {

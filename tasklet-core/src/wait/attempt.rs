@@ -186,7 +186,7 @@ unsafe impl<A: Attempt> WaitSite for Waiting<A> {
         let mut state = place.lock();
         relocation.copy();
         // SAFETY: A2, the lock is held. N1: the copy is what counts from now on, and is removed from the list as the node would have been.
-        unsafe { self.attempt.waiters(&mut state).relink(&self.node, relocation.map(&raw const self.node), None) };
+        unsafe { self.attempt.waiters(&mut state).relink(&self.node, relocation, None) };
     }
 
     fn alignment(&self) -> usize {

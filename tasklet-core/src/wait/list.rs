@@ -13,6 +13,7 @@ use super::select::Ticket;
 use crate::current;
 use crate::park::{Parked, Wake};
 use crate::primitive::atomic::{AtomicU8, Ordering};
+use crate::swap::Relocation;
 use crate::tasklet::Record;
 use crate::unwind;
 
@@ -271,21 +272,27 @@ impl<M> Waiters<M> {
         waiter
     }
 
-    /// A node was copied: if it was in the list, the list leads to the copy from now on. With `ticket`, its ticket was copied as well.
+    /// A node may have been copied, and others of the list with it: if it was in the list, the list leads to the copy from now on. With `ticket`,
+    /// its ticket was copied as well.
     ///
     /// # Safety
     ///
-    /// - The caller holds the lock; `node` is in this list or in none, and has not changed since it was copied.
+    /// - The caller holds the lock; `node` is in this list or in none, and has not changed since the copy was made.
+    /// - Whatever else of this list was copied is relinked before the lock is released.
     /// - N1, N3: the copy is not moved, and stays until it was removed; so does the ticket, which is that of `node`, or its copy.
-    pub(super) unsafe fn relink(&mut self, node: &Node<M>, copy: *const Node<M>, ticket: Option<NonNull<Ticket>>) {
-        if node.state() != LINKED || ptr::eq(node, copy) && ticket.is_none() {
+    pub(super) unsafe fn relink(&mut self, node: &Node<M>, relocation: &Relocation, ticket: Option<NonNull<Ticket>>) {
+        if node.state() != LINKED {
             return;
         }
+        let copy = relocation.map(node);
         // SAFETY: N2; a copy of a linked node is one.
         let link = unsafe { &mut *(*copy).link() };
         if let (Waiter::Arm(of, _), Some(ticket)) = (&mut link.waiter, ticket) {
             *of = ticket;
         }
+        // Neighbours that lie on the same stack were copied as well.
+        link.prev = relocation.map(link.prev);
+        link.next = relocation.map(link.next);
         match NonNull::new(link.prev.cast_mut()) {
             None => self.head = copy,
             // SAFETY: N1, N2.

@@ -1,5 +1,5 @@
 //! Two and three callers at one or two places: a rendezvous, waits that are ended by their own side, selects that could serve each other,
-//! that unwind when they were served, that are woken by a bell.
+//! that unwind when they were served, that are woken by a bell; whose stacks are copied meanwhile.
 //!
 //! Each caller is a plain thread as its own scheduler, driven by hand: the thread-local one would be the same for all threads of a model.
 
@@ -19,6 +19,8 @@ use crate::operation::{AnyBackend, Operation, Step, Switch};
 use crate::park::{ParkReason, Wake};
 use crate::scheduler::{Observed, Scheduler};
 use crate::thread::ThreadScheduler;
+
+mod copied;
 
 #[derive(Default)]
 struct State {

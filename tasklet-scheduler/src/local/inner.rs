@@ -18,8 +18,8 @@ use tasklet_core::operation::{On, Switch, SwitchToken};
 use tasklet_core::park::{ParkError, Parked, WaitSite, Wake};
 use tasklet_core::random::Random;
 use tasklet_core::scheduler::{Observed, Scheduler, TimerKey};
-use tasklet_core::stack::StackUsage;
 use tasklet_core::stack::overflow::RunningTasklet;
+use tasklet_core::stack::{StackSize, StackUsage};
 use tasklet_core::tasklet::{Local, Record, Spec, StackKind};
 use tasklet_core::unwind::{self, AbortOnUnwind, Payload};
 
@@ -90,6 +90,8 @@ pub(super) struct Inner {
     pub(super) backend: &'static TypeId,
     /// What kind of stack tasklets have that ask for no other.
     pub(super) kind: Cell<StackKind>,
+    /// The stack that swapped tasklets have.
+    pub(super) slot_size: Cell<StackSize>,
     /// Why its tasklets cannot be swapped, if they cannot.
     pub(super) swap_error: Option<SwapError>,
     this: Weak<Inner>,
@@ -112,6 +114,7 @@ impl Inner {
             engine: Box::new(engine),
             backend: On::<B>::BACKEND,
             kind: Cell::new(StackKind::Private),
+            slot_size: Cell::new(StackSize::DEFAULT),
             swap_error: SwapError::of::<B>(),
             ring: Ring::new(),
             running: Cell::new(NonNull::from(&*main)),
@@ -341,6 +344,7 @@ unsafe impl Scheduler for Inner {
             name: record.name(),
             stack_limit: head.limit.get(),
             stack_size: head.size.bytes(),
+            is_swapped: head.is_swapped(),
         })
     }
 

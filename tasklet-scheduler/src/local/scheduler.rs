@@ -155,6 +155,7 @@ impl<B: Backend> Builder<B> {
         inner.flat.set(self.flat);
         inner.policy.set(self.policy);
         inner.kind.set(self.kind);
+        inner.slot_size.set(self.slots.size);
         inner.looks.set_after(self.trim_after);
         // SAFETY: A1, `shut_down` and `Inner::drop` release it, and a scheduler in use is leaked instead of dropped.
         unsafe { current::adopt(inner.pointer()) };

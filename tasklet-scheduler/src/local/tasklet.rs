@@ -10,7 +10,7 @@ use tasklet_core::home::Remote;
 use tasklet_core::id::{SchedulerId, TaskletId};
 use tasklet_core::park::{Direction, ParkError, ParkReason};
 use tasklet_core::stack::{StackSize, StackUsage};
-use tasklet_core::tasklet::Record;
+use tasklet_core::tasklet::{Record, StackKind};
 use tasklet_core::unwind::{self, Payload, TaskletExit};
 use tasklet_core::{current, scheduler::Scheduler as _};
 
@@ -109,9 +109,13 @@ impl Tasklet {
         (!self.inner.closed.get()).then(|| self.inner.home().id())
     }
 
-    /// The stack it starts on, at least.
+    /// The stack it starts on, at least; if it is [swapped](crate::swapped), the slots'.
     pub fn stack_size(&self) -> StackSize {
-        self.inner.local(&self.record).stack_size.get()
+        let fields = self.inner.local(&self.record);
+        match fields.kind.get() {
+            StackKind::Private => fields.stack_size.get(),
+            StackKind::Swapped => self.inner.slot_size.get(),
+        }
     }
 
     /// How much memory its stack takes, which is measured: about 1 us for a stack of the default size. `None` if it has not started or has ended,

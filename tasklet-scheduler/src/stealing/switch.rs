@@ -232,6 +232,7 @@ unsafe impl Scheduler for Worker {
             name: record.name(),
             stack_limit: head.limit.get(),
             stack_size: head.size.bytes(),
+            is_swapped: head.is_swapped(),
         })
     }
 

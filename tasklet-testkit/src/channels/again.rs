@@ -19,6 +19,7 @@ use tasklet_scheduler::local;
 
 use super::Case;
 use super::setup::{Census, give_way, probe, run, spawn, until};
+use crate::kinds;
 
 /// An arm that was chosen stays so until its output is taken; then a receiving one may be selected again, and a sending one is refused.
 pub fn a_chosen_arm_is_ready_until_it_is_taken<B: Backend>(case: Case) {
@@ -293,8 +294,8 @@ pub fn an_arm_goes_before_the_limit<B: Backend>(case: Case) {
 }
 
 /// What a tasklet waits for is named in what is shown of it.
-pub fn names_are_shown<B: Backend>(_: Case) {
-    let scheduler = local::Scheduler::<B>::new();
+pub fn names_are_shown<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).build();
     let (sender, receiver) = bounded::<u32>(0);
     sender.set_name("orders");
     let channel = Channel::<u32>::new();
@@ -370,8 +371,8 @@ pub fn a_stackless_channel_does_what_others_do<B: Backend>(case: Case) {
 }
 
 /// On the local scheduler, an exchange with a select obeys preference and switch trap as with any other partner.
-pub fn a_select_is_a_partner_like_any<B: Backend>(_: Case) {
-    let scheduler = local::Scheduler::<B>::new();
+pub fn a_select_is_a_partner_like_any<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).build();
     scheduler
         .spawn_joinable(|| {
             let (channel, other) = (Channel::<u32>::new(), Channel::<u32>::new());

@@ -1,7 +1,6 @@
 //! The end of a channel: who is woken, what can still be received, what comes back.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -206,14 +205,14 @@ pub fn nothing_is_sent_while_a_close_wakes<B: Backend>(case: Case) {
             (0..capacity as u32).for_each(|number| sender.send(number).unwrap());
             let taker = Arc::new(Taker { receiver: receiver.clone(), got: Mutex::default() });
             let waker = Waker::from(taker.clone());
-            let (mut first, mut second) = (pin!(sender.send_async(8)), pin!(sender.send_async(9)));
+            let (mut first, mut second) = (Box::pin(sender.send_async(8)), Box::pin(sender.send_async(9)));
             assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             receiver.close();
             let got = taker.got.lock().unwrap().take().expect("the first was woken");
             assert_eq!(got.ok(), (capacity == 1).then_some(0), "what was sent before the close, and nothing else");
-            for (message, future) in [(8, first), (9, second)] {
-                let Poll::Ready(Err(error)) = future.poll(&mut Context::from_waker(Waker::noop())) else {
+            for (message, mut future) in [(8, first), (9, second)] {
+                let Poll::Ready(Err(error)) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
                     panic!("message {message} was sent after the close");
                 };
                 assert!(error.is_closed());

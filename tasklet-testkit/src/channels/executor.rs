@@ -1,6 +1,6 @@
 //! Ways of waiting for a future without the help of a scheduler.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -24,7 +24,8 @@ pub(crate) fn block_on_alone<F: Future>(future: F) -> F::Output {
 
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(woken.clone());
-    let mut future = pin!(future);
+    // Not on the stack, where a swapped tasklet's future is not while others run.
+    let mut future = Box::pin(future);
     loop {
         until(|| woken.0.swap(false, Ordering::SeqCst));
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -1,7 +1,6 @@
 //! Waits that end otherwise: kills, time limits, futures that are dropped. Nothing is lost or doubled by them.
 
 use std::cell::OnceCell;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -257,7 +256,7 @@ pub fn a_dropped_future_gives_back<B: Backend>(case: Case) {
     run::<B>(case, move || {
         let (sender, receiver) = bounded(1);
         {
-            let mut receiving = pin!(receiver.recv_async());
+            let mut receiving = Box::pin(receiver.recv_async());
             assert!(poll(receiving.as_mut()).is_pending());
             assert_eq!(sender.blocked_receivers(), 1);
             sender.try_send(census.one()).unwrap();
@@ -265,7 +264,7 @@ pub fn a_dropped_future_gives_back<B: Backend>(case: Case) {
         }
         assert_eq!((sender.len(), census.dropped()), (1, 0));
         {
-            let mut sending = pin!(sender.send_async(census.one()));
+            let mut sending = Box::pin(sender.send_async(census.one()));
             assert!(poll(sending.as_mut()).is_pending());
             assert_eq!(sender.blocked_senders(), 1);
         }

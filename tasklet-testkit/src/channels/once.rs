@@ -1,6 +1,5 @@
 //! Oneshot: one message, or the news that none will come.
 
-use std::pin::pin;
 use std::task::Poll;
 
 use tasklet_channels::{oneshot, rendezvous, select};
@@ -102,10 +101,10 @@ pub fn a_receiver_is_a_future<B: Backend>(case: Case) {
         assert_eq!(thread.join().unwrap(), Ok(7));
 
         let (sender, receiver) = oneshot::<u8>();
-        let mut receiver = pin!(receiver);
+        let mut receiver = Box::pin(receiver);
         assert!(poll(receiver.as_mut()).is_pending());
         drop(sender);
-        let Poll::Ready(Err(error)) = poll(receiver) else { panic!("the end is told") };
+        let Poll::Ready(Err(error)) = poll(receiver.as_mut()) else { panic!("the end is told") };
         assert!(error.is_closed());
     });
 }

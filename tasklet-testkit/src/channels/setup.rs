@@ -12,6 +12,7 @@ use tasklet_core::driver::VirtualDriver;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::{local, stealing};
 
+use crate::kinds;
 pub(super) use crate::stealing::setup::{Census, Flag, LIMIT};
 
 use super::Case;
@@ -22,7 +23,7 @@ pub(crate) fn run<B: Backend>(case: Case, body: impl FnOnce() + Send + 'static) 
     if case.workers > 0 {
         return case.run::<B, _>(body);
     }
-    let scheduler = local::Scheduler::<B>::new();
+    let scheduler = kinds::local::<B>(case.kind).build();
     let done = scheduler.spawn_joinable(body);
     if let Err(error) = done.join() {
         panic!("{error}");
@@ -37,7 +38,7 @@ pub(crate) fn run_virtual<B: Backend>(case: Case, body: impl FnOnce(&VirtualCloc
     }
     let clock = Arc::new(VirtualClock::default());
     let driver = VirtualDriver::new(clock.clone());
-    let scheduler = local::Scheduler::<B>::builder().clock(clock.clone()).driver(driver).build();
+    let scheduler = kinds::local::<B>(case.kind).clock(clock.clone()).driver(driver).build();
     if let Err(error) = scheduler.spawn_joinable(move || body(&clock)).join() {
         panic!("{error}");
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tasklet_channels::{Channel, Select, TypedArm, after, at, bounded, never, select, select_biased, tick};
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
-use tasklet_scheduler::local;
 
 use super::Case;
 use super::setup::{give_way, run_virtual, spawn};
+use crate::kinds;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -110,7 +110,7 @@ pub fn a_limit_comes_though_nobody_will<B: Backend>(case: Case) {
 
     run_virtual::<B>(case, |_| wait());
     std::thread::spawn(wait).join().unwrap();
-    let _main = local::Scheduler::<B>::new();
+    let _main = kinds::local::<B>(case.kind).build();
     wait();
 }
 

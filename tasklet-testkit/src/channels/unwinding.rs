@@ -13,6 +13,7 @@ use tasklet_scheduler::{local, stealing};
 
 use super::Case;
 use super::setup::run;
+use crate::kinds;
 use crate::stealing::setup::fail;
 
 /// Selects this one arm, and catches what is thrown meanwhile.
@@ -22,8 +23,8 @@ fn select_until_thrown(arm: &mut impl TypedArm) {
 }
 
 /// An arm that was served before its select unwound has its message, and is ready until that is taken.
-pub fn a_served_arm_has_its_message<B: Backend>(_: Case) {
-    let scheduler = local::Scheduler::<B>::new();
+pub fn a_served_arm_has_its_message<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).build();
     let (sender, receiver) = unbounded();
     let got = Rc::new(RefCell::new(Vec::new()));
     let tasklet = scheduler.spawn({
@@ -46,8 +47,8 @@ pub fn a_served_arm_has_its_message<B: Backend>(_: Case) {
 }
 
 /// One that sends has sent, and is ready, as it would be without the unwinding.
-pub fn a_served_arm_has_sent<B: Backend>(_: Case) {
-    let scheduler = local::Scheduler::<B>::new();
+pub fn a_served_arm_has_sent<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).build();
     let (sender, receiver) = rendezvous();
     let sent = Rc::new(RefCell::new(None));
     let tasklet = scheduler.spawn({
@@ -67,8 +68,8 @@ pub fn a_served_arm_has_sent<B: Backend>(_: Case) {
 }
 
 /// A message goes back when the arm is dropped that has it: to whoever waits then, and before what comes later.
-pub fn a_dropped_arm_serves_who_waits<B: Backend>(_: Case) {
-    let scheduler = local::Scheduler::<B>::new();
+pub fn a_dropped_arm_serves_who_waits<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).build();
     let (sender, receiver) = unbounded();
     let tasklet = scheduler.spawn({
         let receiver = receiver.clone();

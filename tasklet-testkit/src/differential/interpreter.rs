@@ -13,13 +13,14 @@ use tasklet_channels::{Channel, Direction, RecvError, SendError};
 use tasklet_core::backend::Backend;
 use tasklet_core::id::TaskletId;
 use tasklet_core::park::ParkError;
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{self, Payload, is_tasklet_exit};
 use tasklet_scheduler::local::{
-    self, Atomic, Budget, ErrorHandler, RunError, RunOptions, RunOutcome, Scheduler, SwitchTrap, Tasklet,
-    TaskletStateError,
+    self, Atomic, Budget, ErrorHandler, RunError, RunOptions, RunOutcome, SwitchTrap, Tasklet, TaskletStateError,
 };
 
 use super::program::{Catch, Handler, Op, Program};
+use crate::kinds;
 
 /// Events beyond the expected ones before a program is stopped: it may have come into a loop.
 const EXCESS: usize = 200;
@@ -52,8 +53,8 @@ struct World {
 }
 
 /// The log of a program.
-pub fn run<B: Backend>(program: &Program) -> Vec<String> {
-    let scheduler = Rc::new(Scheduler::<B>::new());
+pub fn run<B: Backend>(program: &Program, kind: StackKind) -> Vec<String> {
+    let scheduler = Rc::new(kinds::local::<B>(kind).build());
     let channels = program.channels.iter().map(|spec| {
         let channel = Channel::with_preference(spec.preference);
         channel.set_schedule_all(spec.schedule_all);

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use tasklet_core::backend::Backend;
 
+use crate::kinds;
 use program::Program;
 
 /// Events shown before and after the first one that differs.
@@ -87,18 +88,21 @@ pub fn read(path: &Path) -> Vec<Program> {
     program::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Runs programs on the local scheduler and compares their logs with the expected ones.
+/// Runs programs on the local scheduler, with each [kind](kinds) of stacks, and compares their logs with the expected ones.
 ///
 /// # Panics
 ///
 /// A log differs: prints each such program, with its first difference.
 pub fn check<B: Backend>(programs: &[Program]) {
     assert!(!programs.is_empty(), "there are no programs to run");
-    let differences: Vec<String> = programs
-        .iter()
-        .filter_map(|program| Difference::between(program, &interpreter::run::<B>(program)))
-        .map(|difference| difference.to_string())
-        .collect();
+    let kinds = kinds::of::<B>(&[]);
+    let difference = |program: &Program| {
+        kinds.iter().find_map(|&kind| {
+            let difference = Difference::between(program, &interpreter::run::<B>(program, kind))?;
+            Some(format!("with {kind:?} stacks: {difference}"))
+        })
+    };
+    let differences: Vec<String> = programs.iter().filter_map(difference).collect();
     let (failed, all) = (differences.len(), programs.len());
     assert!(differences.is_empty(), "{failed} of {all} programs differ\n{}", differences.join("\n"));
 }

@@ -39,7 +39,7 @@ macro_rules! __history_tests {
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases(test, &$workers, $crate::histories::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[], $crate::histories::$test::<$backend>);
             }
         )*
     };

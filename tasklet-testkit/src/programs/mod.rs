@@ -40,16 +40,17 @@ macro_rules! program_suite {
     };
 }
 
-/// One `#[test]` per line of a list in [`program_suite!`](crate::program_suite), with these numbers of workers.
+/// One `#[test]` per line of a list in [`program_suite!`](crate::program_suite), with these numbers of workers. Those with a
+/// reason run on [stacks of their own](crate::kinds) alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __program_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases(test, &$workers, $crate::programs::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::programs::$chapter::$test::<$backend>);
             }
         )*
     };

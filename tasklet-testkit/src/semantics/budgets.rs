@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::VirtualClock;
-use tasklet_scheduler::local::{self, Budget, RunError, RunOptions, RunOutcome, Scheduler, State, Tasklet};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::{self, Budget, RunError, RunOptions, RunOutcome, State, Tasklet};
 
 use super::setup::{Setup, channel, fail, text};
+use crate::kinds;
 
 const HARD_100: RunOptions = RunOptions::new().slice(Budget::Ticks(100)).hard();
 pub(super) const SOFT_100: RunOptions = RunOptions::new().slice(Budget::Ticks(100));
@@ -37,9 +39,9 @@ pub(super) fn run_with<B: Backend>(s: &Setup<B>, options: RunOptions) -> RunOutc
 }
 
 /// A scheduler and its clock, which stands still unless a test advances it.
-fn timed<B: Backend>() -> (Setup<B>, Rc<VirtualClock>) {
+fn timed<B: Backend>(kind: StackKind) -> (Setup<B>, Rc<VirtualClock>) {
     let clock = Rc::new(VirtualClock::default());
-    (Setup::on(Scheduler::builder().clock(clock.clone()).build()), clock)
+    (Setup::on(kinds::local(kind).clock(clock.clone()).build()), clock)
 }
 
 #[track_caller]
@@ -51,8 +53,8 @@ fn victim(outcome: RunOutcome) -> Tasklet {
 }
 
 /// F1 lifecycle, of TestWatchdog.
-pub fn a_tasklet_interrupted_in_its_middle_is_handed_out_paused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_interrupted_in_its_middle_is_handed_out_paused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = computes(&s, "t", 50);
     let interrupted = victim(run_with(&s, RunOptions::new().slice(Budget::Ticks(10)).hard()));
     assert!(interrupted == t);
@@ -67,8 +69,8 @@ pub fn a_tasklet_interrupted_in_its_middle_is_handed_out_paused<B: Backend>() {
 }
 
 /// F2 (model), R46, R47.
-pub fn slices_give_every_computing_tasklet_its_turn<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn slices_give_every_computing_tasklet_its_turn<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let _ = ["a", "b", "c"].map(|name| computes(&s, name, 250));
     loop {
         match run_with(&s, HARD_100) {
@@ -83,9 +85,9 @@ pub fn slices_give_every_computing_tasklet_its_turn<B: Backend>() {
 }
 
 /// F4 (model), R49.
-pub fn tasklets_that_yield_in_time_are_never_interrupted<B: Backend>() {
+pub fn tasklets_that_yield_in_time_are_never_interrupted<B: Backend>(kind: StackKind) {
     for options in [HARD_100, SOFT_100] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let _ = ["a", "b"].map(|name| computes_and_yields(&s, name, 50, 4));
         assert!(matches!(run_with(&s, options), RunOutcome::Idle));
         s.log.assert("a0 b0 a1 b1 a2 b2 a3 b3");
@@ -93,8 +95,8 @@ pub fn tasklets_that_yield_in_time_are_never_interrupted<B: Backend>() {
 }
 
 /// F5 totaltimeout (model).
-pub fn a_total_budget_is_not_renewed_by_switches<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_total_budget_is_not_renewed_by_switches<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let _ = ["a", "b"].map(|name| computes_and_yields(&s, name, 50, 4));
     let interrupted = victim(run_with(&s, RunOptions::new().total(Budget::Ticks(300)).hard()));
     assert_eq!(interrupted.name(), Some("a"));
@@ -105,9 +107,9 @@ pub fn a_total_budget_is_not_renewed_by_switches<B: Backend>() {
 }
 
 /// F7 test_watchdog_priority_soft, test_watchdog_priority_hard; R45, R50.
-pub fn a_spent_budget_wakes_the_outermost_caller_first<B: Backend>() {
+pub fn a_spent_budget_wakes_the_outermost_caller_first<B: Backend>(kind: StackKind) {
     for hard in [false, true] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let over = Rc::new(Cell::new(false));
         for name in ["1", "2", "3", "4"] {
             s.spawn_with(name, &over, move |log, over| {
@@ -133,9 +135,9 @@ pub fn a_spent_budget_wakes_the_outermost_caller_first<B: Backend>() {
 }
 
 /// F8 test_watchdog_on_tasklet.
-pub fn a_spent_budget_wakes_the_tasklet_that_set_it_not_main<B: Backend>() {
+pub fn a_spent_budget_wakes_the_tasklet_that_set_it_not_main<B: Backend>(kind: StackKind) {
     for hard in [false, true] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let main = s.scheduler.main();
         s.spawn("owner", move |log| {
             let options = RunOptions::new().total(Budget::Ticks(100));
@@ -154,9 +156,9 @@ pub fn a_spent_budget_wakes_the_tasklet_that_set_it_not_main<B: Backend>() {
 }
 
 /// F9 test_send_recv.
-pub fn a_server_and_three_clients_survive_any_interruption<B: Backend>() {
+pub fn a_server_and_three_clients_survive_any_interruption<B: Backend>(kind: StackKind) {
     for (budget, hard) in [(3, true), (7, true), (3, false), (7, false)] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let c = channel::<B, _>();
         let handled = Rc::new(Cell::new(0));
         let server = s.spawn_with("server", &(c.clone(), handled.clone()), |_, (c, handled)| {
@@ -190,8 +192,8 @@ pub fn a_server_and_three_clients_survive_any_interruption<B: Backend>() {
 }
 
 /// R45: an inner budget is ignored while an outer one is in force.
-pub fn an_inner_budget_is_ignored<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_inner_budget_is_ignored<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("I", |log| {
         let inner = RunOptions::new().slice(Budget::Ticks(10)).hard();
         assert!(matches!(local::run_with(inner).unwrap(), RunOutcome::Idle));
@@ -203,8 +205,8 @@ pub fn an_inner_budget_is_ignored<B: Backend>() {
 }
 
 /// R45: a budget ends with the run that set it.
-pub fn a_budget_does_not_outlive_its_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_budget_does_not_outlive_its_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.says("x");
     assert!(matches!(run_with(&s, HARD_100), RunOutcome::Idle));
     computes(&s, "t", 1000);
@@ -213,8 +215,8 @@ pub fn a_budget_does_not_outlive_its_run<B: Backend>() {
 }
 
 /// R47, R59: an interruption waits for the end of an atomic block; explicit switches happen in it.
-pub fn an_atomic_block_puts_an_interruption_off<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_atomic_block_puts_an_interruption_off<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |log| {
         let guard = local::atomic();
         local::tick(500);
@@ -237,8 +239,8 @@ pub fn an_atomic_block_puts_an_interruption_off<B: Backend>() {
 }
 
 /// R47: a switch trap puts an interruption off, too.
-pub fn a_switch_trap_puts_an_interruption_off<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_switch_trap_puts_an_interruption_off<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |log| {
         let trap = local::switch_trap();
         local::tick(500);
@@ -255,8 +257,8 @@ pub fn a_switch_trap_puts_an_interruption_off<B: Backend>() {
 }
 
 /// A budget of switches counts switches to tasklets.
-pub fn a_budget_of_switches_ends_between_tasklets<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_budget_of_switches_ends_between_tasklets<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let _ = ["a", "b", "c"].map(|name| s.yields(name, 2));
     let options = RunOptions::new().total(Budget::Switches(2));
     for expected in ["a0 b0", "c0 a1", "b1 c1"] {
@@ -268,8 +270,8 @@ pub fn a_budget_of_switches_ends_between_tasklets<B: Backend>() {
 }
 
 /// A tasklet that is alone and yields uses a budget of turns up all the same.
-pub fn a_lone_tasklet_that_yields_uses_its_turns_up<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_lone_tasklet_that_yields_uses_its_turns_up<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.yields("a", 9);
     let options = RunOptions::new().total(Budget::Switches(3));
     assert!(matches!(run_with(&s, options), RunOutcome::Budget));
@@ -279,8 +281,8 @@ pub fn a_lone_tasklet_that_yields_uses_its_turns_up<B: Backend>() {
 }
 
 /// A budget of time is measured by the scheduler's clock and ends between tasklets.
-pub fn a_frame_ends_when_its_time_is_up<B: Backend>() {
-    let (s, clock) = timed::<B>();
+pub fn a_frame_ends_when_its_time_is_up<B: Backend>(kind: StackKind) {
+    let (s, clock) = timed::<B>(kind);
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &clock, move |log, clock| {
             for i in 0..2 {
@@ -299,8 +301,8 @@ pub fn a_frame_ends_when_its_time_is_up<B: Backend>() {
 }
 
 /// A hard budget of time interrupts at the next checkpoint.
-pub fn a_hard_budget_of_time_interrupts_at_a_checkpoint<B: Backend>() {
-    let (s, clock) = timed::<B>();
+pub fn a_hard_budget_of_time_interrupts_at_a_checkpoint<B: Backend>(kind: StackKind) {
+    let (s, clock) = timed::<B>(kind);
     let t = s.spawn_with("t", &clock, |log, clock| {
         clock.advance(Duration::from_millis(50));
         log.log("computed");
@@ -313,10 +315,10 @@ pub fn a_hard_budget_of_time_interrupts_at_a_checkpoint<B: Backend>() {
 }
 
 /// R49, for time: a slice of it begins anew at every switch.
-pub fn a_switch_renews_a_slice_of_time<B: Backend>() {
+pub fn a_switch_renews_a_slice_of_time<B: Backend>(kind: StackKind) {
     let slice = RunOptions::new().slice(Budget::Time(Duration::from_millis(5)));
     for options in [slice, slice.hard()] {
-        let (s, clock) = timed::<B>();
+        let (s, clock) = timed::<B>(kind);
         for name in ["a", "b"] {
             s.spawn_with(name, &clock, move |log, clock| {
                 for i in 0..3 {
@@ -332,9 +334,9 @@ pub fn a_switch_renews_a_slice_of_time<B: Backend>() {
 }
 
 /// A hard total of time or switches interrupts the one that finds it spent.
-pub fn a_hard_total_of_time_or_switches_interrupts_the_one_that_yields<B: Backend>() {
+pub fn a_hard_total_of_time_or_switches_interrupts_the_one_that_yields<B: Backend>(kind: StackKind) {
     for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
-        let (s, clock) = timed::<B>();
+        let (s, clock) = timed::<B>(kind);
         for name in ["a", "b", "c"] {
             s.spawn_with(name, &clock, move |log, clock| {
                 clock.advance(Duration::from_millis(3));
@@ -354,8 +356,8 @@ pub fn a_hard_total_of_time_or_switches_interrupts_the_one_that_yields<B: Backen
 }
 
 /// Soft or hard, a total that a tasklet has used up when it ends ends the run there: nobody is in his middle.
-fn tasklets_that_end_use_a_total_up<B: Backend>(budget: Budget, hard: bool) {
-    let (s, clock) = timed::<B>();
+fn tasklets_that_end_use_a_total_up<B: Backend>(kind: StackKind, budget: Budget, hard: bool) {
+    let (s, clock) = timed::<B>(kind);
     for name in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] {
         s.spawn_with(name, &clock, move |log, clock| {
             clock.advance(Duration::from_millis(3));
@@ -377,25 +379,25 @@ fn tasklets_that_end_use_a_total_up<B: Backend>(budget: Budget, hard: bool) {
 }
 
 /// R48, for time and switches: a soft total is looked at when a tasklet ends.
-pub fn tasklets_that_end_use_a_soft_total_up<B: Backend>() {
+pub fn tasklets_that_end_use_a_soft_total_up<B: Backend>(kind: StackKind) {
     for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
-        tasklets_that_end_use_a_total_up::<B>(budget, false);
+        tasklets_that_end_use_a_total_up::<B>(kind, budget, false);
     }
 }
 
 /// A hard total is looked at when a tasklet ends, too; no other is interrupted for it.
-pub fn tasklets_that_end_use_a_hard_total_up<B: Backend>() {
+pub fn tasklets_that_end_use_a_hard_total_up<B: Backend>(kind: StackKind) {
     for budget in [Budget::Time(Duration::from_millis(5)), Budget::Switches(2)] {
-        tasklets_that_end_use_a_total_up::<B>(budget, true);
+        tasklets_that_end_use_a_total_up::<B>(kind, budget, true);
     }
 }
 
 /// R47, R59, for time and switches: an interruption that an atomic block has put off is due at its end, not one budget later.
-pub fn the_end_of_an_atomic_block_is_the_end_of_time_put_off<B: Backend>() {
+pub fn the_end_of_an_atomic_block_is_the_end_of_time_put_off<B: Backend>(kind: StackKind) {
     let time = Budget::Time(Duration::from_millis(5));
     let options = RunOptions::new();
     for options in [options.slice(time), options.total(time), options.total(Budget::Switches(1))] {
-        let (s, clock) = timed::<B>();
+        let (s, clock) = timed::<B>(kind);
         let t = s.spawn_with("t", &clock, |log, clock| {
             let guard = local::atomic();
             clock.advance(Duration::from_millis(50));
@@ -414,8 +416,8 @@ pub fn the_end_of_an_atomic_block_is_the_end_of_time_put_off<B: Backend>() {
 }
 
 /// A budget that makes no sense is refused, and nothing runs.
-pub fn a_budget_of_nothing_is_refused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_budget_of_nothing_is_refused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.says("x");
     for options in [
         RunOptions::new().total(Budget::Ticks(0)),
@@ -430,8 +432,8 @@ pub fn a_budget_of_nothing_is_refused<B: Backend>() {
 }
 
 /// A budget ends with the tasklet that set it, if that is killed.
-pub fn a_budget_ends_when_its_owner_is_killed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_budget_ends_when_its_owner_is_killed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let owner = s.spawn("owner", |_| drop(local::run_with(HARD_100)));
     s.scheduler.schedule();
     owner.kill().unwrap();
@@ -441,9 +443,9 @@ pub fn a_budget_ends_when_its_owner_is_killed<B: Backend>() {
 }
 
 /// An error ends a budgeted run as any other, and the budget with it.
-pub fn an_error_ends_a_budgeted_run<B: Backend>() {
+pub fn an_error_ends_a_budgeted_run<B: Backend>(kind: StackKind) {
     for options in [HARD_100, SOFT_100] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         s.spawn("E", |_| {
             local::tick(90);
             fail("E")

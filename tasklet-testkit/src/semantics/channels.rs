@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, State};
 
 use super::setup::{Chan, Setup, caught, channel, fail, preferring, receive};
 
 /// A1 testBlockingSend.
-pub fn send_without_a_receiver_blocks<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn send_without_a_receiver_blocks<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |_, c| c.send(1).unwrap());
 
@@ -21,8 +22,8 @@ pub fn send_without_a_receiver_blocks<B: Backend>() {
 }
 
 /// A2 testBlockingReceive.
-pub fn receive_without_a_sender_blocks<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn receive_without_a_sender_blocks<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
 
@@ -33,8 +34,8 @@ pub fn receive_without_a_sender_blocks<B: Backend>() {
 }
 
 /// A3 testNonBlockingSend.
-pub fn send_to_waiting_receiver_runs_receiver_first<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn send_to_waiting_receiver_runs_receiver_first<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
     t.run().unwrap();
@@ -49,8 +50,8 @@ pub fn send_to_waiting_receiver_runs_receiver_first<B: Backend>() {
 }
 
 /// R16 for a receive: the other half of A3.
-pub fn receive_from_waiting_sender_goes_on_and_appends_the_sender<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn receive_from_waiting_sender_goes_on_and_appends_the_sender<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         c.send(1).unwrap();
@@ -70,21 +71,21 @@ pub fn receive_from_waiting_sender_goes_on_and_appends_the_sender<B: Backend>() 
 }
 
 /// A5 (model).
-pub fn waiting_senders_are_served_oldest_first<B: Backend>() {
+pub fn waiting_senders_are_served_oldest_first<B: Backend>(kind: StackKind) {
     for preference in [Preference::Receiver, Preference::Neither] {
-        let (s, c) = three_senders_and_a_bystander::<B>(preference);
+        let (s, c) = three_senders_and_a_bystander::<B>(kind, preference);
         s.log.assert("got1 got2 got3");
         assert_eq!(s.queue(), "main X S1 S2 S3");
         s.run();
         s.log.assert("X s1 s2 s3");
         assert_eq!(c.balance(), 0);
     }
-    let (s, _c) = three_senders_and_a_bystander::<B>(Preference::Sender);
+    let (s, _c) = three_senders_and_a_bystander::<B>(kind, Preference::Sender);
     s.log.assert("s1 X got1 s2 got2 s3 got3");
 }
 
-fn three_senders_and_a_bystander<B: Backend>(preference: Preference) -> (Setup<B>, Chan<B, i32>) {
-    let s = Setup::<B>::new();
+fn three_senders_and_a_bystander<B: Backend>(kind: StackKind, preference: Preference) -> (Setup<B>, Chan<B, i32>) {
+    let s = Setup::<B>::new(kind);
     let c = preferring::<B, _>(preference);
     for i in 1..=3 {
         s.spawn_with(&format!("S{i}"), &c, move |log, c| {
@@ -102,8 +103,8 @@ fn three_senders_and_a_bystander<B: Backend>(preference: Preference) -> (Setup<B
 }
 
 /// R17: receivers queue up in the order of blocking, too.
-pub fn waiting_receivers_are_served_oldest_first<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn waiting_receivers_are_served_oldest_first<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &c, move |log, c| log.log(format!("{name}{}", c.recv().unwrap())));
@@ -114,8 +115,8 @@ pub fn waiting_receivers_are_served_oldest_first<B: Backend>() {
 }
 
 /// A7 testAttr_balance; R18.
-pub fn balance_counts_waiters_and_follows_kills<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn balance_counts_waiters_and_follows_kills<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let senders = [1, 2].map(|i| s.spawn_with("sender", &c, move |_, c| c.send(i).unwrap()));
     s.run();
@@ -135,8 +136,8 @@ pub fn balance_counts_waiters_and_follows_kills<B: Backend>() {
 }
 
 /// A8 testAttr_queue, and (model).
-pub fn waiters_are_listed_oldest_first_without_the_killed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn waiters_are_listed_oldest_first_without_the_killed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     assert_eq!(c.waiters(), []);
     let [a, b, d] = ["a", "b", "c"].map(|name| s.spawn_with(name, &c, |_, c| receive(&c)));
@@ -148,7 +149,7 @@ pub fn waiters_are_listed_oldest_first_without_the_killed<B: Backend>() {
 }
 
 /// A9 testAttr_preference.
-pub fn preference_is_the_receiver_unless_set<B: Backend>() {
+pub fn preference_is_the_receiver_unless_set<B: Backend>(_: StackKind) {
     let c = channel::<B, i32>();
     assert_eq!(c.preference(), Preference::Receiver);
     for preference in [Preference::Sender, Preference::Neither, Preference::Receiver] {
@@ -165,8 +166,8 @@ pub fn preference_is_the_receiver_unless_set<B: Backend>() {
 struct ValueError(i32, i32, i32);
 
 /// A10 testSendException, testSendThrow.
-pub fn what_is_sent_to_be_raised_is_raised_in_the_receiver<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn what_is_sent_to_be_raised_is_raised_in_the_receiver<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     s.spawn_with("t", &c, |_, c| c.send_throw(Box::new(ValueError(1, 2, 3))).unwrap());
     let payload = caught(|| c.recv()).unwrap_err();
@@ -181,8 +182,8 @@ pub fn what_is_sent_to_be_raised_is_raised_in_the_receiver<B: Backend>() {
 }
 
 /// R20: an error that is sent has the order of a value that is sent.
-pub fn sending_an_error_orders_like_sending_a_value<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn sending_an_error_orders_like_sending_a_value<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     s.spawn_with("R", &c, |log, c| {
         log.log("R0");
@@ -200,8 +201,8 @@ pub fn sending_an_error_orders_like_sending_a_value<B: Backend>() {
 }
 
 /// A12 (model).
-pub fn many_senders_interleave_by_turns<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn many_senders_interleave_by_turns<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &c, move |log, c| {
@@ -215,8 +216,8 @@ pub fn many_senders_interleave_by_turns<B: Backend>() {
 }
 
 /// J6 testTemporaryChannel; R23.
-pub fn a_tasklet_blocked_on_a_channel_nobody_else_holds_is_cleaned_up<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_blocked_on_a_channel_nobody_else_holds_is_cleaned_up<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let witness = Rc::new(());
     let t = s.spawn_with("t", &witness, |_, witness| {
         let _witness = witness;
@@ -230,8 +231,8 @@ pub fn a_tasklet_blocked_on_a_channel_nobody_else_holds_is_cleaned_up<B: Backend
 }
 
 /// A clone is the same channel; another channel is not.
-pub fn clones_of_a_channel_are_one_channel<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn clones_of_a_channel_are_one_channel<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let clone = c.clone();
     assert!(c.same_channel(&clone) && !c.same_channel(&channel::<B, _>()));
@@ -241,8 +242,8 @@ pub fn clones_of_a_channel_are_one_channel<B: Backend>() {
 }
 
 /// A tasklet that was served and is taken out of the queue before it goes on is paused, not blocked.
-pub fn a_served_tasklet_that_is_removed_is_paused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_served_tasklet_that_is_removed_is_paused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         c.send(1).unwrap();
@@ -261,8 +262,8 @@ pub fn a_served_tasklet_that_is_removed_is_paused<B: Backend>() {
 }
 
 /// R15: whether a partner waits is all that counts; close and block trap are for those who would wait.
-pub fn an_exchange_that_can_be_made_ignores_close_and_block_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_exchange_that_can_be_made_ignores_close_and_block_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     for sending in [true, false] {
         let c = channel::<B, _>();
         s.spawn_with("partner", &c, move |_, c| if sending { receive(&c) } else { c.send(1).unwrap() });

@@ -2,12 +2,13 @@
 
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
+use tasklet_core::tasklet::StackKind;
 
 use super::setup::{Setup, caught_text, channel, receive};
 
 /// C1 TestClose.testSender, testReceiver, testIterator.
-pub fn a_closed_channel_refuses_to_block<B: Backend>() {
-    let _s = Setup::<B>::new();
+pub fn a_closed_channel_refuses_to_block<B: Backend>(kind: StackKind) {
+    let _s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     c.close_soft();
     assert!(c.is_closing() && c.is_closed());
@@ -20,8 +21,8 @@ pub fn a_closed_channel_refuses_to_block<B: Backend>() {
 }
 
 /// C2 test_closing, of the CCP suite, and (model).
-pub fn who_waits_when_a_channel_closes_softly_is_still_served<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn who_waits_when_a_channel_closes_softly_is_still_served<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     for i in 1..=2 {
         s.spawn_with("sender", &c, move |log, c| {
@@ -46,8 +47,8 @@ pub fn who_waits_when_a_channel_closes_softly_is_still_served<B: Backend>() {
 }
 
 /// C4 testSequence2; where the original sends a StopIteration, the channel is closed.
-pub fn iteration_gets_exactly_what_was_sent_before_the_close<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn iteration_gets_exactly_what_was_sent_before_the_close<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     s.spawn_with("sender", &c, |log, c| {
         assert_eq!(c.send_all(0..10).unwrap(), 10);
@@ -61,8 +62,8 @@ pub fn iteration_gets_exactly_what_was_sent_before_the_close<B: Backend>() {
 }
 
 /// R21, R22: a soft close between two steps ends an iteration, one that waits is not woken.
-pub fn a_soft_close_ends_an_iteration_at_its_next_step<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_soft_close_ends_an_iteration_at_its_next_step<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         c.iter().for_each(|i| log.log(format!("got{i}")));
@@ -78,8 +79,8 @@ pub fn a_soft_close_ends_an_iteration_at_its_next_step<B: Backend>() {
 }
 
 /// R21: waiting senders are drained although the channel is closing.
-pub fn iteration_drains_waiting_senders_of_a_closing_channel<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn iteration_drains_waiting_senders_of_a_closing_channel<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     for i in 0..3 {
         s.spawn_with("sender", &c, move |_, c| c.send(i).unwrap());
@@ -90,8 +91,8 @@ pub fn iteration_drains_waiting_senders_of_a_closing_channel<B: Backend>() {
 }
 
 /// C5 test_kill_blocked_on_send_on_closed, of the CCP suite.
-pub fn killing_the_last_waiter_makes_a_closing_channel_closed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn killing_the_last_waiter_makes_a_closing_channel_closed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     for sending in [true, false] {
         let c = channel::<B, _>();
         let waiters =
@@ -108,8 +109,8 @@ pub fn killing_the_last_waiter_makes_a_closing_channel_closed<B: Backend>() {
 }
 
 /// C6: an iteration whose sender has ended without closing.
-pub fn iterating_main_is_told_when_the_last_sender_has_ended<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn iterating_main_is_told_when_the_last_sender_has_ended<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     s.spawn_with("sender", &c, |_, c| drop(c.send_all(0..2)));
     assert_eq!(c.iter().take(2).collect::<Vec<_>>(), [0, 1]);
@@ -123,8 +124,8 @@ pub fn iterating_main_is_told_when_the_last_sender_has_ended<B: Backend>() {
 }
 
 /// `close` wakes receivers with an error, oldest first; the caller goes on.
-pub fn close_wakes_waiting_receivers<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn close_wakes_waiting_receivers<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     for name in ["a", "b"] {
         s.spawn_with(name, &c, move |log, c| {
@@ -147,8 +148,8 @@ pub fn close_wakes_waiting_receivers<B: Backend>() {
 }
 
 /// `close` wakes senders, which get their values back.
-pub fn close_wakes_waiting_senders_with_their_values<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn close_wakes_waiting_senders_with_their_values<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     for i in 1..=2 {
         s.spawn_with("t", &c, move |log, c| {
@@ -164,8 +165,8 @@ pub fn close_wakes_waiting_senders_with_their_values<B: Backend>() {
 }
 
 /// A channel that was reopened works.
-pub fn a_reopened_channel_blocks_again<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_reopened_channel_blocks_again<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     c.close();
     c.reopen();

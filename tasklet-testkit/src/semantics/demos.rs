@@ -7,6 +7,7 @@ use std::time::Duration;
 use tasklet_channels::Channel;
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock, VirtualClock};
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, Resumer};
 
 use super::setup::Setup;
@@ -36,8 +37,8 @@ impl Mutex {
 }
 
 /// L4 demo/mutex.py (model).
-pub fn a_mutex_made_of_a_channel_serves_in_turns<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_mutex_made_of_a_channel_serves_in_turns<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let mutex = Mutex { locked: Rc::default(), waiting: Channel::new() };
     for name in ["tick", "trick", "track"] {
         s.spawn_with(name, &mutex, move |log, mutex| {
@@ -83,8 +84,8 @@ impl Sleepers {
 }
 
 /// L5: the sleep idiom of the assembly line (model).
-pub fn sleepers_wake_by_the_virtual_clock<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn sleepers_wake_by_the_virtual_clock<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let shared = (Rc::new(VirtualClock::default()), Sleepers::default());
     for (name, ticks) in [("j1", 1), ("j2", 2), ("j3", 3)] {
         s.spawn_with(name, &shared, move |log, (clock, sleepers)| {

@@ -1,11 +1,13 @@
 //! Errors nobody in the tasklet catches: where they go, who handles them (R20, R33-R35, the error policy).
 
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{Payload, TaskletExit, is_tasklet_exit, message};
-use tasklet_scheduler::local::{self, ErrorHandler, ErrorPolicy, RunError, Scheduler};
+use tasklet_scheduler::local::{self, ErrorHandler, ErrorPolicy, RunError};
 
 use super::ring::queue_of_current;
 use super::setup::{Setup, caught, caught_text, channel, fail, leave, names, receive, text};
+use crate::kinds;
 
 /// A queued tasklet that logs its name and fails with it.
 fn fails<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {
@@ -16,8 +18,8 @@ fn fails<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {
 }
 
 /// H1 test_error_propagation_when_not_deadlock, and (model).
-pub fn an_error_ends_the_run_at_once_and_leaves_the_others_queued<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_ends_the_run_at_once_and_leaves_the_others_queued<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.yields("a", 3);
     let e = fails(&s, "E");
     s.yields("b", 3);
@@ -33,8 +35,8 @@ pub fn an_error_ends_the_run_at_once_and_leaves_the_others_queued<B: Backend>() 
 }
 
 /// H3 test_main_gets_exception; R33 for a blocked main.
-pub fn an_error_surfaces_in_mains_receive_and_send<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_surfaces_in_mains_receive_and_send<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     fails(&s, "E");
     assert_eq!(caught_text(|| c.recv()), "E");
@@ -46,8 +48,8 @@ pub fn an_error_surfaces_in_mains_receive_and_send<B: Backend>() {
 }
 
 /// R33 for a main in the queue: control jumps to it.
-pub fn an_error_surfaces_in_mains_yield_before_others_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_surfaces_in_mains_yield_before_others_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     fails(&s, "E");
     s.says("x");
     assert_eq!(caught_text(|| s.scheduler.schedule()), "E");
@@ -60,8 +62,8 @@ pub fn an_error_surfaces_in_mains_yield_before_others_run<B: Backend>() {
 }
 
 /// H4 test_inner_run_gets_error, and (model); R34.
-pub fn an_error_goes_to_the_innermost_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_goes_to_the_innermost_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("inner", |log| {
         local::spawn_named("bad", || fail("bad"));
         let tail = log.clone();
@@ -76,8 +78,8 @@ pub fn an_error_goes_to_the_innermost_run<B: Backend>() {
 }
 
 /// R34: an error that the inner caller does not handle goes on outwards.
-pub fn an_error_passed_on_by_an_inner_run_reaches_the_outer_one<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_passed_on_by_an_inner_run_reaches_the_outer_one<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("inner", |_| {
         local::spawn_named("bad", || fail("bad"));
         if let Err(RunError::Tasklet(error)) = local::run() {
@@ -89,8 +91,8 @@ pub fn an_error_passed_on_by_an_inner_run_reaches_the_outer_one<B: Backend>() {
 }
 
 /// H13 test_handler, test_getcurrent.
-pub fn a_handler_that_returns_consumes_the_error<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_handler_that_returns_consumes_the_error<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     let handler: ErrorHandler = Box::new(move |id, payload| {
         assert_eq!(local::current().id(), id);
@@ -109,8 +111,8 @@ pub fn a_handler_that_returns_consumes_the_error<B: Backend>() {
 }
 
 /// H13 test_borken_handler.
-pub fn the_handlers_own_error_goes_to_main_instead<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_handlers_own_error_goes_to_main_instead<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_error_handler(Some(Box::new(|_, _| fail("broken"))));
     fails(&s, "a");
     assert_eq!(s.run_to_error(), "broken");
@@ -121,8 +123,8 @@ pub fn the_handlers_own_error_goes_to_main_instead<B: Backend>() {
 }
 
 /// R33: kill is no error, for handler and policy alike.
-pub fn the_handler_does_not_see_kills<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_handler_does_not_see_kills<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     s.scheduler.set_error_handler(Some(Box::new(move |_, _| {
         log.log("handled");
@@ -135,8 +137,8 @@ pub fn the_handler_does_not_see_kills<B: Backend>() {
 }
 
 /// R33: a handler may make an exit of an error, and that is none.
-pub fn a_handler_may_answer_with_an_exit<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_handler_may_answer_with_an_exit<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let answers: [fn() -> Result<(), Payload>; 2] =
         [|| Err(Box::new(TaskletExit)), || tasklet_core::unwind::raise(Box::new(TaskletExit))];
     for answer in answers {
@@ -150,8 +152,8 @@ pub fn a_handler_may_answer_with_an_exit<B: Backend>() {
 }
 
 /// A handler may switch: it is part of the dying tasklet.
-pub fn a_handler_may_yield<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_handler_may_yield<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     s.scheduler.set_error_handler(Some(Box::new(move |_, _| {
         log.log("H0");
@@ -166,8 +168,8 @@ pub fn a_handler_may_yield<B: Backend>() {
 }
 
 /// H15; R20.
-pub fn an_uncaught_sent_error_bounces_back_to_the_sending_main<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_uncaught_sent_error_bounces_back_to_the_sending_main<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let receiver = s.spawn_with("R", &c, |_, c| receive(&c));
     s.run();
@@ -178,8 +180,8 @@ pub fn an_uncaught_sent_error_bounces_back_to_the_sending_main<B: Backend>() {
 }
 
 /// R35: an exit thrown at main surfaces in the host's code.
-pub fn an_exit_thrown_at_main_surfaces_in_the_host<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_exit_thrown_at_main_surfaces_in_the_host<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     s.spawn("t", {
         let main = main.clone();
@@ -197,8 +199,8 @@ pub fn an_exit_thrown_at_main_surfaces_in_the_host<B: Backend>() {
 }
 
 /// The policy of the scheduler: raise, or discard.
-pub fn a_discarded_error_stops_nobody<B: Backend>() {
-    let s = Setup::<B>::on(Scheduler::builder().error_policy(ErrorPolicy::Discard).build());
+pub fn a_discarded_error_stops_nobody<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::on(kinds::local(kind).error_policy(ErrorPolicy::Discard).build());
     fails(&s, "a");
     s.says("b");
     s.run();
@@ -209,8 +211,8 @@ pub fn a_discarded_error_stops_nobody<B: Backend>() {
 }
 
 /// The policy of one tasklet counts more than the scheduler's.
-pub fn a_tasklets_own_policy_counts_more<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklets_own_policy_counts_more<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.tasklet().error_policy(ErrorPolicy::Discard).spawn(|| fail("discarded"));
     s.run();
     s.scheduler.set_error_policy(ErrorPolicy::Discard);
@@ -219,8 +221,8 @@ pub fn a_tasklets_own_policy_counts_more<B: Backend>() {
 }
 
 /// The handler comes before the policy.
-pub fn a_discarding_policy_still_asks_the_handler<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_discarding_policy_still_asks_the_handler<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_error_policy(ErrorPolicy::Discard);
     let log = s.log.clone();
     s.scheduler.set_error_handler(Some(Box::new(move |_, payload| {
@@ -233,8 +235,8 @@ pub fn a_discarding_policy_still_asks_the_handler<B: Backend>() {
 }
 
 /// R32: an exit raised by the tasklet itself ends it silently.
-pub fn a_tasklet_may_exit_by_raising_the_exit<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_may_exit_by_raising_the_exit<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |_| tasklet_core::unwind::raise(Box::new(TaskletExit)));
     s.says("x");
     s.run();
@@ -243,14 +245,14 @@ pub fn a_tasklet_may_exit_by_raising_the_exit<B: Backend>() {
 }
 
 /// Destructors of the failing tasklet have run before anybody hears of the error.
-pub fn an_error_unwinds_before_it_is_reported<B: Backend>() {
+pub fn an_error_unwinds_before_it_is_reported<B: Backend>(kind: StackKind) {
     struct Says(crate::Recorder);
     impl Drop for Says {
         fn drop(&mut self) {
             self.0.log("dropped");
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     s.scheduler.set_error_handler(Some(Box::new(move |_, _| {
         log.log("handled");
@@ -265,8 +267,8 @@ pub fn an_error_unwinds_before_it_is_reported<B: Backend>() {
 }
 
 /// A handler may remove itself.
-pub fn a_handler_that_removes_itself_stays_removed<B: Backend>() {
-    let s = std::rc::Rc::new(Setup::<B>::new());
+pub fn a_handler_that_removes_itself_stays_removed<B: Backend>(kind: StackKind) {
+    let s = std::rc::Rc::new(Setup::<B>::new(kind));
     let weak = std::rc::Rc::downgrade(&s);
     s.scheduler.set_error_handler(Some(Box::new(move |_, _| {
         weak.upgrade().unwrap().scheduler.set_error_handler(None);
@@ -278,8 +280,8 @@ pub fn a_handler_that_removes_itself_stays_removed<B: Backend>() {
 }
 
 /// While the handler has given way, it handles nobody else's error.
-pub fn a_handler_that_has_given_way_is_not_asked_again<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_handler_that_has_given_way_is_not_asked_again<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     s.scheduler.set_error_handler(Some(Box::new(move |_, payload| {
         log.log(format!("H{}", message(&payload)));

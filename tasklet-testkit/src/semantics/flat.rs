@@ -1,13 +1,15 @@
 //! Flat mode: `run`, `switch`, `kill` and `throw` move their target to the front, and the queue stays flat (section 2.9).
 
 use tasklet_core::backend::Backend;
-use tasklet_scheduler::local::{self, Scheduler};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::{self};
 
 use super::setup::{Setup, caught, fail};
+use crate::kinds;
 
 /// Three queued tasklets, the second run in flat mode.
-pub fn flat_run_moves_the_target_to_the_front<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn flat_run_moves_the_target_to_the_front<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_flat(true);
     let [_, t2, _] = ["t1", "t2", "t3"].map(|name| s.says(name));
     t2.run().unwrap();
@@ -15,9 +17,9 @@ pub fn flat_run_moves_the_target_to_the_front<B: Backend>() {
 }
 
 /// D6 test_nested_tasklet_run_order, of the CCP suite.
-pub fn nested_run_order_is_nested_or_flat<B: Backend>() {
+pub fn nested_run_order_is_nested_or_flat<B: Backend>(kind: StackKind) {
     for (flat, expected) in [(false, "1 2 3 4 5"), (true, "1 2 5 3 4")] {
-        let s = Setup::<B>::on(Scheduler::builder().flat(flat).build());
+        let s = Setup::<B>::on(kinds::local(kind).flat(flat).build());
         s.says("1");
         s.spawn("N", |log| {
             let spawn = |name: &'static str| {
@@ -36,8 +38,8 @@ pub fn nested_run_order_is_nested_or_flat<B: Backend>() {
 }
 
 /// A killed tasklet dies at once, and nobody is jumped over.
-pub fn flat_kill_keeps_the_others_queued_in_order<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn flat_kill_keeps_the_others_queued_in_order<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_flat(true);
     let [_, b, _] = ["a", "b", "c"].map(|name| s.yields(name, 2));
     b.kill().unwrap();
@@ -48,8 +50,8 @@ pub fn flat_kill_keeps_the_others_queued_in_order<B: Backend>() {
 }
 
 /// A flat throw at a blocked tasklet runs it at once; the caller is last.
-pub fn flat_throw_runs_the_target_at_once<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn flat_throw_runs_the_target_at_once<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_flat(true);
     let t = s.spawn("t", |log| {
         let raised = caught(|| local::schedule_remove());
@@ -63,8 +65,8 @@ pub fn flat_throw_runs_the_target_at_once<B: Backend>() {
 }
 
 /// The order of channels and yields does not depend on the mode.
-pub fn flat_mode_leaves_errors_to_the_caller_of_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn flat_mode_leaves_errors_to_the_caller_of_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.scheduler.set_flat(true);
     s.yields("a", 2);
     s.spawn("E", |_| fail("E"));

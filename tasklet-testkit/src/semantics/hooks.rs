@@ -7,6 +7,7 @@ use std::{cell::Cell, cell::RefCell};
 use tasklet_channels::Direction;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, ScheduleHook, TaskletStateError};
 
 use super::setup::{Setup, channel, fail};
@@ -25,8 +26,8 @@ pub(super) fn record_switches<B: Backend>(s: &Setup<B>) -> Recorder {
 }
 
 /// L1: the schedule callback.
-pub fn the_schedule_hook_sees_every_switch<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_schedule_hook_sees_every_switch<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let list = seen.clone();
     let [a, b] = ["a", "b"].map(|name| s.says(name));
@@ -38,8 +39,8 @@ pub fn the_schedule_hook_sees_every_switch<B: Backend>() {
 }
 
 /// L1: replacing and removing a hook returns the previous one.
-pub fn setting_a_hook_returns_the_previous_one<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn setting_a_hook_returns_the_previous_one<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     let hook = |name: &'static str| -> ScheduleHook {
         let log = log.clone();
@@ -61,8 +62,8 @@ pub fn setting_a_hook_returns_the_previous_one<B: Backend>() {
 }
 
 /// L1: an error in a hook does not disturb the order.
-pub fn an_error_in_a_hook_disturbs_nothing<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_in_a_hook_disturbs_nothing<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     s.scheduler.set_schedule_hook(Some(Box::new(|_| fail("in a hook"))));
     s.scheduler.set_channel_hook(Some(Box::new(|_| fail("in a hook"))));
@@ -75,8 +76,8 @@ pub fn an_error_in_a_hook_disturbs_nothing<B: Backend>() {
 }
 
 /// L2; R24: the channel callback comes before the operation.
-pub fn the_channel_hook_sees_operations_before_they_happen<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_channel_hook_sees_operations_before_they_happen<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let (log, seen) = (s.log.clone(), c.clone());
     let r = s.spawn_with("R", &c, |log, c| {
@@ -97,8 +98,8 @@ pub fn the_channel_hook_sees_operations_before_they_happen<B: Backend>() {
 }
 
 /// A hook must not switch: it is told, and nothing changes.
-pub fn a_hook_cannot_switch<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_hook_cannot_switch<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let target = s.paused("target", |_| {});
     let calls = Rc::new(Cell::new(0));
@@ -132,8 +133,8 @@ pub fn a_hook_cannot_switch<B: Backend>() {
 }
 
 /// Hooks are not called for what a hook does.
-pub fn a_hook_is_not_called_for_its_own_operations<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_hook_is_not_called_for_its_own_operations<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let calls = Rc::new(Cell::new(0));
     let (count, channel) = (calls.clone(), c.clone());
@@ -146,8 +147,8 @@ pub fn a_hook_is_not_called_for_its_own_operations<B: Backend>() {
 }
 
 /// Nor is one hook called for what the other does; and whatever a hook has done, it still must not switch.
-pub fn a_hook_is_not_called_for_the_operations_of_another<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_hook_is_not_called_for_the_operations_of_another<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let target = s.paused("target", |_| {});
     let hook = |name: &'static str| {
@@ -177,8 +178,8 @@ pub fn a_hook_is_not_called_for_the_operations_of_another<B: Backend>() {
 }
 
 /// A hook may replace itself.
-pub fn a_hook_may_replace_itself<B: Backend>() {
-    let s = Rc::new(Setup::<B>::new());
+pub fn a_hook_may_replace_itself<B: Backend>(kind: StackKind) {
+    let s = Rc::new(Setup::<B>::new(kind));
     let (weak, log) = (Rc::downgrade(&s), s.log.clone());
     s.scheduler.set_schedule_hook(Some(Box::new(move |_| {
         log.log("once");

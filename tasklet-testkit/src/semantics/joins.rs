@@ -6,14 +6,15 @@ use std::rc::Rc;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
 use tasklet_core::tasklet::JoinHandle;
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::message;
 use tasklet_scheduler::local::{self, State};
 
 use super::setup::{Setup, channel, fail, leave};
 
 /// R36 does not hold for tasklets with a handle: the result is kept.
-pub fn join_returns_the_result<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn join_returns_the_result<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let large = s.scheduler.spawn_joinable(|| {
         local::schedule();
         [7u64; 100]
@@ -28,8 +29,8 @@ pub fn join_returns_the_result<B: Backend>() {
 }
 
 /// A panic goes to the handle, not to the caller of `run`.
-pub fn join_returns_the_panic<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn join_returns_the_panic<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let handle = s.scheduler.spawn_joinable(|| -> i32 { fail("E") });
     s.run();
     let error = handle.join().unwrap_err();
@@ -39,8 +40,8 @@ pub fn join_returns_the_panic<B: Backend>() {
 }
 
 /// A kill is told as such, whether the tasklet had started or not.
-pub fn join_tells_a_kill<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn join_tells_a_kill<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let started = s.scheduler.spawn_joinable(leave);
     s.run();
     s.scheduler.started()[0].kill().unwrap();
@@ -52,8 +53,8 @@ pub fn join_tells_a_kill<B: Backend>() {
 }
 
 /// Waiting for oneself is an error.
-pub fn a_tasklet_cannot_join_itself<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_cannot_join_itself<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let own = Rc::new(RefCell::new(None::<JoinHandle<()>>));
     let (slot, log) = (own.clone(), s.log.clone());
     *own.borrow_mut() = Some(s.scheduler.spawn_joinable(move || {
@@ -66,8 +67,8 @@ pub fn a_tasklet_cannot_join_itself<B: Backend>() {
 }
 
 /// Two tasklets that wait for each other: the second is told, as main waits too.
-pub fn joining_in_a_circle_is_a_deadlock<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn joining_in_a_circle_is_a_deadlock<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let first = Rc::new(RefCell::new(None::<JoinHandle<()>>));
     let (slot, log) = (first.clone(), s.log.clone());
     let second = s.scheduler.spawn_joinable(move || {
@@ -87,8 +88,8 @@ pub fn joining_in_a_circle_is_a_deadlock<B: Backend>() {
 }
 
 /// Joiners are appended to the queue when the tasklet ends, in the order of waiting.
-pub fn joiners_go_on_after_those_queued<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn joiners_go_on_after_those_queued<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let handle = Rc::new(s.scheduler.spawn_joinable(|| {
         local::schedule();
         local::schedule();
@@ -106,8 +107,8 @@ pub fn joiners_go_on_after_those_queued<B: Backend>() {
 }
 
 /// A dropped handle detaches: the tasklet goes on, its result and its panic are dropped.
-pub fn dropping_the_handle_detaches<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn dropping_the_handle_detaches<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let witness = Rc::new(());
     for finish_first in [false, true] {
         let (log, result) = (s.log.clone(), witness.clone());
@@ -128,8 +129,8 @@ pub fn dropping_the_handle_detaches<B: Backend>() {
 }
 
 /// A joining tasklet is blocked; killing it leaves the joined one alone.
-pub fn a_joining_tasklet_is_blocked_and_can_be_killed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_joining_tasklet_is_blocked_and_can_be_killed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let log = s.log.clone();
     let joined = s.scheduler.spawn_joinable(move || {
         leave();
@@ -148,8 +149,8 @@ pub fn a_joining_tasklet_is_blocked_and_can_be_killed<B: Backend>() {
 }
 
 /// The traps hold for joining as they do for receiving.
-pub fn joining_respects_the_traps<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn joining_respects_the_traps<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let handle = s.scheduler.spawn_joinable(|| 1);
     {
         let _trap = local::block_trap();

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tasklet_channels::Direction;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkReason;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, State, Tasklet, TaskletStateError};
 
 use super::setup::{Setup, channel, leave, receive};
@@ -23,8 +24,8 @@ fn flags(t: &Tasklet) -> String {
 }
 
 /// J1 testLC, every row of the table.
-pub fn flags_follow_the_life_cycle<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn flags_follow_the_life_cycle<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let t = s.scheduler.tasklet().unbound();
     assert_eq!((flags(&t).as_str(), t.state()), ("", State::Dead), "new");
@@ -66,8 +67,8 @@ pub fn flags_follow_the_life_cycle<B: Backend>() {
 }
 
 /// J1, the row of the killed, from every state.
-pub fn the_killed_are_dead_from_every_state<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_killed_are_dead_from_every_state<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let new = s.paused("new", |_| {});
     let queued = s.spawn("queued", |_| {});
@@ -85,8 +86,8 @@ pub fn the_killed_are_dead_from_every_state<B: Backend>() {
 }
 
 /// J1: main's flags.
-pub fn main_is_alive_and_current<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn main_is_alive_and_current<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     assert_eq!((flags(&main).as_str(), main.state()), ("asc", State::Running));
     assert!(main == s.scheduler.current() && main == local::current() && main == local::main());
@@ -96,8 +97,8 @@ pub fn main_is_alive_and_current<B: Backend>() {
 }
 
 /// J2 test_setup_fail_alive, test_unbind_fail_scheduled, test_unbind_fail_current.
-pub fn what_is_queued_started_or_running_cannot_be_bound<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn what_is_queued_started_or_running_cannot_be_bound<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let queued = s.says("queued");
     assert_eq!(queued.bind(|| {}), Err(TaskletStateError::Alive));
@@ -113,16 +114,16 @@ pub fn what_is_queued_started_or_running_cannot_be_bound<B: Backend>() {
 }
 
 /// J2: main cannot be bound by others either.
-pub fn main_cannot_be_bound_by_a_tasklet<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn main_cannot_be_bound_by_a_tasklet<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("t", |log| log.log(format!("{:?}", local::main().bind(|| {}))));
     s.run();
     s.log.assert("Err(Alive)");
 }
 
 /// J3 (model): rebinding keeps handle and identity.
-pub fn a_finished_tasklet_can_be_bound_again<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_finished_tasklet_can_be_bound_again<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.says("first");
     let id = t.id();
     s.run();
@@ -137,8 +138,8 @@ pub fn a_finished_tasklet_can_be_bound_again<B: Backend>() {
 }
 
 /// J3: after a kill, too; what was left behind does not show.
-pub fn a_killed_tasklet_can_be_bound_again<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_killed_tasklet_can_be_bound_again<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let t = s.spawn("t", |_| {
         local::current().set_block_trap(true);
@@ -160,8 +161,8 @@ pub fn a_killed_tasklet_can_be_bound_again<B: Backend>() {
 }
 
 /// J2: binding what has not started replaces its closure, which is dropped.
-pub fn binding_a_paused_tasklet_replaces_its_closure<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn binding_a_paused_tasklet_replaces_its_closure<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let witness = Rc::new(());
     let held = witness.clone();
     let t = s.paused("t", move |log| {
@@ -176,8 +177,8 @@ pub fn binding_a_paused_tasklet_replaces_its_closure<B: Backend>() {
 }
 
 /// J4 test_bind_noargs, test_bind_args_not_runnable.
-pub fn an_unbound_tasklet_cannot_run_and_a_bound_one_is_paused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_unbound_tasklet_cannot_run_and_a_bound_one_is_paused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.scheduler.tasklet().unbound();
     assert_eq!(t.run(), Err(TaskletStateError::Dead));
     t.bind(|| {}).unwrap();
@@ -186,8 +187,8 @@ pub fn an_unbound_tasklet_cannot_run_and_a_bound_one_is_paused<B: Backend>() {
 }
 
 /// A tasklet with a join handle is bound for life.
-pub fn a_joinable_tasklet_cannot_be_bound_again<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_joinable_tasklet_cannot_be_bound_again<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let handle = s.scheduler.spawn_joinable(local::current);
     let t = handle.join().unwrap();
     assert_eq!(t.bind(|| {}), Err(TaskletStateError::Joinable));
@@ -195,8 +196,8 @@ pub fn a_joinable_tasklet_cannot_be_bound_again<B: Backend>() {
 }
 
 /// Identities differ and are never used again.
-pub fn identities_are_unique<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn identities_are_unique<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let mut ids: Vec<_> = (0..100).map(|_| s.spawn("t", |_| {}).id()).collect();
     s.run();
     ids.extend((0..100).map(|_| s.spawn("t", |_| {}).id()));
@@ -207,8 +208,8 @@ pub fn identities_are_unique<B: Backend>() {
 }
 
 /// A tasklet knows its name, its spawn site and its stack.
-pub fn a_tasklet_knows_its_origin<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_knows_its_origin<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let (t, line) = (s.scheduler.spawn(|| {}), line!());
     assert_eq!((t.spawn_site().file(), t.spawn_site().line()), (file!(), line));
     assert_eq!(t.name(), None);
@@ -219,16 +220,16 @@ pub fn a_tasklet_knows_its_origin<B: Backend>() {
 }
 
 /// A tasklet without handles runs all the same.
-pub fn a_tasklet_goes_on_without_handles<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_goes_on_without_handles<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     drop(s.yields("t", 2));
     s.run();
     s.log.assert("t0 t1");
 }
 
 /// The last handle of a tasklet that is neither queued nor started drops its closure.
-pub fn dropping_the_handle_of_a_paused_tasklet_drops_its_closure<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn dropping_the_handle_of_a_paused_tasklet_drops_its_closure<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let witness = Rc::new(());
     let held = witness.clone();
     let t = s.paused("t", move |_| drop(held));
@@ -240,8 +241,8 @@ pub fn dropping_the_handle_of_a_paused_tasklet_drops_its_closure<B: Backend>() {
 }
 
 /// A started tasklet that left the queue is alive without handles; the scheduler still lists it.
-pub fn a_started_tasklet_is_listed_without_handles<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_started_tasklet_is_listed_without_handles<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     drop(s.spawn("t", |log| {
         leave();
         log.log("t");
@@ -256,14 +257,14 @@ pub fn a_started_tasklet_is_listed_without_handles<B: Backend>() {
 }
 
 /// What the tasklet owned is gone when it has ended, before the next one runs.
-pub fn a_tasklets_closure_is_gone_when_the_next_one_runs<B: Backend>() {
+pub fn a_tasklets_closure_is_gone_when_the_next_one_runs<B: Backend>(kind: StackKind) {
     struct Says(Recorder);
     impl Drop for Says {
         fn drop(&mut self) {
             self.0.log("dropped");
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     let says = Says(s.log.clone());
     s.spawn("t", move |log| {
         let _says = says;

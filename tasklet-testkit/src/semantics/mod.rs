@@ -287,8 +287,8 @@ macro_rules! semantics_suite {
             shutdown: a_destructor_that_unwinds_may_do_what_does_not_switch;
             shutdown: dropping_a_scheduler_from_its_own_tasklet_panics;
             shutdown: an_ended_scheduler_gives_the_thread_back;
-            shutdown: idle_fibers_are_reused_and_trimmed;
-            shutdown: idle_fibers_are_kept_up_to_a_limit;
+            shutdown: idle_fibers_are_reused_and_trimmed, own "it counts the fibers";
+            shutdown: idle_fibers_are_kept_up_to_a_limit, own "it counts the fibers";
             shutdown: requests_of_other_threads_are_dropped_with_the_scheduler;
             shutdown: dropping_a_scheduler_from_its_own_hook_panics;
             shutdown: guards_and_resumers_may_outlive_their_scheduler;
@@ -342,28 +342,29 @@ macro_rules! semantics_suite {
             hooks: a_hook_is_not_called_for_its_own_operations;
             hooks: a_hook_is_not_called_for_the_operations_of_another;
             hooks: a_hook_may_replace_itself;
-            stacks: running_out_of_stacks_ends_the_run_and_loses_nothing;
+            stacks: running_out_of_stacks_ends_the_run_and_loses_nothing, own "it needs a stack for each";
             stacks: running_out_of_stacks_is_raised_in_a_main_that_does_not_run;
-            stacks: a_tasklet_gets_the_stack_it_asked_for;
-            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on;
-            trims: a_running_tasklet_is_left_alone;
-            trims: a_ceiling_on_memory_ends_the_run_and_loses_nothing;
-            trims: what_waits_for_a_while_is_trimmed;
+            stacks: a_tasklet_gets_the_stack_it_asked_for, own "swapped tasklets have a slot's stack, whatever they ask for";
+            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on, own "it measures stacks of their own";
+            trims: a_running_tasklet_is_left_alone, own "it measures stacks of their own";
+            trims: a_ceiling_on_memory_ends_the_run_and_loses_nothing, own "it measures stacks of their own";
+            trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
             demos: a_mutex_made_of_a_channel_serves_in_turns;
             demos: sleepers_wake_by_the_virtual_clock;
         }
     };
 }
 
-/// One `#[test]` per line of the list in [`semantics_suite!`](crate::semantics_suite).
+/// One `#[test]` per line of the list in [`semantics_suite!`](crate::semantics_suite). Those with a reason run on [stacks of their
+/// own](crate::kinds) alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __semantics_tests {
-    ($backend:ty; $($chapter:ident: $test:ident;)*) => {
+    ($backend:ty; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
         $(
             #[test]
             fn $test() {
-                $crate::semantics::$chapter::$test::<$backend>();
+                $crate::kinds::run_each::<$backend>(&[$($reason)?], $crate::semantics::$chapter::$test::<$backend>);
             }
         )*
     };

@@ -2,6 +2,7 @@
 
 use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local;
 
 use super::setup::{Setup, caught, channel, preferring};
@@ -9,8 +10,8 @@ use super::setup::{Setup, caught, channel, preferring};
 const PREFERENCES: [Preference; 3] = [Preference::Receiver, Preference::Neither, Preference::Sender];
 
 /// Runs a sender, a receiver and a bystander, started in the order of `order`.
-fn exchange<B: Backend>(order: &str, preference: Preference, schedule_all: bool) -> String {
-    let s = Setup::<B>::new();
+fn exchange<B: Backend>(kind: StackKind, order: &str, preference: Preference, schedule_all: bool) -> String {
+    let s = Setup::<B>::new(kind);
     let c = preferring::<B, _>(preference);
     c.set_schedule_all(schedule_all);
     for who in order.chars() {
@@ -37,32 +38,32 @@ fn exchange<B: Backend>(order: &str, preference: Preference, schedule_all: bool)
 }
 
 /// B1 (model), sender first; R19.
-pub fn exchange_order_when_the_sender_came_first<B: Backend>() {
+pub fn exchange_order_when_the_sender_came_first<B: Backend>(kind: StackKind) {
     let expected = ["S0 R0 R1 X0 S1 X1", "S0 R0 R1 X0 S1 X1", "S0 R0 S1 X0 R1 X1"];
     for (preference, expected) in PREFERENCES.into_iter().zip(expected) {
-        assert_eq!(exchange::<B>("SRX", preference, false), expected, "{preference:?}");
+        assert_eq!(exchange::<B>(kind, "SRX", preference, false), expected, "{preference:?}");
     }
 }
 
 /// B1 (model), receiver first; R19.
-pub fn exchange_order_when_the_receiver_came_first<B: Backend>() {
+pub fn exchange_order_when_the_receiver_came_first<B: Backend>(kind: StackKind) {
     let expected = ["R0 S0 R1 X0 S1 X1", "R0 S0 S1 X0 R1 X1", "R0 S0 S1 X0 R1 X1"];
     for (preference, expected) in PREFERENCES.into_iter().zip(expected) {
-        assert_eq!(exchange::<B>("RSX", preference, false), expected, "{preference:?}");
+        assert_eq!(exchange::<B>(kind, "RSX", preference, false), expected, "{preference:?}");
     }
 }
 
 /// B1 (model), the column of schedule_all.
-pub fn schedule_all_overrides_every_preference<B: Backend>() {
+pub fn schedule_all_overrides_every_preference<B: Backend>(kind: StackKind) {
     for preference in PREFERENCES {
-        assert_eq!(exchange::<B>("SRX", preference, true), "S0 R0 X0 S1 R1 X1");
-        assert_eq!(exchange::<B>("RSX", preference, true), "R0 S0 X0 R1 S1 X1");
+        assert_eq!(exchange::<B>(kind, "SRX", preference, true), "S0 R0 X0 S1 R1 X1");
+        assert_eq!(exchange::<B>(kind, "RSX", preference, true), "R0 S0 X0 R1 S1 X1");
     }
 }
 
 /// B3 test_preference_neither, of the CCP suite.
-pub fn with_no_preference_a_crowd_is_served_in_rounds<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn with_no_preference_a_crowd_is_served_in_rounds<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = preferring::<B, _>(Preference::Neither);
     s.says("A1");
     s.says("A2");
@@ -96,10 +97,10 @@ pub fn with_no_preference_a_crowd_is_served_in_rounds<B: Backend>() {
 struct StopIteration;
 
 /// B5 (model): send_sequence and iteration.
-pub fn a_sequence_meets_an_iteration_as_the_preference_says<B: Backend>() {
+pub fn a_sequence_meets_an_iteration_as_the_preference_says<B: Backend>(kind: StackKind) {
     let expected = [("s0 r0 s1 r1 s2 r2 s3 r3", 12), ("s0 r0 s1 s2 r1 r2 s3 r3", 8), ("s0 s1 r0 s2 r1 s3 r2 r3", 13)];
     for (preference, (order, switches)) in PREFERENCES.into_iter().zip(expected) {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let c = preferring::<B, _>(preference);
         s.spawn_with("P", &c, |log, c| {
             let items = (0..4).inspect(|i| log.log(format!("s{i}")));
@@ -118,8 +119,8 @@ pub fn a_sequence_meets_an_iteration_as_the_preference_says<B: Backend>() {
 }
 
 /// B6 (model).
-pub fn ping_pong_switches_seven_times_for_two_rounds<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn ping_pong_switches_seven_times_for_two_rounds<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let channels = (channel::<B, _>(), channel::<B, _>());
     s.spawn_with("P", &channels, |log, (a, b)| {
         for i in 0..2 {
@@ -141,15 +142,15 @@ pub fn ping_pong_switches_seven_times_for_two_rounds<B: Backend>() {
 }
 
 /// B7: the pumping idiom.
-pub fn a_yield_channel_wakes_everybody_once_per_frame<B: Backend>() {
+pub fn a_yield_channel_wakes_everybody_once_per_frame<B: Backend>(kind: StackKind) {
     for preference in [Preference::Sender, Preference::Neither] {
-        pump::<B>(preference).log.assert("F0 a b c F1 a b c F2 a b c");
+        pump::<B>(kind, preference).log.assert("F0 a b c F1 a b c F2 a b c");
     }
-    pump::<B>(Preference::Receiver).log.assert("F0 a b c a b c F1 a b c F2 a b c");
+    pump::<B>(kind, Preference::Receiver).log.assert("F0 a b c a b c F1 a b c F2 a b c");
 }
 
-fn pump<B: Backend>(preference: Preference) -> Setup<B> {
-    let s = Setup::<B>::new();
+fn pump<B: Backend>(kind: StackKind, preference: Preference) -> Setup<B> {
+    let s = Setup::<B>::new(kind);
     let frame_over = preferring::<B, _>(preference);
     for name in ["a", "b", "c"] {
         s.spawn_with(name, &frame_over, move |log, frame_over| {
@@ -170,8 +171,8 @@ fn pump<B: Backend>(preference: Preference) -> Setup<B> {
 }
 
 /// R16 (b): the caller becomes the last in the queue.
-pub fn handing_over_to_the_partner_makes_the_caller_last<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn handing_over_to_the_partner_makes_the_caller_last<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let seen = s.log.clone();
     s.spawn_with("R", &c, move |_, c| {
@@ -186,8 +187,8 @@ pub fn handing_over_to_the_partner_makes_the_caller_last<B: Backend>() {
 }
 
 /// R16 (a): everybody queued runs before the caller goes on.
-pub fn schedule_all_lets_everybody_run_before_the_caller<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn schedule_all_lets_everybody_run_before_the_caller<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     c.set_schedule_all(true);
     s.spawn_with("R", &c, |log, c| {

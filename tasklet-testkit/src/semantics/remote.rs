@@ -9,6 +9,7 @@ use std::thread;
 use tasklet_channels::{Channel, SharedChannel};
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::message;
 use tasklet_scheduler::local::{self, RemoteTasklet, RunOptions, TaskletStateError};
 
@@ -18,8 +19,8 @@ use super::scripted::{elsewhere, scripted};
 use super::setup::{Setup, caught, caught_text, fail, leave, receive, text, yields};
 
 /// K3 testRunOrder, on an idle owner; R63.
-pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let remotes = ["1", "2", "3"].map(|name| {
         let t = s.paused(name, move |log| log.log(name));
         let remote = t.remote();
@@ -40,8 +41,8 @@ pub fn a_remote_run_comes_first_on_an_idle_owner<B: Backend>() {
 }
 
 /// K3 testInsert, testRun, on a busy owner; R63: after the one that runs, or last.
-pub fn a_remote_run_comes_next_on_a_busy_owner<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_remote_run_comes_next_on_a_busy_owner<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let [t1, t2] = ["1", "2"].map(|name| s.paused(name, move |log| log.log(name)));
     let remotes = (t1.remote(), t2.remote());
     s.spawn("busy", move |log| {
@@ -61,14 +62,14 @@ pub fn a_remote_run_comes_next_on_a_busy_owner<B: Backend>() {
 }
 
 /// K4 test_insert_balance, test_remove_balance, testRuncount; R60.
-pub fn run_counts_of_threads_are_independent<B: Backend>() {
+pub fn run_counts_of_threads_are_independent<B: Backend>(kind: StackKind) {
     for request in [RemoteTasklet::insert, RemoteTasklet::run] {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         s.says("x");
         let p = s.paused("p", |log| log.log("p"));
         let remote = p.remote();
         elsewhere(|| {
-            let other = Setup::<B>::new();
+            let other = Setup::<B>::new(kind);
             assert_eq!(other.scheduler.run_count(), 1);
             request(&remote).unwrap();
             local::checkpoint();
@@ -93,8 +94,8 @@ pub fn run_counts_of_threads_are_independent<B: Backend>() {
 }
 
 /// K5 test_switch, of SwitchTest; R63.
-pub fn a_remote_switch_is_refused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_remote_switch_is_refused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.paused("t", |_| {});
     let remote = t.remote();
     assert_eq!(elsewhere(|| remote.switch()), Err(TaskletStateError::OtherScheduler));
@@ -102,8 +103,8 @@ pub fn a_remote_switch_is_refused<B: Backend>() {
 }
 
 /// R63: a remote throw makes its target runnable, preempts nobody, and keeps a queued one's place.
-pub fn a_remote_throw_arrives_when_the_turn_comes<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_remote_throw_arrives_when_the_turn_comes<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = Channel::<i32>::new();
     let blocked = s.spawn_with("blocked", &c, |log, c| {
         log.log(message(&caught(|| c.recv()).unwrap_err()));
@@ -127,9 +128,9 @@ pub fn a_remote_throw_arrives_when_the_turn_comes<B: Backend>() {
 }
 
 /// K6; R65: what is left of a thread that has ended is dead.
-pub fn remote_handles_outlive_their_scheduler<B: Backend>() {
-    let (remote, home) = thread::spawn(|| {
-        let s = Setup::<B>::new();
+pub fn remote_handles_outlive_their_scheduler<B: Backend>(kind: StackKind) {
+    let (remote, home) = thread::spawn(move || {
+        let s = Setup::<B>::new(kind);
         let t = s.spawn("t", |_| leave());
         s.run();
         let remotes = (t.remote(), s.scheduler.remote());
@@ -150,8 +151,8 @@ pub fn remote_handles_outlive_their_scheduler<B: Backend>() {
 }
 
 /// While somebody elsewhere can reach a tasklet or its scheduler, waiting is no deadlock.
-pub fn remote_handles_keep_waiting_from_being_a_deadlock<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn remote_handles_keep_waiting_from_being_a_deadlock<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let t = s.spawn_with("t", &c, |_, c| {
         drop(caught(local::schedule_remove));
@@ -168,8 +169,8 @@ pub fn remote_handles_keep_waiting_from_being_a_deadlock<B: Backend>() {
 }
 
 /// R64, its Rust form: a closure that has not started may be sent to another thread's scheduler.
-pub fn other_threads_may_spawn<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn other_threads_may_spawn<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let remote = s.scheduler.remote();
     let (tell, told) = mpsc::channel();
     s.says("x");
@@ -185,25 +186,25 @@ pub fn other_threads_may_spawn<B: Backend>() {
 }
 
 /// A tasklet of another thread's scheduler can be joined; the result moves over.
-pub fn a_tasklet_elsewhere_can_be_joined<B: Backend>() {
+pub fn a_tasklet_elsewhere_can_be_joined<B: Backend>(kind: StackKind) {
     let (give, take) = mpsc::channel();
     let owner = thread::spawn(move || {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let c = Channel::<i32>::new();
         let shared = c.share();
         give.send((s.scheduler.spawn_joinable(move || c.recv().unwrap() + 1), shared)).unwrap();
         s.scheduler.run_with(RunOptions::new().block_thread()).unwrap();
     });
     let (handle, shared) = take.recv().unwrap();
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     s.spawn("feeder", move |_| shared.send(4).unwrap());
     assert_eq!(handle.join().unwrap(), 5);
     owner.join().unwrap();
 }
 
 /// Tasklets go on by turns while their scheduler listens to other threads.
-pub fn requests_are_taken_at_scheduling_points<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn requests_are_taken_at_scheduling_points<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let remote = s.scheduler.remote();
     let (tell, told) = mpsc::channel();
     s.spawn("t", move |log| {
@@ -219,8 +220,8 @@ pub fn requests_are_taken_at_scheduling_points<B: Backend>() {
 }
 
 /// R63: a request that its target finds itself, on the way to blocking, does not wait for what it blocks on.
-pub fn a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let killed_before = |log: &Recorder, name: &str, block: &dyn Fn()| {
         let remote = local::current().remote();
         elsewhere(|| remote.kill());
@@ -240,7 +241,7 @@ pub fn a_remote_kill_of_the_one_that_runs_ends_it_where_it_blocks<B: Backend>() 
 }
 
 /// A destructor yields while its tasklet unwinds, and finds a request to kill it: raising that would end the process.
-pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>() {
+pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>(kind: StackKind) {
     struct Yields(Recorder);
     impl Drop for Yields {
         fn drop(&mut self) {
@@ -251,7 +252,7 @@ pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>() {
             self.0.log("yielded");
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     s.spawn("unwinding", |log| {
         let _yields = Yields(log);
         fail("E");
@@ -261,7 +262,7 @@ pub fn a_remote_kill_of_one_that_unwinds_is_not_raised<B: Backend>() {
 }
 
 /// A destructor of a tasklet that unwinds would wait, with nobody here to go on: a kill could end that and not be raised.
-pub fn the_last_one_does_not_wait_while_it_unwinds<B: Backend>() {
+pub fn the_last_one_does_not_wait_while_it_unwinds<B: Backend>(kind: StackKind) {
     struct Receives(Recorder, SharedChannel<i32>);
     impl Drop for Receives {
         fn drop(&mut self) {
@@ -270,7 +271,7 @@ pub fn the_last_one_does_not_wait_while_it_unwinds<B: Backend>() {
             self.0.log("refused");
         }
     }
-    let (s, driver) = scripted::<B>();
+    let (s, driver) = scripted::<B>(kind);
     let shared = Channel::new().share();
     let handle = shared.clone();
     let unwinding = s.spawn("unwinding", |log| {

@@ -1,6 +1,7 @@
 //! Running from the host and from tasklets: nesting, who returns first (R37-R44).
 
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, RunOutcome, State, Tasklet};
 
 use super::setup::{Setup, channel, fail, names, text, yields};
@@ -15,8 +16,8 @@ fn runner<B: Backend>(s: &Setup<B>, name: &'static str) -> Tasklet {
 }
 
 /// E1 test_run_from_worker_main_running, test_inner_run_completes_first.
-pub fn an_inner_run_returns_before_the_outer_one<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_inner_run_returns_before_the_outer_one<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     let worker = s.yields("w", 1);
     s.spawn("R", move |log| {
@@ -29,8 +30,8 @@ pub fn an_inner_run_returns_before_the_outer_one<B: Backend>() {
 }
 
 /// E2 test_run_from_worker; R43, R39.
-pub fn an_inner_run_does_not_return_while_main_is_runnable<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_inner_run_does_not_return_while_main_is_runnable<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let r = runner(&s, "R");
     for _ in 0..3 {
         s.scheduler.schedule();
@@ -43,8 +44,8 @@ pub fn an_inner_run_does_not_return_while_main_is_runnable<B: Backend>() {
 }
 
 /// E3 test_run_from_worker_main_blocked.
-pub fn an_inner_run_returns_when_main_is_blocked<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_inner_run_returns_when_main_is_blocked<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     s.spawn_with("R", &c, |log, c| {
         local::run().unwrap();
@@ -58,8 +59,8 @@ pub fn an_inner_run_returns_when_main_is_blocked<B: Backend>() {
 }
 
 /// E5 test_main_exiting.
-pub fn an_inner_run_outlives_mains_runs_until_it_is_killed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_inner_run_outlives_mains_runs_until_it_is_killed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let r = runner(&s, "R");
     s.scheduler.schedule();
     s.run();
@@ -74,8 +75,8 @@ pub fn an_inner_run_outlives_mains_runs_until_it_is_killed<B: Backend>() {
 }
 
 /// E6 (model), R42.
-pub fn nested_runs_return_innermost_first<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn nested_runs_return_innermost_first<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("I", |log| {
         log.log("I0");
         local::run().unwrap();
@@ -89,8 +90,8 @@ pub fn nested_runs_return_innermost_first<B: Backend>() {
 }
 
 /// E6 (model), the second half.
-pub fn what_an_inner_caller_spawns_after_its_run_runs_before_main<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn what_an_inner_caller_spawns_after_its_run_runs_before_main<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("I", |log| {
         log.log("I0");
         local::run().unwrap();
@@ -104,16 +105,16 @@ pub fn what_an_inner_caller_spawns_after_its_run_runs_before_main<B: Backend>() 
 }
 
 /// E7 (model), R38.
-pub fn running_an_empty_queue_switches_nowhere<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn running_an_empty_queue_switches_nowhere<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.run();
     assert_eq!(s.scheduler.switches(), 0);
     assert_eq!(s.scheduler.run_count(), 1);
 }
 
 /// E8 test_calling_run_from_non_main_tasklet, of the CCP suite.
-pub fn a_tasklet_may_run_what_it_spawned<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_may_run_what_it_spawned<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let bar = s.spawn_with("bar", &c, |log, c| {
         let spawn = |name: &'static str| {
@@ -132,8 +133,8 @@ pub fn a_tasklet_may_run_what_it_spawned<B: Backend>() {
 }
 
 /// R39: anybody may wake the caller of `run` although others are runnable.
-pub fn a_run_ends_early_when_its_caller_is_woken<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_run_ends_early_when_its_caller_is_woken<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     s.spawn("waker", move |log| {
         log.log("waker");
@@ -149,8 +150,8 @@ pub fn a_run_ends_early_when_its_caller_is_woken<B: Backend>() {
 }
 
 /// R39: waking an outer caller ends the inner runs, which return in due course.
-pub fn waking_an_outer_caller_ends_the_inner_runs<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn waking_an_outer_caller_ends_the_inner_runs<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     runner(&s, "R1");
     runner(&s, "R2");
@@ -164,8 +165,8 @@ pub fn waking_an_outer_caller_ends_the_inner_runs<B: Backend>() {
 }
 
 /// R42: an inner caller floats while another tasklet's run is deeper.
-pub fn two_inner_runs_return_in_reverse_order<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn two_inner_runs_return_in_reverse_order<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     runner(&s, "R1");
     runner(&s, "R2");
     s.yields("a", 1);
@@ -174,8 +175,8 @@ pub fn two_inner_runs_return_in_reverse_order<B: Backend>() {
 }
 
 /// R44: after an error the inner run is over, and the caller may run again.
-pub fn a_run_can_be_called_again_after_an_error<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_run_can_be_called_again_after_an_error<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("I", |log| {
         let spawn_failing = || local::spawn(|| fail("E"));
         spawn_failing();
@@ -190,8 +191,8 @@ pub fn a_run_can_be_called_again_after_an_error<B: Backend>() {
 }
 
 /// R37: outside of run, main is rotated like anybody.
-pub fn main_is_an_ordinary_member_of_the_queue<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn main_is_an_ordinary_member_of_the_queue<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("t", |log| log.log(names(&super::ring::queue_of_current())));
     s.says("x");
     s.scheduler.schedule();
@@ -200,8 +201,8 @@ pub fn main_is_an_ordinary_member_of_the_queue<B: Backend>() {
 }
 
 /// R38, R42: the caller of `run` is in no queue.
-pub fn the_caller_of_run_is_paused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn the_caller_of_run_is_paused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     s.spawn("t", move |log| {
         log.log(format!("{:?} {} {}", main.state(), main.is_scheduled(), local::run_count()));
@@ -211,8 +212,8 @@ pub fn the_caller_of_run_is_paused<B: Backend>() {
 }
 
 /// R39, R50: killing an outer caller ends the inner runs, which return in due course.
-pub fn killing_an_outer_caller_ends_the_inner_runs<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn killing_an_outer_caller_ends_the_inner_runs<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let outer = runner(&s, "R1");
     runner(&s, "R2");
     s.scheduler.schedule();

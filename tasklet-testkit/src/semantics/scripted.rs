@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tasklet_core::backend::Backend;
 use tasklet_core::driver::{Driver, Notify, ThreadDriver};
-use tasklet_scheduler::local::Scheduler;
+use tasklet_core::tasklet::StackKind;
 
 use super::setup::Setup;
+use crate::kinds;
 
 /// How long a test waits for what should have come already.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,9 +52,9 @@ impl Driver for Scripted {
 }
 
 /// A scheduler that sleeps on such a driver.
-pub(super) fn scripted<B: Backend>() -> (Setup<B>, Scripted) {
+pub(super) fn scripted<B: Backend>(kind: StackKind) -> (Setup<B>, Scripted) {
     let driver = Scripted::default();
-    (Setup::on(Scheduler::builder().driver(driver.clone()).build()), driver)
+    (Setup::on(kinds::local(kind).driver(driver.clone()).build()), driver)
 }
 
 /// On a thread of its own, to its end.

@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tasklet_channels::{ChannelBy, Local, Preference, Reach};
 use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::local::{self, RunError, RunOutcome, Scheduler, Tasklet};
 
 use crate::Recorder;
+use crate::kinds;
 
 /// A scheduler and a list of events. Tasklets are named, so that the queue can be read.
 pub(super) struct Setup<B: Backend> {
@@ -17,8 +19,8 @@ pub(super) struct Setup<B: Backend> {
 }
 
 impl<B: Backend> Setup<B> {
-    pub(super) fn new() -> Setup<B> {
-        Setup::on(Scheduler::new())
+    pub(super) fn new(kind: StackKind) -> Setup<B> {
+        Setup::on(kinds::local(kind).build())
     }
 
     pub(super) fn on(scheduler: Scheduler<B>) -> Setup<B> {

@@ -2,23 +2,25 @@
 
 use tasklet_core::backend::{Backend, StackProvision};
 use tasklet_core::stack::{Depot, StackConfig, StackPool, StackSize};
-use tasklet_scheduler::local::{RunError, Scheduler};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::RunError;
 
 use super::setup::{Setup, caught, leave};
+use crate::kinds;
 
 /// A scheduler whose stacks have an address space for a few only; `None` where the backend brings its own.
-fn few_stacks<B: Backend>() -> Option<Setup<B>> {
+fn few_stacks<B: Backend>(kind: StackKind) -> Option<Setup<B>> {
     if B::STACKS == StackProvision::Backend {
         return None;
     }
     let slab = 256 << 10;
     let depot = Depot::new(StackConfig::new().slab_bytes(slab).ceiling(slab));
-    Some(Setup::on(Scheduler::builder().stacks(StackPool::new(&depot)).build()))
+    Some(Setup::on(kinds::local(kind).stacks(StackPool::new(&depot)).build()))
 }
 
 /// A tasklet that cannot start for want of a stack stays queued, as do the others; the run says so and can be called again.
-pub fn running_out_of_stacks_ends_the_run_and_loses_nothing<B: Backend>() {
-    let Some(s) = few_stacks::<B>() else { return };
+pub fn running_out_of_stacks_ends_the_run_and_loses_nothing<B: Backend>(kind: StackKind) {
+    let Some(s) = few_stacks::<B>(kind) else { return };
     let tasklets: Vec<_> = (0..20)
         .map(|i| {
             s.spawn("t", move |log| {
@@ -63,8 +65,8 @@ pub fn running_out_of_stacks_ends_the_run_and_loses_nothing<B: Backend>() {
 }
 
 /// Outside of a run, main has the want of a stack raised.
-pub fn running_out_of_stacks_is_raised_in_a_main_that_does_not_run<B: Backend>() {
-    let Some(s) = few_stacks::<B>() else { return };
+pub fn running_out_of_stacks_is_raised_in_a_main_that_does_not_run<B: Backend>(kind: StackKind) {
+    let Some(s) = few_stacks::<B>(kind) else { return };
     for _ in 0..20 {
         s.spawn("t", |_| leave());
     }
@@ -75,12 +77,12 @@ pub fn running_out_of_stacks_is_raised_in_a_main_that_does_not_run<B: Backend>()
 }
 
 /// A tasklet gets at least the stack it asked for, also after smaller ones have been used.
-pub fn a_tasklet_gets_the_stack_it_asked_for<B: Backend>() {
+pub fn a_tasklet_gets_the_stack_it_asked_for<B: Backend>(kind: StackKind) {
     fn deep(levels: usize) -> usize {
         let frame = std::hint::black_box([levels as u8; 4096]);
         if levels == 0 { 0 } else { deep(levels - 1) + usize::from(frame[17] == levels as u8) }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     s.yields("small", 1);
     s.run();
     let size = StackSize::new(4 << 20).unwrap();

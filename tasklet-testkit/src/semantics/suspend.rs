@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, Resumer, SuspendError};
 
 use super::setup::Setup;
@@ -23,8 +24,8 @@ fn waits<B: Backend>(s: &Setup<B>, name: &'static str, waiting: &Waiting<String>
 }
 
 /// D13 (model).
-pub fn suspended_tasklets_get_what_their_resumers_bring<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn suspended_tasklets_get_what_their_resumers_bring<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let waiting = Waiting::default();
     waits(&s, "a", &waiting);
     waits(&s, "b", &waiting);
@@ -39,8 +40,8 @@ pub fn suspended_tasklets_get_what_their_resumers_bring<B: Backend>() {
 }
 
 /// Resuming appends and never switches.
-pub fn resuming_appends_to_the_queue<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn resuming_appends_to_the_queue<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let waiting = Waiting::default();
     let t = waits(&s, "t", &waiting);
     s.run();
@@ -54,8 +55,8 @@ pub fn resuming_appends_to_the_queue<B: Backend>() {
 }
 
 /// A resume before the tasklet has left the queue is not lost, and nobody else runs.
-pub fn resuming_at_once_does_not_switch<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn resuming_at_once_does_not_switch<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.spawn("t", |log| {
         let got = local::suspend(|resumer| resumer.resume(5)).unwrap();
         log.log(got.to_string());
@@ -68,8 +69,8 @@ pub fn resuming_at_once_does_not_switch<B: Backend>() {
 }
 
 /// A dropped resumer brings the tasklet back without a value; so does anybody who inserts it.
-pub fn a_suspended_tasklet_is_told_when_no_value_comes<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_suspended_tasklet_is_told_when_no_value_comes<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let waiting = Waiting::default();
     waits(&s, "a", &waiting);
     let b = waits(&s, "b", &waiting);
@@ -81,8 +82,8 @@ pub fn a_suspended_tasklet_is_told_when_no_value_comes<B: Backend>() {
 }
 
 /// Resuming the dead drops the value.
-pub fn resuming_a_killed_tasklet_drops_the_value<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn resuming_a_killed_tasklet_drops_the_value<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let waiting: Waiting<Rc<()>> = Waiting::default();
     let t = s.spawn_with("t", &waiting, |_, waiting| {
         drop(local::suspend(|resumer| waiting.borrow_mut().push(resumer)));
@@ -97,8 +98,8 @@ pub fn resuming_a_killed_tasklet_drops_the_value<B: Backend>() {
 }
 
 /// A resumer that comes late must not disturb the tasklet's next suspension.
-pub fn a_late_resumer_finds_nobody_waiting_for_it<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_late_resumer_finds_nobody_waiting_for_it<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let waiting: Waiting<i32> = Waiting::default();
     let t = s.spawn_with("t", &waiting, |log, waiting| {
         for _ in 0..2 {
@@ -119,8 +120,8 @@ pub fn a_late_resumer_finds_nobody_waiting_for_it<B: Backend>() {
 }
 
 /// Main may suspend, and be resumed by a tasklet.
-pub fn main_may_suspend<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn main_may_suspend<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let got = local::suspend(|resumer| {
         s.spawn("t", move |log| {
             log.log("t");
@@ -132,8 +133,8 @@ pub fn main_may_suspend<B: Backend>() {
 }
 
 /// A suspension that is refused says why.
-pub fn suspending_under_the_switch_trap_is_refused<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn suspending_under_the_switch_trap_is_refused<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.says("x");
     let _trap = local::switch_trap();
     let kept = RefCell::new(None);

@@ -9,18 +9,19 @@ use std::thread;
 use tasklet_channels::{Channel, Preference};
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, RunOptions};
 
 use super::scripted::{elsewhere, scripted};
 use super::setup::{Setup, receive};
 
 /// K1 testInterthreadCommunication.
-pub fn a_master_and_a_slave_on_two_threads_alternate<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_master_and_a_slave_on_two_threads_alternate<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let (commands, replies) = (Channel::<&'static str>::new(), Channel::<String>::new());
     let (orders, answers) = (commands.share(), replies.share());
     let slave = thread::spawn(move || {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         s.spawn("slave", move |_| {
             let mut count = 0;
             while orders.recv().unwrap() == "ECHO" {
@@ -44,8 +45,8 @@ pub fn a_master_and_a_slave_on_two_threads_alternate<B: Backend>() {
 }
 
 /// Channels between a scheduler and plain threads, both ways, many values, in order.
-pub fn plain_threads_are_partners_in_channels<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn plain_threads_are_partners_in_channels<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let (there, back) = (Channel::<u32>::new(), Channel::<u32>::new());
     let (input, output) = (there.share(), back.share());
     let doubler = thread::spawn(move || {
@@ -61,7 +62,7 @@ pub fn plain_threads_are_partners_in_channels<B: Backend>() {
 }
 
 /// Two plain threads without schedulers meet in a channel.
-pub fn two_plain_threads_meet_in_a_channel<B: Backend>() {
+pub fn two_plain_threads_meet_in_a_channel<B: Backend>(_: StackKind) {
     let c = Channel::<i32>::new();
     let shared = c.share();
     let sender = thread::spawn(move || shared.send_all(0..50).unwrap());
@@ -71,8 +72,8 @@ pub fn two_plain_threads_meet_in_a_channel<B: Backend>() {
 }
 
 /// K7; R45, R62: the thread sleeps until a partner comes, once for each.
-pub fn block_thread_waits_for_another_thread<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn block_thread_waits_for_another_thread<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     s.spawn_with("t", &c, |log, c| {
@@ -89,8 +90,8 @@ pub fn block_thread_waits_for_another_thread<B: Backend>() {
 }
 
 /// R62: a plain run does not wait for other threads.
-pub fn a_plain_run_does_not_wait_for_other_threads<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_plain_run_does_not_wait_for_other_threads<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     let t = s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
@@ -103,8 +104,8 @@ pub fn a_plain_run_does_not_wait_for_other_threads<B: Backend>() {
 }
 
 /// Nobody can come: `block_thread` returns.
-pub fn block_thread_returns_when_nobody_can_come<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn block_thread_returns_when_nobody_can_come<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
     s.scheduler.run_with(RunOptions::new().block_thread()).unwrap();
@@ -118,8 +119,8 @@ pub fn block_thread_returns_when_nobody_can_come<B: Backend>() {
 }
 
 /// R52, R62: a bare receive of main waits while another thread may send.
-pub fn a_receiving_main_waits_for_another_thread<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_receiving_main_waits_for_another_thread<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     s.says("x");
@@ -130,8 +131,8 @@ pub fn a_receiving_main_waits_for_another_thread<B: Backend>() {
 }
 
 /// R52, R53: when the last handle elsewhere is dropped, it is a deadlock after all.
-pub fn a_deadlock_is_found_when_the_last_shared_handle_goes<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_deadlock_is_found_when_the_last_shared_handle_goes<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     driver.then(move || elsewhere(move || drop(shared)));
@@ -147,8 +148,8 @@ pub fn a_deadlock_is_found_when_the_last_shared_handle_goes<B: Backend>() {
 }
 
 /// The waiter's own shared handle does not count: it hears of the end of the last other one.
-pub fn a_deadlock_is_found_when_the_last_other_shared_handle_goes<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_deadlock_is_found_when_the_last_other_shared_handle_goes<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let mine = Channel::<i32>::new().share();
     let theirs = mine.clone();
     driver.then(move || elsewhere(move || drop(theirs)));
@@ -164,8 +165,8 @@ pub fn a_deadlock_is_found_when_the_last_other_shared_handle_goes<B: Backend>() 
 }
 
 /// As above, with a real thread and its timing; the waiter's own shared handle does not count.
-pub fn a_deadlock_is_found_when_the_last_thread_leaves<B: Backend>() {
-    let _s = Setup::<B>::new();
+pub fn a_deadlock_is_found_when_the_last_thread_leaves<B: Backend>(kind: StackKind) {
+    let _s = Setup::<B>::new(kind);
     let mine = Channel::<i32>::new().share();
     let theirs = mine.clone();
     let partner = thread::spawn(move || theirs.send(1).unwrap());
@@ -175,7 +176,7 @@ pub fn a_deadlock_is_found_when_the_last_thread_leaves<B: Backend>() {
 }
 
 /// A plain thread that waits where nobody is left is told as well.
-pub fn a_plain_thread_is_told_of_a_deadlock<B: Backend>() {
+pub fn a_plain_thread_is_told_of_a_deadlock<B: Backend>(_: StackKind) {
     let c = Channel::<i32>::new();
     assert_eq!(c.recv().unwrap_err().park_error(), Some(ParkError::Deadlock));
     let error = c.send(5).unwrap_err();
@@ -183,10 +184,10 @@ pub fn a_plain_thread_is_told_of_a_deadlock<B: Backend>() {
 }
 
 /// R61: preference and schedule_all do not matter between threads: the caller goes on, the partner is appended.
-pub fn between_threads_the_caller_always_goes_on<B: Backend>() {
+pub fn between_threads_the_caller_always_goes_on<B: Backend>(kind: StackKind) {
     for preference in [Preference::Receiver, Preference::Neither, Preference::Sender] {
         for schedule_all in [false, true] {
-            let s = Setup::<B>::new();
+            let s = Setup::<B>::new(kind);
             let c = Channel::<i32>::with_preference(preference);
             c.set_schedule_all(schedule_all);
             let shared = c.share();
@@ -194,7 +195,7 @@ pub fn between_threads_the_caller_always_goes_on<B: Backend>() {
             s.run();
             s.says("x");
             elsewhere(|| {
-                let s = Setup::<B>::new();
+                let s = Setup::<B>::new(kind);
                 s.says("y");
                 shared.send(1).unwrap();
                 s.log.log("caller");
@@ -209,15 +210,15 @@ pub fn between_threads_the_caller_always_goes_on<B: Backend>() {
 }
 
 /// R61: between threads the channel hook comes after the exchange, whichever way; while nobody waits, before the caller does.
-pub fn between_threads_the_channel_hook_comes_after_the_exchange<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn between_threads_the_channel_hook_comes_after_the_exchange<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let (there, back) = (Channel::<i32>::new(), Channel::<i32>::new());
     let (input, output) = (there.share(), back.share());
     s.spawn_with("R", &there, |log, there| log.log(format!("got{}", there.recv().unwrap())));
     s.spawn_with("S", &back, |_, back| back.send(2).unwrap());
     s.run();
     elsewhere(|| {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let (log, seen) = (s.log.clone(), [input.clone(), output.clone()]);
         s.scheduler.set_channel_hook(Some(Box::new(move |event| {
             let channel = seen.iter().find(|channel| channel.id() == event.channel).unwrap();
@@ -235,14 +236,14 @@ pub fn between_threads_the_channel_hook_comes_after_the_exchange<B: Backend>() {
 }
 
 /// R57: a partner elsewhere is no switch, so the trap does not matter.
-pub fn serving_another_thread_is_allowed_under_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn serving_another_thread_is_allowed_under_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     s.spawn_with("R", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
     s.run();
     elsewhere(|| {
-        let _s = Setup::<B>::new();
+        let _s = Setup::<B>::new(kind);
         let _trap = local::switch_trap();
         shared.send(1).unwrap();
     });
@@ -251,8 +252,8 @@ pub fn serving_another_thread_is_allowed_under_the_switch_trap<B: Backend>() {
 }
 
 /// A close on another thread wakes those who wait.
-pub fn a_close_elsewhere_wakes_the_waiting<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn a_close_elsewhere_wakes_the_waiting<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     s.spawn_with("R", &c, |log, c| log.log(c.recv().unwrap_err().is_closed().to_string()));
@@ -263,8 +264,8 @@ pub fn a_close_elsewhere_wakes_the_waiting<B: Backend>() {
 }
 
 /// R66: what other threads send arrives in their order.
-pub fn values_of_one_thread_arrive_in_order<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn values_of_one_thread_arrive_in_order<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = Channel::<(usize, u32)>::new();
     let senders: Vec<_> = (0..3)
         .map(|who| {
@@ -283,9 +284,9 @@ pub fn values_of_one_thread_arrive_in_order<B: Backend>() {
 }
 
 /// A kill that races with a wake from another thread: one of them comes first, and the value is not lost.
-pub fn a_kill_that_races_with_a_remote_send_loses_no_value<B: Backend>() {
+pub fn a_kill_that_races_with_a_remote_send_loses_no_value<B: Backend>(kind: StackKind) {
     for _ in 0..50 {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         let c = Channel::<Arc<()>>::new();
         let value = Arc::new(());
         let (shared, sent) = (c.share(), value.clone());
@@ -301,8 +302,8 @@ pub fn a_kill_that_races_with_a_remote_send_loses_no_value<B: Backend>() {
 }
 
 /// R42, R45: an inner run that waits for other threads keeps the outer one waiting.
-pub fn an_inner_run_may_wait_for_other_threads<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn an_inner_run_may_wait_for_other_threads<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
@@ -316,12 +317,12 @@ pub fn an_inner_run_may_wait_for_other_threads<B: Backend>() {
 }
 
 /// R51: a partner that waits elsewhere is killed there when its scheduler ends; the channel forgets it.
-pub fn the_end_of_a_scheduler_takes_its_waiters_out_of_shared_channels<B: Backend>() {
-    let _s = Setup::<B>::new();
+pub fn the_end_of_a_scheduler_takes_its_waiters_out_of_shared_channels<B: Backend>(kind: StackKind) {
+    let _s = Setup::<B>::new(kind);
     let c = Channel::<i32>::new();
     let shared = c.share();
     elsewhere(|| {
-        let s = Setup::<B>::new();
+        let s = Setup::<B>::new(kind);
         s.spawn_with("t", &shared, |_, shared| receive(&shared));
         s.run();
         assert_eq!(shared.balance(), -1);
@@ -331,10 +332,10 @@ pub fn the_end_of_a_scheduler_takes_its_waiters_out_of_shared_channels<B: Backen
 }
 
 /// A value served to a thread that ends before it looks is dropped, not leaked.
-pub fn a_value_served_to_an_ending_scheduler_is_dropped<B: Backend>() {
+pub fn a_value_served_to_an_ending_scheduler_is_dropped<B: Backend>(kind: StackKind) {
     let c = Channel::<Arc<()>>::new();
     let value = Arc::new(());
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     s.spawn_with("t", &c, |_, c| receive(&c));
     s.run();
     let shared = c.share();

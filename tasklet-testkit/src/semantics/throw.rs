@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use tasklet_core::backend::Backend;
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{TaskletExit, is_tasklet_exit, message};
 use tasklet_scheduler::local::{self, Tasklet, TaskletStateError};
 
@@ -21,8 +22,8 @@ fn catcher<B: Backend>(s: &Setup<B>, name: &'static str, c: &Chan<B, i32>) -> Ta
 }
 
 /// H5 test_throw_noargs, test_throw_args, test_throw_inst, at once; R4.
-pub fn a_thrown_error_arrives_at_the_receive_at_once<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_thrown_error_arrives_at_the_receive_at_once<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = catcher(&s, "t", &c);
     t.throw("E").unwrap();
@@ -32,8 +33,8 @@ pub fn a_thrown_error_arrives_at_the_receive_at_once<B: Backend>() {
 }
 
 /// H5, pending.
-pub fn an_error_thrown_later_arrives_when_the_turn_comes<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_thrown_later_arrives_when_the_turn_comes<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = catcher(&s, "t", &c);
     t.throw_later("E").unwrap();
@@ -46,8 +47,8 @@ pub fn an_error_thrown_later_arrives_when_the_turn_comes<B: Backend>() {
 }
 
 /// H6 test_new.
-pub fn an_error_thrown_at_a_new_tasklet_replaces_its_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_thrown_at_a_new_tasklet_replaces_its_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.says("t");
     assert_eq!(caught_text(|| t.throw("IndexError")), "IndexError");
     assert!(!t.is_alive());
@@ -62,8 +63,8 @@ pub fn an_error_thrown_at_a_new_tasklet_replaces_its_run<B: Backend>() {
 }
 
 /// H6 test_kill_new; R29. What the closure owns is dropped.
-pub fn a_new_tasklet_that_is_killed_never_runs<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_new_tasklet_that_is_killed_never_runs<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let witness = Rc::new(());
     for later in [false, true] {
         for queued in [false, true] {
@@ -84,8 +85,8 @@ pub fn a_new_tasklet_that_is_killed_never_runs<B: Backend>() {
 }
 
 /// H7 test_dead, test_kill_dead; R30.
-pub fn throwing_at_the_dead_is_refused_and_killing_them_does_nothing<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn throwing_at_the_dead_is_refused_and_killing_them_does_nothing<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let ended = s.says("t");
     s.run();
     for t in [ended, s.scheduler.tasklet().unbound()] {
@@ -99,14 +100,14 @@ pub fn throwing_at_the_dead_is_refused_and_killing_them_does_nothing<B: Backend>
 }
 
 /// H8 test_kill_pending_true, test_kill_pending_false.
-pub fn kill_unwinds_at_once_or_when_the_turn_comes<B: Backend>() {
+pub fn kill_unwinds_at_once_or_when_the_turn_comes<B: Backend>(kind: StackKind) {
     struct Flag(Rc<Cell<bool>>);
     impl Drop for Flag {
         fn drop(&mut self) {
             self.0.set(true);
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     for later in [false, true] {
         let killed = Rc::new(Cell::new(false));
         let t = s.spawn_with("t", &killed, |_, killed| {
@@ -122,8 +123,8 @@ pub fn kill_unwinds_at_once_or_when_the_turn_comes<B: Backend>() {
 }
 
 /// H8 test_kill_current; R25.
-pub fn throwing_at_oneself_raises_right_there<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn throwing_at_oneself_raises_right_there<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     for later in [false, true] {
         s.spawn("t", move |log| {
             let me = local::current();
@@ -140,8 +141,8 @@ pub fn throwing_at_oneself_raises_right_there<B: Backend>() {
 }
 
 /// H9 test_kill_tasklet, of the CCP suite; R27.
-pub fn killing_the_first_queued_runs_those_behind_it<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn killing_the_first_queued_runs_those_behind_it<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let [t1, _, _] = ["1", "2", "3"].map(|name| s.says(name));
     t1.kill().unwrap();
     s.log.assert("2 3");
@@ -149,8 +150,8 @@ pub fn killing_the_first_queued_runs_those_behind_it<B: Backend>() {
 }
 
 /// R27: those before the target stay queued.
-pub fn killing_a_queued_tasklet_jumps_to_its_place<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn killing_a_queued_tasklet_jumps_to_its_place<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let [_, b, _] = ["a", "b", "c"].map(|name| s.says(name));
     b.kill().unwrap();
     s.log.log("main");
@@ -159,8 +160,8 @@ pub fn killing_a_queued_tasklet_jumps_to_its_place<B: Backend>() {
 }
 
 /// R26: after an immediate kill of a blocked or paused tasklet the caller goes on before everybody queued.
-pub fn after_killing_an_unqueued_tasklet_the_caller_goes_on<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn after_killing_an_unqueued_tasklet_the_caller_goes_on<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let blocked = catcher(&s, "blocked", &c);
     let paused = s.spawn("paused", |log| {
@@ -180,8 +181,8 @@ pub fn after_killing_an_unqueued_tasklet_the_caller_goes_on<B: Backend>() {
 }
 
 /// H11 (model), R28.
-pub fn a_pending_throw_keeps_a_queued_tasklets_place<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_pending_throw_keeps_a_queued_tasklets_place<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let b = catcher(&s, "B", &c);
     let x = s.says("x");
@@ -195,8 +196,8 @@ pub fn a_pending_throw_keeps_a_queued_tasklets_place<B: Backend>() {
 }
 
 /// R28: a paused target is appended; a later throw replaces an earlier one.
-pub fn a_later_pending_throw_replaces_the_earlier<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_later_pending_throw_replaces_the_earlier<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |log| {
         let raised = caught(local::schedule_remove).unwrap_err();
         log.log(message(&raised));
@@ -212,8 +213,8 @@ pub fn a_later_pending_throw_replaces_the_earlier<B: Backend>() {
 }
 
 /// H12 (model), R31.
-pub fn a_tasklet_that_catches_its_kill_goes_on_living<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_tasklet_that_catches_its_kill_goes_on_living<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |log| {
         let exit = caught(local::schedule_remove).unwrap_err();
         assert!(is_tasklet_exit(&exit));
@@ -232,8 +233,8 @@ pub fn a_tasklet_that_catches_its_kill_goes_on_living<B: Backend>() {
 }
 
 /// R26 with R33: an error nobody catches comes back to the thrower, as main.
-pub fn an_uncaught_throw_comes_back_to_main<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_uncaught_throw_comes_back_to_main<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |_| leave());
     s.run();
     assert_eq!(caught_text(|| t.throw("E")), "E");
@@ -241,14 +242,14 @@ pub fn an_uncaught_throw_comes_back_to_main<B: Backend>() {
 }
 
 /// Kill runs destructors from the inside out.
-pub fn kill_drops_locals_in_order<B: Backend>() {
+pub fn kill_drops_locals_in_order<B: Backend>(kind: StackKind) {
     struct Says(&'static str, crate::Recorder);
     impl Drop for Says {
         fn drop(&mut self) {
             self.1.log(self.0);
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |log| {
         let _outer = Says("outer", log.clone());
         let inner = |log: crate::Recorder| {
@@ -264,8 +265,8 @@ pub fn kill_drops_locals_in_order<B: Backend>() {
 }
 
 /// A tasklet that is killed while it yields does not get its turn any more.
-pub fn a_queued_started_tasklet_that_is_killed_dies_in_its_yield<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_queued_started_tasklet_that_is_killed_dies_in_its_yield<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.yields("t", 3);
     s.scheduler.schedule();
     t.kill().unwrap();
@@ -275,8 +276,8 @@ pub fn a_queued_started_tasklet_that_is_killed_dies_in_its_yield<B: Backend>() {
 }
 
 /// An error thrown at the caller of an inner run ends that run.
-pub fn an_error_thrown_at_a_running_caller_ends_its_run<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_thrown_at_a_running_caller_ends_its_run<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let r = s.spawn("R", |log| {
         let raised = caught(local::run).unwrap_err();
         log.log(message(&raised));
@@ -289,8 +290,8 @@ pub fn an_error_thrown_at_a_running_caller_ends_its_run<B: Backend>() {
 }
 
 /// What a tasklet throws while it dies by another throw replaces it.
-pub fn an_error_raised_while_catching_replaces_the_thrown_one<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_error_raised_while_catching_replaces_the_thrown_one<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |_| {
         drop(caught(local::schedule_remove));
         fail("other")

@@ -8,6 +8,7 @@ use tasklet_channels::{Channel, rendezvous};
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::Clock;
 use tasklet_core::park::{Direction, ParkError};
+use tasklet_core::tasklet::StackKind;
 use tasklet_core::tasklet::spot::{self, Permit};
 use tasklet_scheduler::local::{self, Budget, RunOptions, RunOutcome, State};
 use tasklet_scheduler::stealing;
@@ -16,8 +17,8 @@ use super::setup::{caught, channel, receive};
 use super::timed::{OnDrop, Timed, ms};
 
 /// A join that gives up in time, one that gets the result, one that comes too late to wait, and one in the moment itself.
-pub fn a_join_gives_up_when_its_time_is_up<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_join_gives_up_when_its_time_is_up<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let sleeper = |time| {
         t.s.scheduler.spawn_joinable(move || {
             local::sleep(ms(time));
@@ -55,8 +56,8 @@ pub fn a_join_gives_up_when_its_time_is_up<B: Backend>() {
 }
 
 /// Somebody who has given up is woken by nothing that comes of it later.
-pub fn a_join_that_gave_up_leaves_nothing_behind<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_join_that_gave_up_leaves_nothing_behind<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let slow = t.s.scheduler.spawn_joinable(|| local::sleep(ms(20)));
     t.spawn("joins", move |log| {
         assert_eq!(slow.wait_timeout(ms(5)), Ok(false));
@@ -71,8 +72,8 @@ pub fn a_join_that_gave_up_leaves_nothing_behind<B: Backend>() {
 }
 
 /// The time of somebody who was served already, and has not run since, does not count: neither in this wait nor in the next one.
-pub fn whoever_was_served_in_time_is_not_late<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn whoever_was_served_in_time_is_not_late<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let c = channel::<B, i32>();
     let quick = t.s.scheduler.spawn_joinable(|| local::sleep(ms(5)));
     t.s.spawn_with("joins", &(t.clock.clone(), c.clone()), move |log, (clock, c)| {
@@ -98,8 +99,8 @@ pub fn whoever_was_served_in_time_is_not_late<B: Backend>() {
 }
 
 /// A tasklet that was interrupted on the way to its wait, and whose time came meanwhile, waits no more when it goes on.
-pub fn a_time_that_comes_before_the_wait_is_not_lost<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_time_that_comes_before_the_wait_is_not_lost<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let c = channel::<B, i32>();
     let sleeper = t.spawn("s", |log| {
         log.clock.advance(ms(10));
@@ -128,8 +129,8 @@ pub fn a_time_that_comes_before_the_wait_is_not_lost<B: Backend>() {
 }
 
 /// A kill ends a sleep at once. Others are not disturbed, those with the same time neither.
-pub fn killing_a_sleeper_disturbs_no_other<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn killing_a_sleeper_disturbs_no_other<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let [a, b, c] = ["a", "b", "c"].map(|name| {
         t.spawn(name, |log| {
             let _dropped = OnDrop(log.clone());
@@ -157,8 +158,8 @@ pub fn killing_a_sleeper_disturbs_no_other<B: Backend>() {
 }
 
 /// Of several who will be killed when their turn comes, none goes on because its time comes first.
-pub fn a_kill_that_is_on_its_way_counts_more_than_a_timer<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_kill_that_is_on_its_way_counts_more_than_a_timer<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let sleeper = t.sleeps("s", 10);
     t.s.run();
     sleeper.kill_later().unwrap();
@@ -169,8 +170,8 @@ pub fn a_kill_that_is_on_its_way_counts_more_than_a_timer<B: Backend>() {
 }
 
 /// What is thrown at a sleeper ends its sleep; the timer of that does not end the next one.
-pub fn a_sleep_that_was_cut_short_does_not_shorten_the_next<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleep_that_was_cut_short_does_not_shorten_the_next<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let sleeper = t.spawn("s", |log| {
         assert!(caught(|| local::sleep(ms(10))).is_err());
         log.says("-caught");
@@ -185,8 +186,8 @@ pub fn a_sleep_that_was_cut_short_does_not_shorten_the_next<B: Backend>() {
 }
 
 /// Whoever could wake main is asleep: that is no deadlock. When nobody sleeps any more, it is.
-pub fn a_deadlock_is_found_when_nobody_sleeps_any_more<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_deadlock_is_found_when_nobody_sleeps_any_more<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let c = channel::<B, i32>();
     let served = c.clone();
     t.spawn("serves", move |_| {
@@ -211,8 +212,8 @@ pub fn a_deadlock_is_found_when_nobody_sleeps_any_more<B: Backend>() {
 }
 
 /// A wait for a tasklet that will never end is no deadlock if it has a limit.
-pub fn a_wait_with_a_limit_is_no_deadlock<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_wait_with_a_limit_is_no_deadlock<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let c = Channel::<i32>::new();
     let handle = t.s.scheduler.spawn_joinable({
         let c = c.clone();
@@ -229,8 +230,8 @@ pub fn a_wait_with_a_limit_is_no_deadlock<B: Backend>() {
 }
 
 /// Whoever gives up leaves the channel's queue, with its value; those behind are served in order, and in time.
-pub fn whoever_gives_up_leaves_the_queue_of_a_channel<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn whoever_gives_up_leaves_the_queue_of_a_channel<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let (sender, receiver) = rendezvous::<&'static str>();
     for (name, limit) in [("a", 30), ("b", 10), ("c", 40)] {
         let receiver = receiver.clone();
@@ -252,8 +253,8 @@ pub fn whoever_gives_up_leaves_the_queue_of_a_channel<B: Backend>() {
 }
 
 /// A permit that comes in time, and one that does not.
-pub fn parking_gives_up_when_its_time_is_up<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn parking_gives_up_when_its_time_is_up<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let unparker = Rc::new(Cell::new(None));
     let parked = t.s.scheduler.spawn_joinable({
         let (clock, own) = (t.clock.clone(), unparker.clone());

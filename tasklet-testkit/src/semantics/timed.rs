@@ -6,10 +6,12 @@ use std::time::Duration;
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock, VirtualClock};
 use tasklet_core::driver::VirtualDriver;
-use tasklet_scheduler::local::{self, RunOptions, RunOutcome, Scheduler, Tasklet};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::{self, RunOptions, RunOutcome, Tasklet};
 
 use super::setup::Setup;
 use crate::Recorder;
+use crate::kinds;
 
 pub(super) const WAIT: RunOptions = RunOptions::new().block_thread();
 
@@ -24,9 +26,9 @@ pub(super) struct Timed<B: Backend> {
 }
 
 impl<B: Backend> Timed<B> {
-    pub(super) fn new() -> Timed<B> {
+    pub(super) fn new(kind: StackKind) -> Timed<B> {
         let clock = Arc::new(VirtualClock::default());
-        let builder = Scheduler::builder().clock(clock.clone()).driver(VirtualDriver::new(clock.clone()));
+        let builder = kinds::local(kind).clock(clock.clone()).driver(VirtualDriver::new(clock.clone()));
         Timed { s: Setup::on(builder.build()), clock }
     }
 

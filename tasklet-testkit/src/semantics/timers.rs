@@ -11,15 +11,17 @@ use tasklet_core::backend::{Backend, StackProvision};
 use tasklet_core::clock::{Clock, VirtualClock};
 use tasklet_core::driver::VirtualDriver;
 use tasklet_core::park::{ParkError, ParkReason};
-use tasklet_scheduler::local::{self, Budget, RunOptions, RunOutcome, Scheduler, State};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::{self, Budget, RunOptions, RunOutcome, State};
 
 use super::scripted::scripted;
 use super::setup::{Setup, caught, caught_text};
 use super::timed::{Log, Timed, WAIT, ms};
+use crate::kinds;
 
 /// Whoever's time comes first wakes first, whatever the order of falling asleep.
-pub fn sleepers_wake_in_the_order_of_their_times<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn sleepers_wake_in_the_order_of_their_times<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let _ = [("d", 3_600_000), ("b", 20), ("a", 10), ("c", 30)].map(|(name, time)| t.sleeps(name, time));
     t.run_all();
     t.s.log.assert("a@10 b@20 c@30 d@3600000");
@@ -27,8 +29,8 @@ pub fn sleepers_wake_in_the_order_of_their_times<B: Backend>() {
 }
 
 /// Of those with the same time, whoever has fallen asleep first, however long it was to sleep then.
-pub fn sleepers_with_one_time_wake_in_the_order_of_falling_asleep<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn sleepers_with_one_time_wake_in_the_order_of_falling_asleep<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.spawn("late", |log| {
         local::sleep(ms(10));
         log.now();
@@ -41,8 +43,8 @@ pub fn sleepers_with_one_time_wake_in_the_order_of_falling_asleep<B: Backend>() 
 }
 
 /// A sleeper is appended to the queue, as anybody who is woken.
-pub fn a_sleeper_whose_time_is_up_goes_on_after_those_queued<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleeper_whose_time_is_up_goes_on_after_those_queued<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.sleeps("s", 10);
     t.s.run();
     t.s.yields("a", 2);
@@ -53,9 +55,9 @@ pub fn a_sleeper_whose_time_is_up_goes_on_after_those_queued<B: Backend>() {
 }
 
 /// Where points follow each other closely the clock is not looked at each time, but often enough.
-pub fn a_sleeper_is_seen_within_16_scheduling_points<B: Backend>() {
+pub fn a_sleeper_is_seen_within_16_scheduling_points<B: Backend>(kind: StackKind) {
     for before in 0..40 {
-        let t = Timed::<B>::new();
+        let t = Timed::<B>::new(kind);
         let woken = Rc::new(Cell::new(false));
         t.spawn("s", {
             let woken = woken.clone();
@@ -78,8 +80,8 @@ pub fn a_sleeper_is_seen_within_16_scheduling_points<B: Backend>() {
 }
 
 /// Where a long time lies between two points, a sleeper is late by one of them at most.
-pub fn a_sleeper_is_seen_at_once_where_points_are_far_apart<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleeper_is_seen_at_once_where_points_are_far_apart<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.sleeps("s", 20);
     t.spawn("busy", move |log| {
         for _ in 0..30 {
@@ -92,8 +94,8 @@ pub fn a_sleeper_is_seen_at_once_where_points_are_far_apart<B: Backend>() {
 }
 
 /// Tasklets that end without having come to a scheduling point do not keep a sleeper waiting.
-pub fn the_end_of_a_tasklet_is_a_point_where_sleepers_are_seen<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn the_end_of_a_tasklet_is_a_point_where_sleepers_are_seen<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.sleeps("s", 20);
     t.s.run();
     fn next(log: Log, left: u32) {
@@ -111,8 +113,8 @@ pub fn the_end_of_a_tasklet_is_a_point_where_sleepers_are_seen<B: Backend>() {
 }
 
 /// A sleep takes as long as it was told to, also in the main tasklet, alone.
-pub fn a_sleep_takes_its_time<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleep_takes_its_time<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     for time in [ms(0), ms(1), ms(7), Duration::from_secs(86_400)] {
         let start = local::now();
         local::sleep(time);
@@ -121,8 +123,8 @@ pub fn a_sleep_takes_its_time<B: Backend>() {
 }
 
 /// The tasklets run while main sleeps, and main goes on behind them.
-pub fn a_sleeping_main_lets_the_tasklets_run<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleeping_main_lets_the_tasklets_run<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.sleeps("a", 5);
     t.sleeps("b", 10);
     t.sleeps("c", 15);
@@ -139,8 +141,8 @@ pub fn a_sleeping_main_lets_the_tasklets_run<B: Backend>() {
 }
 
 /// A point in time that has passed is not waited for; but others run first, as at a yield.
-pub fn sleeping_until_the_past_is_a_yield<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn sleeping_until_the_past_is_a_yield<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.clock.advance(ms(50));
     t.sleeps("long", 3_600_000);
     for (until, points) in [0, 20, 50].into_iter().flat_map(|until| (0..20).map(move |points| (ms(until), points))) {
@@ -158,8 +160,8 @@ pub fn sleeping_until_the_past_is_a_yield<B: Backend>() {
 }
 
 /// A run ends when nobody is runnable, as if the sleepers were blocked; but not while one of them is due.
-pub fn a_run_does_not_wait_for_sleepers<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_run_does_not_wait_for_sleepers<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let sleeper = t.spawn("s", |log| {
         for _ in 0..2 {
             local::sleep(ms(10));
@@ -186,8 +188,8 @@ pub fn a_run_does_not_wait_for_sleepers<B: Backend>() {
 }
 
 /// What a game loop does: whoever is due runs, and nobody is waited for.
-pub fn a_frame_is_not_delayed_by_sleepers<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_frame_is_not_delayed_by_sleepers<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     for (name, period) in [("a", 16), ("b", 32)] {
         t.spawn(name, move |log| {
             let mut interval = local::interval(ms(period));
@@ -208,9 +210,9 @@ pub fn a_frame_is_not_delayed_by_sleepers<B: Backend>() {
 }
 
 /// A run that waits for sleepers stops when its time is used up, and the next one goes on waiting.
-pub fn a_budget_of_time_limits_the_waiting_for_sleepers<B: Backend>() {
+pub fn a_budget_of_time_limits_the_waiting_for_sleepers<B: Backend>(kind: StackKind) {
     for hard in [false, true] {
-        let t = Timed::<B>::new();
+        let t = Timed::<B>::new(kind);
         t.sleeps("s", 12);
         let frame = WAIT.total(Budget::Time(ms(5)));
         let run = || t.s.scheduler.run_with(if hard { frame.hard() } else { frame }).unwrap();
@@ -231,8 +233,8 @@ pub fn a_budget_of_time_limits_the_waiting_for_sleepers<B: Backend>() {
 }
 
 /// The time of an outer run limits an inner one that waits: the outer one ends, and then the inner one.
-pub fn an_outer_budget_of_time_limits_an_inner_run_that_waits<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn an_outer_budget_of_time_limits_an_inner_run_that_waits<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.sleeps("s", 12);
     t.spawn("inner", |log| {
         let outcome = local::run_with(WAIT);
@@ -249,8 +251,8 @@ pub fn an_outer_budget_of_time_limits_an_inner_run_that_waits<B: Backend>() {
 }
 
 /// An inner run waits for sleepers if it is told to; the tasklets that it waits for run in it.
-pub fn an_inner_run_may_wait_for_sleepers<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn an_inner_run_may_wait_for_sleepers<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     t.spawn("outer", |log| {
         let inner = log.clone();
         local::spawn(move || {
@@ -266,8 +268,8 @@ pub fn an_inner_run_may_wait_for_sleepers<B: Backend>() {
 
 /// A trap refuses a sleep as it does any wait. Under the switch trap whoever is alone may sleep, and runs alone although another's time
 /// is up as well.
-pub fn sleeping_respects_the_traps<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn sleeping_respects_the_traps<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let try_sleep = || local::try_sleep_until(ms(10));
     {
         let _trap = local::block_trap();
@@ -299,8 +301,8 @@ pub fn sleeping_respects_the_traps<B: Backend>() {
 }
 
 /// Hooks do not sleep.
-pub fn a_hook_cannot_sleep<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_hook_cannot_sleep<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let seen = Rc::new(RefCell::new(Vec::new()));
     t.s.scheduler.set_schedule_hook(Some(Box::new({
         let seen = seen.clone();
@@ -314,7 +316,7 @@ pub fn a_hook_cannot_sleep<B: Backend>() {
 }
 
 /// A clock that comes to a scheduling point itself is not asked again there.
-pub fn a_clock_may_come_to_a_scheduling_point<B: Backend>() {
+pub fn a_clock_may_come_to_a_scheduling_point<B: Backend>(kind: StackKind) {
     struct Checks(Arc<VirtualClock>);
     impl Clock for Checks {
         fn now(&self) -> Duration {
@@ -323,7 +325,7 @@ pub fn a_clock_may_come_to_a_scheduling_point<B: Backend>() {
         }
     }
     let clock = Arc::new(VirtualClock::default());
-    let builder = Scheduler::builder().clock(Checks(clock.clone())).driver(VirtualDriver::new(clock.clone()));
+    let builder = kinds::local(kind).clock(Checks(clock.clone())).driver(VirtualDriver::new(clock.clone()));
     let s = Setup::<B>::on(builder.build());
     s.spawn("s", |log| {
         local::sleep(ms(10));
@@ -336,7 +338,7 @@ pub fn a_clock_may_come_to_a_scheduling_point<B: Backend>() {
 }
 
 /// A destructor that runs because of a kill cannot sleep, and need not know.
-pub fn a_sleep_while_unwinding_returns_at_once<B: Backend>() {
+pub fn a_sleep_while_unwinding_returns_at_once<B: Backend>(kind: StackKind) {
     struct Naps(Log);
     impl Drop for Naps {
         fn drop(&mut self) {
@@ -344,7 +346,7 @@ pub fn a_sleep_while_unwinding_returns_at_once<B: Backend>() {
             self.0.says(&format!("-{:?}", local::try_sleep_until(ms(10))));
         }
     }
-    let t = Timed::<B>::new();
+    let t = Timed::<B>::new(kind);
     let sleeper = t.spawn("s", |log| {
         let _naps = Naps(log);
         local::sleep(ms(100));
@@ -355,8 +357,8 @@ pub fn a_sleep_while_unwinding_returns_at_once<B: Backend>() {
 }
 
 /// A tick that comes late does not shift the others; those that were missed altogether are left out.
-pub fn an_interval_leaves_missed_ticks_out<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn an_interval_leaves_missed_ticks_out<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let mut interval = local::interval(ms(10));
     let mut tick = || (interval.tick().as_millis(), t.at());
     let first = tick();
@@ -367,7 +369,7 @@ pub fn an_interval_leaves_missed_ticks_out<B: Backend>() {
 
 /// The end of a scheduler kills those who sleep. Nobody goes on because its time comes while others are killed, and whoever catches its
 /// kill and sleeps again is killed again.
-pub fn the_end_of_a_scheduler_kills_sleepers_and_wakes_none<B: Backend>() {
+pub fn the_end_of_a_scheduler_kills_sleepers_and_wakes_none<B: Backend>(kind: StackKind) {
     struct Delays(Arc<VirtualClock>);
     impl Drop for Delays {
         fn drop(&mut self) {
@@ -376,7 +378,7 @@ pub fn the_end_of_a_scheduler_kills_sleepers_and_wakes_none<B: Backend>() {
         }
     }
     for catches in [false, true] {
-        let t = Timed::<B>::new();
+        let t = Timed::<B>::new(kind);
         let witness = Rc::new(());
         let tasklets = ["a", "b", "c"].map(|name| {
             let witness = witness.clone();
@@ -410,8 +412,8 @@ pub fn the_end_of_a_scheduler_kills_sleepers_and_wakes_none<B: Backend>() {
 }
 
 /// One that catches every kill and sleeps again keeps nobody, and its timers go with the scheduler.
-pub fn a_sleeper_that_refuses_to_die_is_leaked_without_its_timers<B: Backend>() {
-    let t = Timed::<B>::new();
+pub fn a_sleeper_that_refuses_to_die_is_leaked_without_its_timers<B: Backend>(kind: StackKind) {
+    let t = Timed::<B>::new(kind);
     let refuses = t.spawn("refuses", |_| {
         loop {
             let _ = caught(|| local::sleep(ms(0)));
@@ -425,10 +427,10 @@ pub fn a_sleeper_that_refuses_to_die_is_leaked_without_its_timers<B: Backend>() 
 }
 
 /// Thousands of sleepers wake in order.
-pub fn thousands_of_sleepers_wake_in_order<B: Backend>() {
+pub fn thousands_of_sleepers_wake_in_order<B: Backend>(kind: StackKind) {
     // Where a tasklet is an OS thread, hundreds.
     let count = if B::STACKS == StackProvision::Ours { 5_000 } else { 300 };
-    let t = Timed::<B>::new();
+    let t = Timed::<B>::new(kind);
     let woken = Rc::new(RefCell::new(Vec::new()));
     let mut random = 1u64;
     for number in 0..count {
@@ -447,8 +449,8 @@ pub fn thousands_of_sleepers_wake_in_order<B: Backend>() {
 }
 
 /// On the system's clock a sleep takes at least its time, and a request of another thread ends the thread's wait, not the sleep.
-pub fn requests_are_taken_while_the_thread_waits_for_a_timer<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn requests_are_taken_while_the_thread_waits_for_a_timer<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let remote = s.scheduler.remote();
     let ran = Arc::new(std::sync::Mutex::new(Vec::new()));
     driver.then({

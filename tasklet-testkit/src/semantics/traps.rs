@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tasklet_channels::Preference;
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local::{self, RunError, RunOptions, State, SwitchTrap, TaskletStateError};
 
 use super::scripted::{elsewhere, scripted};
@@ -14,8 +15,8 @@ use super::setup::{Chan, Setup, caught, channel, leave, receive};
 const TRAPPED: Result<(), TaskletStateError> = Err(TaskletStateError::Park(ParkError::SwitchTrapped));
 
 /// I1 TestSwitchTrap; R14.
-pub fn everything_that_switches_is_refused_under_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn everything_that_switches_is_refused_under_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let queued = s.says("queued");
     let paused = s.paused("paused", |log| log.log("paused"));
@@ -48,8 +49,8 @@ pub fn everything_that_switches_is_refused_under_the_switch_trap<B: Backend>() {
 }
 
 /// R57: what does not switch works under the trap.
-pub fn what_needs_no_switch_works_under_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn what_needs_no_switch_works_under_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let t = s.spawn("t", |_| leave());
     s.run();
     let _trap = local::switch_trap();
@@ -64,8 +65,8 @@ pub fn what_needs_no_switch_works_under_the_switch_trap<B: Backend>() {
 }
 
 /// R57, for sends.
-pub fn under_the_switch_trap_only_sends_that_go_on_succeed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn under_the_switch_trap_only_sends_that_go_on_succeed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let receivers = ["a", "b"].map(|name| {
         s.spawn_with(name, &c, move |log, c| {
@@ -94,8 +95,8 @@ pub fn under_the_switch_trap_only_sends_that_go_on_succeed<B: Backend>() {
 }
 
 /// R57, for receives.
-pub fn under_the_switch_trap_only_receives_that_go_on_succeed<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn under_the_switch_trap_only_receives_that_go_on_succeed<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let senders = [1, 2].map(|i| s.spawn_with("sender", &c, move |_, c| c.send(i).unwrap()));
     s.run();
@@ -111,8 +112,8 @@ pub fn under_the_switch_trap_only_receives_that_go_on_succeed<B: Backend>() {
 }
 
 /// The trap counts: it is set until the last guard is gone.
-pub fn switch_traps_nest<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn switch_traps_nest<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     s.says("x");
     let outer = local::switch_trap();
     drop(local::switch_trap());
@@ -123,8 +124,8 @@ pub fn switch_traps_nest<B: Backend>() {
 }
 
 /// R57, last sentence, as defined here: a tasklet may end under the trap, and the trap stays set.
-pub fn ending_under_the_switch_trap_leaves_it_set<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn ending_under_the_switch_trap_leaves_it_set<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let kept = Rc::new(RefCell::new(None::<SwitchTrap>));
     s.spawn_with("t", &kept, |_, kept| *kept.borrow_mut() = Some(local::switch_trap()));
     s.run();
@@ -136,16 +137,16 @@ pub fn ending_under_the_switch_trap_leaves_it_set<B: Backend>() {
 }
 
 /// I3 test_switch_self_trapped.
-pub fn switching_to_oneself_is_allowed_under_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn switching_to_oneself_is_allowed_under_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let _trap = local::switch_trap();
     s.scheduler.main().switch().unwrap();
     s.scheduler.main().run().unwrap();
 }
 
 /// I3 test_switch_blocked_trapped.
-pub fn a_blocked_target_is_reported_before_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_blocked_target_is_reported_before_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let t = s.spawn_with("t", &c, |_, c| receive(&c));
     s.run();
@@ -155,8 +156,8 @@ pub fn a_blocked_target_is_reported_before_the_switch_trap<B: Backend>() {
 }
 
 /// I4 testBlockTrapSend, testBlockTrapRecv.
-pub fn a_block_trapped_tasklet_may_not_block<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_block_trapped_tasklet_may_not_block<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     let try_both = |c: &Chan<B, i32>| {
         assert_eq!(c.send(1).unwrap_err().park_error(), Some(ParkError::BlockTrapped));
@@ -179,8 +180,8 @@ pub fn a_block_trapped_tasklet_may_not_block<B: Backend>() {
 }
 
 /// R17: the block trap is looked at before the close.
-pub fn the_block_trap_is_reported_before_the_close<B: Backend>() {
-    let _s = Setup::<B>::new();
+pub fn the_block_trap_is_reported_before_the_close<B: Backend>(kind: StackKind) {
+    let _s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     c.close();
     let _trap = local::block_trap();
@@ -188,8 +189,8 @@ pub fn the_block_trap_is_reported_before_the_close<B: Backend>() {
 }
 
 /// R58: a rendezvous that succeeds may switch.
-pub fn a_block_trapped_tasklet_may_give_way_in_a_rendezvous<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_block_trapped_tasklet_may_give_way_in_a_rendezvous<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     s.spawn_with("t", &c, |log, c| log.log(format!("got{}", c.recv().unwrap())));
     s.run();
@@ -202,8 +203,8 @@ pub fn a_block_trapped_tasklet_may_give_way_in_a_rendezvous<B: Backend>() {
 }
 
 /// The guard of the block trap restores what was set before, and belongs to its tasklet.
-pub fn block_traps_nest_and_belong_to_one_tasklet<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn block_traps_nest_and_belong_to_one_tasklet<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     let outer = local::block_trap();
     drop(local::block_trap());
@@ -216,8 +217,8 @@ pub fn block_traps_nest_and_belong_to_one_tasklet<B: Backend>() {
 }
 
 /// I5 testAtomic, testAtomicCtxt, testAtomicNopCtxt.
-pub fn atomic_guards_nest_and_belong_to_one_tasklet<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn atomic_guards_nest_and_belong_to_one_tasklet<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let main = s.scheduler.main();
     assert!(!main.is_atomic());
     let outer = local::atomic();
@@ -233,8 +234,8 @@ pub fn atomic_guards_nest_and_belong_to_one_tasklet<B: Backend>() {
 }
 
 /// R59: explicit switches happen in an atomic block.
-pub fn an_atomic_tasklet_may_yield_and_block<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn an_atomic_tasklet_may_yield_and_block<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let t = s.spawn_with("t", &c, |log, c| {
         let _atomic = local::atomic();
@@ -251,8 +252,8 @@ pub fn an_atomic_tasklet_may_yield_and_block<B: Backend>() {
 }
 
 /// R14 and R53: under the switch trap nobody here can run and come, although somebody is queued.
-pub fn waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued<B: Backend>() {
-    let (s, driver) = scripted::<B>();
+pub fn waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued<B: Backend>(kind: StackKind) {
+    let (s, driver) = scripted::<B>(kind);
     let sender = s.paused("sender", |log| log.log("sender"));
     let remote = sender.remote();
     driver.then(move || elsewhere(move || remote.insert().unwrap()));
@@ -266,8 +267,8 @@ pub fn waiting_under_the_switch_trap_is_a_deadlock_although_others_are_queued<B:
 }
 
 /// R14: what other threads queue between the look at the trap and the leaving of the queue does not run either.
-pub fn nobody_who_is_queued_meanwhile_runs_under_the_switch_trap<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn nobody_who_is_queued_meanwhile_runs_under_the_switch_trap<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let sender = s.paused("sender", |log| log.log("sender"));
     let mut remote = Some(sender.remote());
     s.scheduler.set_channel_hook(Some(Box::new(move |_| {

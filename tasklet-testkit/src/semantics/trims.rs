@@ -11,9 +11,11 @@ use tasklet_core::clock::VirtualClock;
 use tasklet_core::current;
 use tasklet_core::driver::VirtualDriver;
 use tasklet_core::stack::{Depot, StackConfig, StackPool};
-use tasklet_scheduler::local::{self, RunError, RunOptions, Scheduler};
+use tasklet_core::tasklet::StackKind;
+use tasklet_scheduler::local::{self, RunError, RunOptions};
 
 use super::setup::{Setup, leave};
+use crate::kinds;
 
 /// How deep the tasklets of these tests call.
 const DEEP: usize = 100 << 10;
@@ -59,8 +61,8 @@ fn diver<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {
 }
 
 /// A tasklet that has called deep and waits gives its pages back, is told so, and goes on as if nothing had happened.
-pub fn a_deep_tasklet_gives_its_pages_back_and_goes_on<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn a_deep_tasklet_gives_its_pages_back_and_goes_on<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let tasklets = ["a", "b", "c"].map(|name| diver(&s, name));
     assert!(tasklets.iter().all(|tasklet| tasklet.stack_usage().is_none()), "they have not begun");
     assert_eq!(current::stack_usage(), None, "main has none of ours");
@@ -84,8 +86,8 @@ pub fn a_deep_tasklet_gives_its_pages_back_and_goes_on<B: Backend>() {
 }
 
 /// A tasklet knows its own stack; while it runs, nothing of any is given back.
-pub fn a_running_tasklet_is_left_alone<B: Backend>() {
-    let s = Setup::<B>::on(Scheduler::new());
+pub fn a_running_tasklet_is_left_alone<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::on(kinds::local(kind).build());
     let scheduler = Rc::new(s.scheduler);
     let (inner, told) = (scheduler.clone(), Rc::new(Cell::new(None)));
     let tell = told.clone();
@@ -103,12 +105,12 @@ pub fn a_running_tasklet_is_left_alone<B: Backend>() {
 }
 
 /// Want of memory for a stack ends a run only when nothing can be taken from tasklets that wait, and is over when there is something again.
-pub fn a_ceiling_on_memory_ends_the_run_and_loses_nothing<B: Backend>() {
+pub fn a_ceiling_on_memory_ends_the_run_and_loses_nothing<B: Backend>(kind: StackKind) {
     if !trims::<B>() {
         return;
     }
     let depot = Depot::new(StackConfig::new().resident_ceiling(40 * DEEP).cache_limit(4));
-    let s = Setup::<B>::on(Scheduler::builder().stacks(StackPool::new(&depot)).build());
+    let s = Setup::<B>::on(kinds::local(kind).stacks(StackPool::new(&depot)).build());
     // Those that wait high up on their stacks make room for each other. So many that the memory is measured in between.
     let shallow: Vec<_> = (0..200).map(|_| diver(&s, "s")).collect();
     s.run();
@@ -152,12 +154,12 @@ pub fn a_ceiling_on_memory_ends_the_run_and_loses_nothing<B: Backend>() {
 }
 
 /// Who waits for long enough gives back what it does not need, without anybody asking: at the beginning of a run, and while one waits.
-pub fn what_waits_for_a_while_is_trimmed<B: Backend>() {
+pub fn what_waits_for_a_while_is_trimmed<B: Backend>(kind: StackKind) {
     let hour = Duration::from_secs(3600);
     for (after, gives_back) in [(Some(hour), true), (Some(1000 * hour), false), (None, false)] {
         for sleeps in [false, true] {
             let clock = Arc::new(VirtualClock::default());
-            let builder = Scheduler::<B>::builder().clock(clock.clone()).driver(VirtualDriver::new(clock.clone()));
+            let builder = kinds::local::<B>(kind).clock(clock.clone()).driver(VirtualDriver::new(clock.clone()));
             let s = Setup::on(builder.trim_after(after).build());
             let tasklet = diver(&s, "a");
             s.run();

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use tasklet_channels::{Preference, SendError};
 use tasklet_core::backend::Backend;
 use tasklet_core::park::{Direction, ParkError};
+use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::local;
 
 use super::setup::{Setup, channel, preferring};
 
 /// Operations that do not wait say so, keep the value, and serve whoever waits.
-pub fn try_operations_never_wait<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn try_operations_never_wait<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, _>();
     let error = c.try_send("v").unwrap_err();
     assert!(error.is_would_block());
@@ -29,13 +30,13 @@ pub fn try_operations_never_wait<B: Backend>() {
 }
 
 /// The value that could not be sent is in the error, whatever the cause.
-pub fn a_value_that_could_not_be_sent_comes_back<B: Backend>() {
+pub fn a_value_that_could_not_be_sent_comes_back<B: Backend>(kind: StackKind) {
     fn returned(result: Result<(), SendError<Rc<str>>>, value: &Rc<str>) -> SendError<Rc<str>> {
         let error = result.unwrap_err();
         assert!(Rc::ptr_eq(&error.clone().into_inner(), value));
         error
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, Rc<str>>();
     let value: Rc<str> = "value".into();
 
@@ -71,8 +72,8 @@ pub fn a_value_that_could_not_be_sent_comes_back<B: Backend>() {
 }
 
 /// `send_all` says how far it came, and gives the value back that did not go.
-pub fn send_all_stops_at_the_first_failure<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn send_all_stops_at_the_first_failure<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = channel::<B, i32>();
     s.spawn_with("R", &c, |log, c| (0..2).for_each(|_| log.log(c.recv().unwrap().to_string())));
     s.run();
@@ -85,7 +86,7 @@ pub fn send_all_stops_at_the_first_failure<B: Backend>() {
 }
 
 /// A message dropped in a queue is dropped once, and its destructor may use the channel.
-pub fn a_killed_senders_message_is_dropped_once<B: Backend>() {
+pub fn a_killed_senders_message_is_dropped_once<B: Backend>(kind: StackKind) {
     struct Probe(tasklet_channels::Channel<Option<Probe>>, Rc<Cell<u32>>);
     impl Drop for Probe {
         fn drop(&mut self) {
@@ -93,7 +94,7 @@ pub fn a_killed_senders_message_is_dropped_once<B: Backend>() {
             assert_eq!(self.0.balance(), 0);
         }
     }
-    let s = Setup::<B>::new();
+    let s = Setup::<B>::new(kind);
     let c = tasklet_channels::Channel::<Option<Probe>>::new();
     let dropped = Rc::new(Cell::new(0));
     let probe = Probe(c.clone(), dropped.clone());
@@ -105,8 +106,8 @@ pub fn a_killed_senders_message_is_dropped_once<B: Backend>() {
 }
 
 /// A receiver that was served and is killed before it goes on drops the value.
-pub fn killing_a_served_receiver_drops_its_value<B: Backend>() {
-    let s = Setup::<B>::new();
+pub fn killing_a_served_receiver_drops_its_value<B: Backend>(kind: StackKind) {
+    let s = Setup::<B>::new(kind);
     let c = preferring::<B, Rc<()>>(Preference::Neither);
     let value = Rc::new(());
     let t = s.spawn_with("t", &c, |log, c| {

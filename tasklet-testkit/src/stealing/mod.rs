@@ -39,7 +39,7 @@ macro_rules! stealing_suite {
             joins: a_tasklet_cannot_join_itself;
             joins: is_finished_tells_the_end;
             joins: results_are_dropped_once;
-            places: a_started_tasklet_never_moves;
+            places: a_started_tasklet_never_moves, own "scopes lend the stack";
             places: a_local_tasklet_may_hold_an_rc;
             places: a_local_tasklet_stays_on_its_worker;
             places: a_tasklet_runs_on_the_worker_it_was_spawned_on;
@@ -49,7 +49,7 @@ macro_rules! stealing_suite {
             runtimes: a_thread_enters_runtimes;
             runtimes: runtimes_are_independent;
             runtimes: a_channel_joins_two_runtimes;
-            runtimes: run_is_for_code_outside;
+            runtimes: run_is_for_code_outside, own "running in another runtime lends the stack";
             runtimes: hooks_run_once_on_each_named_thread;
             runtimes: a_panicking_hook_disturbs_nothing;
             runtimes: workers_run_on_threads_of_the_application;
@@ -76,7 +76,7 @@ macro_rules! stealing_suite {
             kills: kills_after_the_end_have_no_effect;
             kills: a_tasklet_that_catches_its_kill_lives_on;
             kills: a_kill_passes_through_catch_unwind;
-            kills: a_kill_waits_for_a_blocking_call;
+            kills: a_kill_waits_for_a_blocking_call, own "blocking calls lend the stack";
             kills: a_kill_waits_for_both_halves_of_a_join;
             kills: a_value_for_a_killed_receiver_is_dropped_once;
             kills: a_killed_senders_value_is_dropped_once;
@@ -94,18 +94,18 @@ macro_rules! stealing_suite {
             locals: reentrant_use_panics;
             locals: a_value_that_needs_itself_panics;
             locals: a_value_survives_a_panic_in_its_use;
-            scopes: children_borrow;
-            scopes: a_scope_waits_for_all_its_children;
-            scopes: a_scope_waits_when_its_closure_panics;
-            scopes: a_killed_parent_outlives_its_children;
-            scopes: a_killed_parent_waits_for_a_child_that_lives_on;
-            scopes: a_timeout_ends_a_scope;
-            scopes: an_unjoined_panic_makes_the_scope_panic;
-            scopes: a_joined_panic_does_not_hide_another;
+            scopes: children_borrow, own "scopes lend the stack";
+            scopes: a_scope_waits_for_all_its_children, own "scopes lend the stack";
+            scopes: a_scope_waits_when_its_closure_panics, own "scopes lend the stack";
+            scopes: a_killed_parent_outlives_its_children, own "scopes lend the stack";
+            scopes: a_killed_parent_waits_for_a_child_that_lives_on, own "scopes lend the stack";
+            scopes: a_timeout_ends_a_scope, own "scopes lend the stack";
+            scopes: an_unjoined_panic_makes_the_scope_panic, own "scopes lend the stack";
+            scopes: a_joined_panic_does_not_hide_another, own "scopes lend the stack";
             scopes: a_plain_thread_opens_a_scope;
             scopes: join_returns_both_results;
-            scopes: both_halves_of_a_join_may_wait;
-            scopes: a_panic_in_a_join_comes_when_both_have_ended;
+            scopes: both_halves_of_a_join_may_wait, own "swapped tasklets call one half of a join after the other";
+            scopes: a_panic_in_a_join_comes_when_both_have_ended, own "swapped tasklets call one half of a join after the other";
             scopes: a_half_of_a_join_may_spawn;
             soft: a_future_gives_its_result;
             soft: wakes_come_from_other_threads;
@@ -121,36 +121,36 @@ macro_rules! stealing_suite {
             soft: a_kill_inside_a_poll_ends_it_at_once;
             soft: panics_of_destructors_are_swallowed;
             soft: the_end_of_a_runtime_takes_all_kinds;
-            blocking: a_blocking_call_borrows;
-            blocking: a_blocking_panic_comes_back;
-            blocking: the_worker_goes_on_meanwhile;
-            blocking: calls_run_in_parallel_up_to_the_ceiling;
-            blocking: idle_threads_end;
-            blocking: an_idle_thread_is_used_again;
-            blocking: blocking_nests;
+            blocking: a_blocking_call_borrows, own "blocking calls lend the stack";
+            blocking: a_blocking_panic_comes_back, own "blocking calls lend the stack";
+            blocking: the_worker_goes_on_meanwhile, own "blocking calls lend the stack";
+            blocking: calls_run_in_parallel_up_to_the_ceiling, own "blocking calls lend the stack";
+            blocking: idle_threads_end, own "blocking calls lend the stack";
+            blocking: an_idle_thread_is_used_again, own "blocking calls lend the stack";
+            blocking: blocking_nests, own "blocking calls lend the stack";
             blocking: a_plain_thread_calls_right_there;
             stacks: short_tasklets_need_few_stacks;
-            stacks: a_tasklet_has_the_stack_it_asked_for;
-            stacks: an_absurd_stack_size_is_an_error_of_the_join;
+            stacks: a_tasklet_has_the_stack_it_asked_for, own "swapped tasklets have a slot's stack, whatever they ask for";
+            stacks: an_absurd_stack_size_is_an_error_of_the_join, own "swapped tasklets have a slot's stack, whatever they ask for";
             stacks: a_ceiling_is_waited_for;
             stacks: a_ceiling_is_waited_for_by_all_kinds;
-            stacks: a_tasklet_that_waits_for_a_stack_is_killed;
-            stacks: stacks_are_used_again;
-            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on;
-            trims: a_trimmed_tasklet_is_killed;
-            trims: a_running_tasklet_is_left_alone;
-            trims: anybody_asks_how_much_of_a_stack_is_used;
-            trims: questions_about_stacks_race_with_ends;
-            trims: a_ceiling_on_memory_takes_from_those_that_wait;
-            trims: a_ceiling_on_memory_is_waited_for;
+            stacks: a_tasklet_that_waits_for_a_stack_is_killed, own "it needs a stack for each";
+            stacks: stacks_are_used_again, own "it needs a stack for each";
+            trims: a_deep_tasklet_gives_its_pages_back_and_goes_on, own "it measures stacks of their own";
+            trims: a_trimmed_tasklet_is_killed, own "it measures stacks of their own";
+            trims: a_running_tasklet_is_left_alone, own "it measures stacks of their own";
+            trims: anybody_asks_how_much_of_a_stack_is_used, own "it measures stacks of their own";
+            trims: questions_about_stacks_race_with_ends, own "it measures stacks of their own";
+            trims: a_ceiling_on_memory_takes_from_those_that_wait, own "it measures stacks of their own";
+            trims: a_ceiling_on_memory_is_waited_for, own "it measures stacks of their own";
             shutdown: shutdown_kills_what_waits;
             shutdown: dropping_a_runtime_ends_it;
             shutdown: a_tasklet_that_catches_every_kill_is_leaked;
             shutdown: a_tasklet_that_computes_on_is_named;
-            shutdown: a_blocking_call_that_goes_on_is_counted;
+            shutdown: a_blocking_call_that_goes_on_is_counted, own "blocking calls lend the stack";
             shutdown: a_runtime_cannot_be_ended_by_its_own_tasklet;
             shutdown: spawning_into_an_ending_runtime_counts_as_killed;
-            shutdown: an_ending_runtime_hangs_nobody_who_cleans_up;
+            shutdown: an_ending_runtime_hangs_nobody_who_cleans_up, own "scopes lend the stack";
             shutdown: unstarted_closures_are_dropped;
             shutdown: a_destructor_sends_while_its_runtime_ends;
             shutdown: the_figures_add_up;
@@ -182,11 +182,11 @@ macro_rules! stealing_suite {
             time: a_timeout_needs_a_tasklet;
             kills: a_new_tasklet_that_is_killed_never_runs;
             scopes: a_panic_before_the_second_half_drops_it;
-            trims: what_waits_for_a_while_is_trimmed;
-            trims: a_busy_worker_trims_too;
+            trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
+            trims: a_busy_worker_trims_too, own "it measures stacks of their own";
         }
         $crate::__stealing_tests! { $backend, [2, 4];
-            places: children_of_a_busy_worker_start_elsewhere;
+            places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];
             shutdown: a_panic_aborts_if_the_policy_says_so;
@@ -194,16 +194,17 @@ macro_rules! stealing_suite {
     };
 }
 
-/// One `#[test]` per line of a list in [`stealing_suite!`](crate::stealing_suite), with these numbers of workers.
+/// One `#[test]` per line of a list in [`stealing_suite!`](crate::stealing_suite), with these numbers of workers. Those with a
+/// reason run on [stacks of their own](crate::kinds) alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stealing_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases(test, &$workers, $crate::stealing::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::stealing::$chapter::$test::<$backend>);
             }
         )*
     };

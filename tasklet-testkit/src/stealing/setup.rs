@@ -11,9 +11,11 @@ use tasklet_channels::{Channel, SharedChannel};
 use tasklet_core::backend::{Backend, StackProvision};
 use tasklet_core::clock::VirtualClock;
 use tasklet_core::driver::VirtualDriver;
-use tasklet_core::tasklet::JoinHandle;
+use tasklet_core::tasklet::{JoinHandle, StackKind};
 use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::stealing::{self, Builder, Runtime};
+
+use crate::kinds;
 
 /// How long something may take that has to happen: far more than it needs, since the machine may be busy with other tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -26,31 +28,46 @@ const HANG: Duration = Duration::from_secs(180);
 pub struct Case {
     /// How many workers its runtimes have.
     pub workers: usize,
+    /// What their tasklets sit on.
+    pub kind: StackKind,
     /// The test's module path and name, for a child process that runs the same test.
     pub test: &'static str,
 }
 
-/// Runs a test with each of these numbers of workers. If it hangs, the process says where and aborts.
+/// The most workers with which tests run swapped: what they do beside each other needs two.
+const SWAPPED: usize = 2;
+
+/// Runs a test with each of these numbers of workers and with each [kind](crate::kinds) of stacks.
 #[doc(hidden)]
-pub fn run_cases(test: &'static str, workers: &[usize], body: fn(Case)) {
-    for &workers in workers {
-        let (ended, watch) = mpsc::channel::<()>();
-        let dog = std::thread::spawn(move || {
-            if watch.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
-                // Not `eprintln`, which the harness would capture and lose.
-                let _ = writeln!(std::io::stderr(), "{test} hangs with {workers} workers");
-                std::process::abort();
-            }
-        });
-        body(Case { workers, test });
-        drop(ended);
-        dog.join().expect("the watchdog sleeps until the test has ended");
-    }
+pub fn run_cases<B: Backend>(test: &'static str, workers: &[usize], own: &[&str], body: fn(Case)) {
+    let kinds = |workers| {
+        let kinds = kinds::of::<B>(own).iter();
+        kinds.filter(move |&&kind| kind == StackKind::Private || workers <= SWAPPED).map(move |&kind| (workers, kind))
+    };
+    workers.iter().copied().flat_map(kinds).for_each(|(workers, kind)| run_case(Case { workers, kind, test }, body));
+}
+
+/// Runs one case of a test. If it hangs, the process says where and aborts.
+pub(crate) fn run_case(case: Case, body: fn(Case)) {
+    let Case { workers, kind, test } = case;
+    // Shown if it fails.
+    println!("with {workers} workers and {kind:?} stacks");
+    let (ended, watch) = mpsc::channel::<()>();
+    let dog = std::thread::spawn(move || {
+        if watch.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+            // Not `eprintln`, which the harness would capture and lose.
+            let _ = writeln!(std::io::stderr(), "{test} hangs with {workers} workers and {kind:?} stacks");
+            std::process::abort();
+        }
+    });
+    body(case);
+    drop(ended);
+    dog.join().expect("the watchdog sleeps until the test has ended");
 }
 
 impl Case {
     pub(crate) fn builder<B: Backend>(self) -> Builder<B> {
-        Builder::new().workers(self.workers)
+        kinds::stealing(self.kind, self.workers)
     }
 
     pub(crate) fn runtime<B: Backend>(self) -> Runtime<B> {

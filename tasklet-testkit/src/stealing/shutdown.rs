@@ -21,7 +21,10 @@ pub fn shutdown_kills_what_waits<B: Backend>(case: Case) {
     let mut waiting = Vec::new();
     for kind in 0..60 {
         let (one, captured, values) = (census.one(), census.one(), values.clone());
-        waiting.push(runtime.spawn(move || {
+        // Scopes lend the stack.
+        let builder = TaskletBuilder::new().on(&runtime);
+        let builder = if kind % 5 == 3 { builder.stackful() } else { builder };
+        let spawned = builder.spawn(move || {
             let _one = one;
             match kind % 5 {
                 0 => drop(values.recv()),
@@ -37,7 +40,8 @@ pub fn shutdown_kills_what_waits<B: Backend>(case: Case) {
                 },
             }
             drop(captured);
-        }));
+        });
+        waiting.push(spawned);
     }
     // With the two dozen that they spawn: whoever spawns when the runtime ends already finds a child that was killed, and need not wait.
     spin_until(|| runtime.metrics().started >= 60 + 24);

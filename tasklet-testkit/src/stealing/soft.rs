@@ -114,7 +114,7 @@ pub fn wakes_merge<B: Backend>(case: Case) {
         let (value, counted) = (Later::default(), polls.clone());
         let inner = value.get();
         let soft = stealing::spawn_async(async move {
-            let mut inner = std::pin::pin!(inner);
+            let mut inner = Box::pin(inner);
             poll_fn(|context| {
                 drop(counted.one());
                 inner.as_mut().poll(context)

@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
 use tasklet_core::park::ParkError;
-use tasklet_scheduler::local;
 use tasklet_scheduler::stealing::CancelToken;
 use tasklet_sync::{Barrier, Condvar, Event, Mutex, Once, RwLock, Semaphore, WaitError, WaitGroup};
 
 use super::Case;
 use super::setup::{Dice, Log, fail, give_way, ms, run, run_virtual, spawn, spawn_waiting, until, waiting};
+use crate::kinds;
 
 /// Tasklets wait, the oldest is killed before or after it was given the lock: the next one gets it.
 fn a_mutex_is_passed_on<B: Backend>(case: Case, make: fn() -> Mutex<u32>) {
@@ -273,9 +273,9 @@ impl<F: FnMut()> Drop for Later<F> {
 }
 
 /// A thread on which a tasklet panics, and a destructor of it waits meanwhile, so that the thread is blocked.
-fn panics_and_waits<B: Backend>(wait: impl FnMut() + Send + 'static) -> JoinHandle<()> {
-    std::thread::spawn(|| {
-        let scheduler = local::Scheduler::<B>::new();
+fn panics_and_waits<B: Backend>(case: Case, wait: impl FnMut() + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let scheduler = kinds::local::<B>(case.kind).build();
         let tasklet = scheduler.spawn_joinable(|| {
             let _later = Later(wait);
             fail("on purpose");
@@ -286,7 +286,7 @@ fn panics_and_waits<B: Backend>(wait: impl FnMut() + Send + 'static) -> JoinHand
 
 /// A destructor that runs in a panic waits in the queue, as others do: those who come later are behind it.
 pub fn a_destructor_waits_in_place<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Arc::new(Mutex::new_fair(Vec::new()));
         let lock = Arc::new(RwLock::new(Vec::new()));
         let (semaphore, order) = (Arc::new(Semaphore::new(1)), Log::default());
@@ -303,7 +303,11 @@ pub fn a_destructor_waits_in_place<B: Backend>(case: Case) {
             )
         };
         let (locks, writes, acquires) = enter(0);
-        let threads = [panics_and_waits::<B>(locks), panics_and_waits::<B>(writes), panics_and_waits::<B>(acquires)];
+        let threads = [
+            panics_and_waits::<B>(case, locks),
+            panics_and_waits::<B>(case, writes),
+            panics_and_waits::<B>(case, acquires),
+        ];
         until(|| waiting(&*mutex) == 1 && waiting(&*lock) == 1 && waiting(&*semaphore) == 1);
         let (locks, writes, acquires) = enter(1);
         let late = [
@@ -321,19 +325,19 @@ pub fn a_destructor_waits_in_place<B: Backend>(case: Case) {
 
 /// So it does where it waits for others to come, or to end what they do.
 pub fn a_destructor_waits_for_what_happens<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (event, once) = (Arc::new(Event::new()), Arc::new(Once::new()));
         let shared = Arc::new((Mutex::new(false), Condvar::new()));
         let threads = [
-            panics_and_waits::<B>({
+            panics_and_waits::<B>(case, {
                 let event = event.clone();
                 move || event.wait()
             }),
-            panics_and_waits::<B>({
+            panics_and_waits::<B>(case, {
                 let once = once.clone();
                 move || once.wait()
             }),
-            panics_and_waits::<B>({
+            panics_and_waits::<B>(case, {
                 let shared = shared.clone();
                 move || drop(shared.1.wait_while(shared.0.lock().unwrap(), |is_done| !*is_done).unwrap())
             }),

@@ -2,7 +2,7 @@
 //!
 //! Each function tests one behaviour on a [`Backend`](tasklet_core::backend::Backend), and does not know which.
 //! [`sync_suite!`](crate::sync_suite) expands to one `#[test]` for each, which runs under the local scheduler and under the work-stealing one
-//! with one worker, two and four.
+//! with one worker, two and four, and on [swapped](crate::kinds) stacks with up to two.
 //!
 //! | chapter | what it tests |
 //! |---|---|
@@ -101,16 +101,17 @@ macro_rules! sync_suite {
     };
 }
 
-/// One `#[test]` per line of a list in [`sync_suite!`](crate::sync_suite), with these numbers of workers.
+/// One `#[test]` per line of a list in [`sync_suite!`](crate::sync_suite), with these numbers of workers. Those with a
+/// reason run on [stacks of their own](crate::kinds) alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __sync_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases(test, &$workers, $crate::sync::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::sync::$chapter::$test::<$backend>);
             }
         )*
     };

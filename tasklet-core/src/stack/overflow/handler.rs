@@ -20,6 +20,8 @@ pub struct RunningTasklet<'a> {
     pub stack_limit: usize,
     /// Usable bytes of its stack.
     pub stack_size: usize,
+    /// It shares the stack with others, in turns.
+    pub is_swapped: bool,
 }
 
 /// Calls its argument with the tasklet that runs on the calling thread, if one does.
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn only_faults_just_below_the_limit_are_overflows() {
-        let tasklet = RunningTasklet { id: 1, name: None, stack_limit: 0x10_0000, stack_size: 4096 };
+        let tasklet = RunningTasklet { id: 1, name: None, stack_limit: 0x10_0000, stack_size: 4096, is_swapped: false };
         assert!(is_overflow(&tasklet, 0x10_0000 - 1));
         assert!(is_overflow(&tasklet, 0x10_0000 - REACH));
         assert!(!is_overflow(&tasklet, 0x10_0000));

@@ -15,7 +15,8 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// `tasklet 'name' (id 7) overflowed its stack of 131072 bytes; raise it with TaskletBuilder::stack_size`, and a newline.
+    /// `tasklet 'name' (id 7) overflowed its stack of 131072 bytes; raise it with TaskletBuilder::stack_size`, and a newline; a tasklet that is
+    /// swapped has its stack from elsewhere.
     pub(super) fn overflow(tasklet: &RunningTasklet<'_>) -> Message {
         let mut message = Message { bytes: [0; CAPACITY], len: 0 };
         message.push(b"tasklet ");
@@ -28,7 +29,8 @@ impl Message {
         message.push_number(tasklet.id);
         message.push(b") overflowed its stack of ");
         message.push_number(tasklet.stack_size as u64);
-        message.push(b" bytes; raise it with TaskletBuilder::stack_size\n");
+        message.push(b" bytes; raise it with ");
+        message.push(if tasklet.is_swapped { b"Slots::size\n".as_slice() } else { b"TaskletBuilder::stack_size\n" });
         message
     }
 
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     fn text(name: Option<&str>, id: u64, stack_size: usize) -> String {
-        let message = Message::overflow(&RunningTasklet { id, name, stack_limit: 0, stack_size });
+        let message = Message::overflow(&RunningTasklet { id, name, stack_limit: 0, stack_size, is_swapped: false });
         String::from_utf8(message.bytes().to_vec()).unwrap()
     }
 
