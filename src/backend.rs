@@ -3,7 +3,7 @@
 //! Features only add. Several backends in one build are normal: each is a type, and [`Default`](type@Default) is the first of corosensei,
 //! context and generator that is there.
 
-pub use tasklet_core::backend::{Backend, Moves, StackProvision};
+pub use tasklet_core::backend::{Backend, Moves, StackProvision, Swaps};
 
 #[cfg(feature = "backend-context")]
 pub use tasklet_backend_context::BoostContext as Context;

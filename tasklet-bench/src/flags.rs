@@ -1,10 +1,13 @@
 //! The command line: what can be asked for, and the help that says so.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
 use crate::Result;
+use crate::series::{SERIES, Series};
 use crate::subject::{self, BACKENDS, KINDS, RIVALS, Run, Runner, SCHEDULERS, Setting, Subject, Tasklets};
 use crate::workloads::{WORKLOADS, Workload};
 
@@ -12,6 +15,8 @@ pub(crate) const HELP: &str = "\
 Measure one workload; print a line `workload<TAB>value<TAB>unit` for each of its figures.
 
 Usage: tasklet-bench WORKLOAD [OPTIONS]
+       tasklet-bench --series NAME [--runs N] [--quick]
+       tasklet-bench --table FILE | --plot FILE
 
 Options:
       --list               print the workloads with their definitions, and measure nothing
@@ -21,9 +26,13 @@ Options:
       --backend NAME       corosensei (the default), context or generator
       --rival NAME         the same workload in tokio, rayon or plain threads instead
       --n N                the workload's own size; see --list
+      --tasklets N         of `ring`: how many there are (default: 503)
       --runs N             runs to take the median of, after one that does not count (default: 5)
       --once               one run, in this process, none before it: for profilers
       --quick              small sizes and one run: tells that a workload works, not how fast
+      --series NAME        measure many workloads: kinds (what each kind of tasklets costs); the lines name their options
+      --table FILE         print a table in Markdown of such lines, which an earlier run has printed into FILE
+      --plot FILE          print a drawing of them, as SVG
   -h, --help               print this
 ";
 
@@ -32,6 +41,9 @@ const RUNS: usize = 5;
 
 /// The most threads that make sense to ask for.
 const MAX_WORKERS: u64 = 1024;
+
+/// Tasklets in a ring: one alone would wait for itself, and more than that for ever.
+const MEMBERS: RangeInclusive<u64> = 2..=10_000_000;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -42,6 +54,12 @@ pub(crate) enum Command {
     List,
     /// Measure.
     Measure(Job),
+    /// Measure each, and say of which options a figure is.
+    Series(Vec<(String, Job)>),
+    /// Print a table of the figures in a file.
+    Table(PathBuf),
+    /// Draw them.
+    Plot(PathBuf),
 }
 
 /// A workload, who runs it, and how often.
@@ -62,7 +80,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     let mut parser = lexopt::Parser::from_args(args);
     let (mut workload, mut scheduler, mut rival) = (None, None, None);
     let (mut backend, mut tasklets) = (None, None);
-    let (mut workers, mut n, mut runs) = (None, None, None);
+    let (mut workers, mut n, mut members, mut runs) = (None, None, None, None);
+    let mut series = None;
     let (mut once, mut quick) = (false, false);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -71,6 +90,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             Long("once") => once = true,
             Long("quick") => quick = true,
             Long("n") => n = Some(positive(&mut parser, "--n")?),
+            Long("tasklets") => members = Some(positive(&mut parser, "--tasklets")?),
+            Long("series") => series = Some(named(&mut parser, &SERIES, |series| series.name, "series")?),
+            Long("table") => return Ok(Command::Table(parser.value().map_err(|_| "--table needs a file")?.into())),
+            Long("plot") => return Ok(Command::Plot(parser.value().map_err(|_| "--plot needs a file")?.into())),
             Long("runs") => runs = Some(usize::try_from(positive(&mut parser, "--runs")?)?),
             Long("workers") => workers = Some(positive(&mut parser, "--workers")?),
             Long("backend") => backend = Some(named(&mut parser, &BACKENDS, |backend| backend.name, "backend")?),
@@ -84,6 +107,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             }
             other => return Err(other.unexpected().into()),
         }
+    }
+    if let Some(series) = series {
+        let others = [workload.is_some(), scheduler.is_some(), rival.is_some(), backend.is_some(), tasklets.is_some()];
+        if others.contains(&true) || [workers, n, members].iter().any(Option::is_some) || once {
+            return Err("--series says what is measured: only --runs and --quick go with it".into());
+        }
+        return jobs(series, runs, quick);
     }
     let Some(workload) = workload else {
         return Err(format!("which workload? There are: {}", names(&WORKLOADS, |workload| workload.name)).into());
@@ -100,16 +130,31 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         (_, Some(MAX_WORKERS..)) => return Err(format!("--workers: fewer than {MAX_WORKERS}").into()),
         (_, workers) => usize::try_from(workers.unwrap_or(workload.workers))?,
     };
+    let members = match (members, workload.members()) {
+        (Some(_), None) => return Err(format!("--tasklets is for ring; {} has none to choose", workload.name).into()),
+        (Some(members), _) if !MEMBERS.contains(&members) => {
+            let (least, most) = (MEMBERS.start(), MEMBERS.end());
+            return Err(format!("--tasklets {members}: a ring has from {least} to {most}").into());
+        }
+        (members, usual) => members.or(usual).unwrap_or(0),
+    };
     let n = n.unwrap_or(if quick { workload.quick_n } else { subject.default_n(workload) });
     let runs = runs.unwrap_or(if quick { 1 } else { RUNS });
     Ok(Command::Measure(Job {
         workload,
         subject,
         run,
-        setting: Setting { n, workers, tasklets: subject.tasklets },
+        setting: Setting { n, members, workers, tasklets: subject.tasklets },
         runs,
         once,
     }))
+}
+
+/// What a series measures.
+fn jobs(series: &Series, runs: Option<usize>, quick: bool) -> Result<Command> {
+    let runs = runs.map(|runs| format!("--runs={runs}"));
+    let options: Vec<String> = runs.into_iter().chain(quick.then(|| "--quick".to_owned())).collect();
+    Ok(Command::Series(series.jobs(quick, &options)?))
 }
 
 /// The runner that was asked for, or the first that can.
@@ -191,6 +236,8 @@ mod tests {
         assert_eq!(sizes("idle_mem --n 7 --quick"), (7, 1));
         assert_eq!(sizes("--runs=9 ring --n=3"), (3, 9));
         assert_eq!(job("ring --backend context").subject.backend.name, "context");
+        assert_eq!(job("ring").setting.members, 503);
+        assert_eq!(job("ring --tasklets 2 --n 7").setting.members, 2);
     }
 
     #[test]
@@ -200,6 +247,7 @@ mod tests {
             ("yield --scheduler stealing", Runner::Stealing, 1),
             ("fib", Runner::Stealing, 1),
             ("spawn_join --kind soft", Runner::Stealing, 1),
+            ("ring --kind soft --tasklets 2", Runner::Stealing, 1),
             ("skew", Runner::Stealing, 2),
             ("skew --workers 4", Runner::Stealing, 4),
             ("fib --rival rayon --workers 2", Runner::Rayon, 2),
@@ -230,13 +278,26 @@ mod tests {
             ("yield --kind hard", "there is: stackful, swapped, soft"),
             ("fib --kind swapped", "it is for: stealing (stackful), rayon"),
             ("yield --rival go", "there is: tokio, rayon, threads"),
-            ("yield --rival rayon", "it is for: local (stackful, swapped), stealing (stackful, swapped), tokio"),
+            ("yield --rival rayon", "it is for: local (stackful, swapped), stealing (stackful, swapped, soft), tokio"),
             ("fib --scheduler local", "it is for: stealing (stackful), rayon"),
-            ("yield --kind soft", "it is for: local (stackful, swapped), stealing"),
+            ("mpmc --kind soft", "it is for: stealing (stackful, swapped), tokio"),
+            (
+                "yield --kind soft --scheduler local",
+                "it is for: local (stackful, swapped), stealing (stackful, swapped, soft)",
+            ),
             ("fib --rival rayon --backend context", "instead of"),
             ("yield --workers 2", "local is one thread"),
             ("fib --workers 100000", "fewer than"),
             ("yield --workers 0", "above zero"),
+            ("yield --tasklets 3", "--tasklets is for ring"),
+            ("ring --tasklets 1", "--tasklets 1: a ring has from 2 to 10000000"),
+            ("ring --tasklets 10000001", "a ring has from 2"),
+            ("ring --tasklets many", "--tasklets many"),
+            ("--series kind", "there is: kinds"),
+            ("yield --series kinds", "only --runs and --quick"),
+            ("--series kinds --n 3", "only --runs and --quick"),
+            ("--plot", "--plot needs a file"),
+            ("--table", "--table needs a file"),
             ("yield --n x", "--n x"),
             ("yield --n", "--n needs a number"),
             ("yield ring", "ring"),

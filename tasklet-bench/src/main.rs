@@ -10,6 +10,8 @@
 //! | `workloads` | what is done, in words and on our schedulers |
 //! | `rivals` | the same in other people's runtimes |
 //! | `measure` | repeats it |
+//! | `series` | many of them, one after the other; their figures as a table |
+//! | `plot` | draws what a series has printed |
 //! | `process` | what the system says that this process takes |
 //!
 //! What is measured is what a user of the facade gets whose default backend is the one under test: the facade's channels and
@@ -19,8 +21,10 @@
 
 mod flags;
 mod measure;
+mod plot;
 mod process;
 mod rivals;
+mod series;
 mod subject;
 mod workloads;
 
@@ -28,7 +32,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use flags::Command;
+use flags::{Command, Job};
 
 /// What went wrong while measuring: the text is for the person at the terminal, nobody matches on it. It may come from any thread,
 /// which not every error may.
@@ -64,15 +68,22 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Help => print(flags::HELP),
         Command::List => print(&workloads::list()),
-        Command::Measure(job) => {
-            let values = measure::measure(&job)?;
-            let line = |(figure, value): (&workloads::Figure, &f64)| {
-                let decimals = figure.decimals;
-                format!("{}{}\t{value:.decimals$}\t{}\n", job.workload.name, figure.suffix, figure.unit)
-            };
-            print(&job.workload.figures.iter().zip(&values).map(line).collect::<String>())
-        }
+        Command::Measure(job) => print(&lines(&job, "")?),
+        // Each as soon as it is there: a series takes minutes.
+        Command::Series(jobs) => jobs.iter().try_for_each(|(options, job)| print(&lines(job, options)?)),
+        Command::Table(file) => print(&series::table(&series::read(&file)?)),
+        Command::Plot(file) => print(&plot::plot(&series::read(&file)?)?),
     }
+}
+
+/// Measures, and says so in a line for each figure, which is of these options.
+fn lines(job: &Job, options: &str) -> Result<String> {
+    let values = measure::measure(job)?;
+    let line = |(figure, value): (&workloads::Figure, &f64)| {
+        let decimals = figure.decimals;
+        format!("{}{}{options}\t{value:.decimals$}\t{}\n", job.workload.name, figure.suffix, figure.unit)
+    };
+    Ok(job.workload.figures.iter().zip(&values).map(line).collect())
 }
 
 /// Prints, and ends quietly if nobody reads: `| head` is no error.

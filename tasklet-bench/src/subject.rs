@@ -19,6 +19,8 @@ pub(crate) type Run = fn(&Setting) -> Result<Vec<f64>>;
 pub(crate) struct Setting {
     /// The workload's size.
     pub(crate) n: u64,
+    /// How many tasklets take part, where that can be chosen.
+    pub(crate) members: u64,
     pub(crate) workers: usize,
     pub(crate) tasklets: Tasklets,
 }
@@ -113,11 +115,11 @@ impl Subject {
     pub(crate) fn default_n(&self, workload: &Workload) -> u64 {
         match (workload.kind, self.tasklets, self.backend.stacks) {
             // A backend that brings its own stacks has fewer: generator ends near 32,000.
-            (Kind::IdleMem | Kind::IdleCpu | Kind::Sleep, Tasklets::Stackful, StackProvision::Backend)
-                if !self.runner.is_rival() =>
-            {
-                workload.n / 10
-            }
+            (
+                Kind::IdleMem | Kind::IdleCpu | Kind::Sleep | Kind::Depth,
+                Tasklets::Stackful,
+                StackProvision::Backend,
+            ) if !self.runner.is_rival() => workload.n / 10,
             _ => workload.n,
         }
     }

@@ -52,6 +52,9 @@ const ONE_FIGURE: [(&str, &str); 12] = [
 const IDLE_MEM: [(&str, &str); 3] =
     [("idle_mem.bytes", "bytes"), ("idle_mem.create", "ns"), ("idle_mem.wake_all", "ms")];
 
+const DEPTH: [(&str, &str); 4] =
+    [("depth.1", "bytes"), ("depth.5", "bytes"), ("depth.20", "bytes"), ("depth.buffer", "bytes")];
+
 const SLEEP: [(&str, &str); 2] = [("sleep.wall", "ms"), ("sleep.cpu", "ms")];
 
 #[test]
@@ -88,6 +91,8 @@ fn workloads_of_several_figures_print_a_line_for_each() {
     prints("idle_mem", "--once", &IDLE_MEM);
     prints("idle_mem", "--scheduler stealing --workers 2", &IDLE_MEM);
     prints("sleep", "--workers 2", &SLEEP);
+    prints("depth", "", &DEPTH);
+    prints("depth", "--scheduler stealing --workers 2", &DEPTH);
     let against_crossbeam =
         [("threads_mpmc.ours", "ns"), ("threads_mpmc.crossbeam", "ns"), ("threads_mpmc.ratio", "x")];
     prints("threads_mpmc", "", &against_crossbeam);
@@ -104,10 +109,90 @@ fn what_needs_a_sleeping_worker_finds_one() {
 fn soft_tasklets_run_what_is_defined_for_them() {
     for workers in [1, 2] {
         let options = format!("--quick --kind soft --scheduler stealing --workers {workers}");
-        prints_on(&format!("spawn_join {options}"), &[("spawn_join", "ns")]);
+        for workload in ["yield", "pingpong", "ring", "spawn_join"] {
+            prints_on(&format!("{workload} {options}"), &[(workload, "ns")]);
+        }
+        prints_on(&format!("depth {options}"), &DEPTH);
         prints_on(&format!("sleep {options}"), &SLEEP);
         prints_on(&format!("idle_mem {options}"), &IDLE_MEM);
     }
+}
+
+#[test]
+fn swapped_tasklets_run_what_is_defined_for_them() {
+    for backend in ["corosensei", "context"] {
+        for scheduler in ["local", "stealing --workers 2"] {
+            let options = format!("--quick --kind swapped --backend {backend} --scheduler {scheduler}");
+            for workload in ["yield", "pingpong", "ring", "spawn_join"] {
+                prints_on(&format!("{workload} {options}"), &[(workload, "ns")]);
+            }
+            prints_on(&format!("idle_mem {options}"), &IDLE_MEM);
+            prints_on(&format!("depth {options}"), &DEPTH);
+        }
+    }
+}
+
+#[test]
+fn a_ring_has_as_many_as_it_is_told() {
+    for kind in ["stackful", "swapped", "soft"] {
+        for members in [2, 3, 1000] {
+            // Fewer hops than tasklets, and more.
+            for hops in [1, 2500] {
+                let options = format!("--scheduler stealing --kind {kind} --tasklets {members} --n {hops} --runs 1");
+                prints_on(&format!("ring {options}"), &[("ring", "ns")]);
+            }
+        }
+    }
+    prints_on("ring --tasklets 2 --quick", &[("ring", "ns")]);
+    prints_on("ring --tasklets 2 --quick --rival tokio", &[("ring", "ns")]);
+}
+
+#[test]
+fn deep_calls_and_buffers_cost_what_they_hold() {
+    let bytes = |options: &str| -> Vec<f64> {
+        let output = bench(&format!("depth --n 2000 --runs 1 {options}"));
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().map(|line| line.split('\t').nth(1).unwrap().parse().unwrap()).collect()
+    };
+    for options in ["--kind swapped --scheduler local", "--kind swapped --scheduler stealing", "--kind soft"] {
+        let [one, five, twenty, buffer] = bytes(options)[..] else { panic!("four figures of {options}") };
+        // A call keeps eight words at least.
+        assert!(five - one > 4.0 * 64.0 && twenty - five > 15.0 * 64.0, "{options}: {one} {five} {twenty}");
+        assert!(buffer - one > 3500.0, "{options}: {one} {buffer}");
+    }
+    // A stack of its own is of whole pages, whatever is on it.
+    let stackful = bytes("--kind stackful --scheduler stealing");
+    assert!(stackful.iter().all(|bytes| *bytes > 4000.0), "{stackful:?}");
+}
+
+#[test]
+fn a_series_names_the_options_of_each_figure_and_can_be_drawn() {
+    let output = bench("--series kinds --quick");
+    let names: Vec<String> = lines(&output).into_iter().map(|(name, _)| name).collect();
+    for name in ["idle_mem.bytes --kind soft --n 10", "ring --kind swapped --tasklets 50", "depth.20 --kind stackful"] {
+        assert!(names.iter().any(|other| other == name), "{name} in {names:?}");
+    }
+    let file = std::env::temp_dir().join(format!("tasklet-bench-{}", std::process::id()));
+    std::fs::write(&file, &output.stdout).expect("a file in the folder for such files");
+    let drawn = bench(&format!("--plot {}", file.display()));
+    std::fs::remove_file(&file).expect("it was there");
+    assert!(drawn.status.success() && drawn.stdout.starts_with(b"<svg "), "{drawn:?}");
+}
+
+#[test]
+fn table_and_drawing_of_the_documents_are_of_the_same_figures() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let drawn = bench(&format!("--plot {docs}/kinds.tsv"));
+    assert!(drawn.status.success(), "{drawn:?}");
+    let kept = std::fs::read(format!("{docs}/memory.svg")).expect("a drawing");
+    assert!(drawn.stdout == kept, "docs/memory.svg is older than docs/kinds.tsv; see BENCHMARKS.md for how to draw it");
+    let table = bench(&format!("--table {docs}/kinds.tsv"));
+    let (table, text) = (String::from_utf8_lossy(&table.stdout), include_str!("../../BENCHMARKS.md"));
+    assert!(table.lines().count() > 20 && text.contains(&*table), "BENCHMARKS.md should have this table:\n{table}");
+    let missing = bench("--plot no/such/file");
+    let errors = String::from_utf8_lossy(&missing.stderr);
+    assert!(missing.status.code() == Some(1) && errors.contains("no/such/file"), "{errors}");
 }
 
 #[test]
@@ -145,7 +230,7 @@ fn list_defines_every_workload() {
     let output = bench("--list");
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout);
-    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem"];
+    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem", "depth"];
     let names: Vec<&str> = ONE_FIGURE.iter().map(|(name, _)| *name).chain(others).collect();
     for workload in &names {
         assert!(text.lines().any(|line| line.starts_with(&format!("{workload}: "))), "{workload} in {text}");
@@ -163,9 +248,14 @@ fn bad_flags_exit_with_two_and_say_why() {
         ("yield --workers 2", "local is one thread"),
         ("yield --n none", "--n none"),
         ("yield --runs 0", "above zero"),
-        ("yield --kind hard", "there is: stackful, soft"),
-        ("fib --kind soft", "it is for: stealing, rayon"),
-        ("fib --rival tokio", "it is for: stealing, rayon"),
+        ("yield --kind hard", "there is: stackful, swapped, soft"),
+        ("fib --kind soft", "it is for: stealing (stackful), rayon"),
+        ("fib --rival tokio", "it is for: stealing (stackful), rayon"),
+        ("yield --tasklets 5", "--tasklets is for ring"),
+        ("ring --tasklets 1", "from 2 to 10000000"),
+        ("--series all", "there is: kinds"),
+        ("--series kinds --kind soft", "only --runs and --quick"),
+        ("--plot", "--plot needs a file"),
     ] {
         let output = bench(line);
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use tasklet::backend::{self, Backend};
+use tasklet::backend::{self, Backend, Swaps};
 
 use crate::program::{self, run, run_with_closed_output, stderr, stdout};
 
@@ -21,6 +21,54 @@ fn plays_on_the_backend_of_this_build() {
     let backend = format!("backend  {}\n", backend::Default::NAME);
     assert!(text.starts_with(&backend), "the example was built for another backend; build it again\n{text}");
     assert_eq!((figure(&text, "players"), figure(&text, "kicks")), (10.0, 30.0));
+}
+
+/// The kinds that play on the backend of this build.
+fn kinds() -> Vec<&'static str> {
+    let swaps = matches!(backend::Default::swaps(), Swaps::Yes);
+    ["stackful", "swapped", "soft"].into_iter().filter(|kind| *kind != "swapped" || swaps).collect()
+}
+
+#[test]
+fn every_kind_plays_to_the_end() {
+    for kind in kinds() {
+        for (players, rounds) in [("2", "1"), ("2", "500"), ("10", "3"), ("20001", "1")] {
+            let output = run("hackysack", [players, rounds, "--kind", kind]);
+            let text = stdout(&output);
+            assert!(output.status.success() && output.stderr.is_empty(), "{kind}: {}", stderr(&output));
+            let kicks: f64 = players.parse::<f64>().unwrap() * rounds.parse::<f64>().unwrap();
+            assert_eq!(figure(&text, "kicks"), kicks, "{text}");
+            assert!(text.lines().nth(1).unwrap().starts_with(&format!("kind     {kind}, on ")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_kind_may_stand_before_the_numbers() {
+    let text = stdout(&run("hackysack", ["--kind", "soft", "10", "3"]));
+    assert_eq!((figure(&text, "players"), figure(&text, "kicks")), (10.0, 30.0));
+}
+
+#[test]
+fn the_other_kinds_cost_less_than_a_page() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for kind in kinds().into_iter().filter(|kind| *kind != "stackful") {
+        let text = stdout(&run("hackysack", ["20000", "1", "--kind", kind]));
+        // A build without optimization has larger frames.
+        assert!((100.0..4000.0).contains(&figure(&text, "memory")), "{text}");
+    }
+}
+
+#[test]
+fn swapped_players_are_refused_where_the_backend_cannot_swap() {
+    if let Swaps::No(reason) = backend::Default::swaps() {
+        let output = run("hackysack", ["10", "--kind", "swapped"]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(text.starts_with("hackysack: could not have 10 swapped tasklets") && text.contains(reason), "{text}");
+    }
 }
 
 #[test]
@@ -81,19 +129,33 @@ fn a_crowd_beyond_the_backends_stacks_is_refused_by_name_of_the_limit() {
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(output.stdout.is_empty());
-    assert!(text.starts_with("hackysack: could not have 100000 tasklets waiting at once: "), "{text}");
+    assert!(text.starts_with("hackysack: could not have 100000 stackful tasklets waiting at once: "), "{text}");
     assert!(text.contains(&format!("vm.max_map_count is {mappings}")), "{text}");
     assert!(!text.contains("panicked") && text.lines().count() == 1, "{text}");
 }
 
 #[test]
 fn explains_what_it_cannot_read() {
-    for arguments in
-        [&[][..], &["many"], &["0"], &["1"], &["-5"], &["1e6"], &["10", "0"], &["10", "2", "3"], &["100000001"]]
-    {
+    for arguments in [
+        &[][..],
+        &["many"],
+        &["0"],
+        &["1"],
+        &["-5"],
+        &["1e6"],
+        &["10", "0"],
+        &["10", "2", "3"],
+        &["100000001"],
+        &["10", "--kind"],
+        &["10", "--kind", "hard"],
+        &["--kind", "soft"],
+        &["10", "--kin", "soft"],
+    ] {
         let output = run("hackysack", arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty());
         assert!(stderr(&output).contains("usage: hackysack PLAYERS [ROUNDS]"), "{}", stderr(&output));
     }
+    let output = run("hackysack", ["10", "--kind", "hard"]);
+    assert!(stderr(&output).contains("--kind must be stackful, swapped or soft, not 'hard'"), "{}", stderr(&output));
 }

@@ -17,8 +17,8 @@ use crate::measure::median;
 use crate::process::{cpu_time, resident};
 use crate::subject::{Run, Setting};
 use crate::workloads::parts::{
-    BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, LOCKERS, PRODUCERS, RING, YIELDERS, branches, fibonacci,
-    longest_nap, nap, share, sum_below, sum_of_primes,
+    BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, LOCKERS, PRODUCERS, YIELDERS, branches, fibonacci, longest_nap,
+    nap, share, sum_below, sum_of_primes,
 };
 use crate::workloads::{Kind, expect};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
     let run: Run = match kind {
         Kind::Yield => |setting| within(setting, yields(setting.n)),
         Kind::PingPong => |setting| within(setting, ping_pong(setting.n)),
-        Kind::Ring => |setting| within(setting, ring(setting.n)),
+        Kind::Ring => |setting| within(setting, ring(setting.n, setting.members)),
         Kind::Sieve => |setting| within(setting, sieve(setting.n)),
         Kind::Mpmc => |setting| within(setting, mpmc(setting.n)),
         Kind::MpscUnbounded => |setting| within(setting, mpsc_unbounded(setting.n)),
@@ -42,7 +42,7 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::Sleep => |setting| within(setting, sleep(setting.n)),
         Kind::IdleMem => |setting| within(setting, idle_mem(setting.n)),
         Kind::WakeLatency => wake_latency,
-        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc => return None,
+        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth => return None,
     };
     Some(run)
 }
@@ -120,17 +120,20 @@ async fn ping_pong(trips: u64) -> Result<Vec<f64>> {
     Ok(vec![time.as_nanos() as f64 / trips as f64])
 }
 
-async fn ring(hops: u64) -> Result<Vec<f64>> {
-    let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..RING).map(|_| mpsc::channel::<u64>(1)).unzip();
+async fn ring(hops: u64, members: u64) -> Result<Vec<f64>> {
+    let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..members).map(|_| mpsc::channel::<u64>(1)).unzip();
     let first = senders[0].clone();
     senders.rotate_left(1);
+    let (begun, all) = countdown(members);
     let member = |(to, mut from): (mpsc::Sender<u64>, mpsc::Receiver<u64>)| {
+        let begun = begun.clone();
         tokio::spawn(async move {
+            begun.down();
             let mut count = 0;
             loop {
                 let hops_made = from.recv().await.expect("the one before sends");
                 count += 1;
-                if hops_made < hops + RING - 1 {
+                if hops_made < hops + members - 1 {
                     to.send(hops_made + 1).await.expect("the one after receives");
                 }
                 if hops_made >= hops {
@@ -139,15 +142,16 @@ async fn ring(hops: u64) -> Result<Vec<f64>> {
             }
         })
     };
-    let members: Vec<_> = senders.into_iter().zip(receivers).map(member).collect();
+    let handles: Vec<_> = senders.into_iter().zip(receivers).map(member).collect();
+    all.notified().await;
     let start = Instant::now();
     first.send(1).await?;
     let mut received = 0;
-    for member in members {
-        received += member.await?;
+    for handle in handles {
+        received += handle.await?;
     }
     let time = start.elapsed();
-    expect("hops", received, hops + RING - 1)?;
+    expect("hops", received, hops + members - 1)?;
     Ok(vec![time.as_nanos() as f64 / hops as f64])
 }
 

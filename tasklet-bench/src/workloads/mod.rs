@@ -8,8 +8,10 @@
 //! | `table` | the definitions |
 //! | `local` | one run of each on the local scheduler |
 //! | `stealing` | one run of each on the work-stealing scheduler |
+//! | `chain` | chains of calls to wait at the end of |
 //! | `parts` | what they and the rivals' share |
 
+mod chain;
 pub(crate) mod local;
 pub(crate) mod parts;
 pub(crate) mod stealing;
@@ -19,6 +21,7 @@ use std::fmt::{Display, Write};
 
 use crate::Result;
 use crate::subject;
+use parts::RING;
 
 pub(crate) use table::WORKLOADS;
 
@@ -44,6 +47,13 @@ pub(crate) struct Workload {
     pub(crate) figures: &'static [Figure],
 }
 
+impl Workload {
+    /// `--tasklets` if it is not given, where it may be.
+    pub(crate) fn members(&self) -> Option<u64> {
+        matches!(self.kind, Kind::Ring).then_some(RING)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Yield,
@@ -64,6 +74,7 @@ pub(crate) enum Kind {
     WakeLatency,
     IdleCpu,
     IdleMem,
+    Depth,
 }
 
 /// What each run of a workload has for itself.
@@ -94,7 +105,8 @@ pub(crate) fn list() -> String {
         let _ = writeln!(text, "{name}: {definition}.");
         let _ = writeln!(text, "    prints {}; --n: {size} (default: {n})", lines.join(", "));
         let many = if *workers == 1 { String::new() } else { format!("; --workers: {workers} by default") };
-        let _ = writeln!(text, "    on {}{many}", subject::who_runs(workload).join(", "));
+        let members = workload.members().map_or(String::new(), |members| format!("; --tasklets: {members} by default"));
+        let _ = writeln!(text, "    on {}{many}{members}", subject::who_runs(workload).join(", "));
         let _ = writeln!(text, "    not evidence for {not_evidence_for}");
     }
     text

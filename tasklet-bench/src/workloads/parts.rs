@@ -12,7 +12,7 @@ pub(crate) const YIELDERS: u64 = 1000;
 /// Tasks that use one lock.
 pub(crate) const LOCKERS: u64 = 1000;
 
-/// Tasks of the ring: a prime, as in the programs of other languages that this workload is taken from.
+/// Tasks of the ring, if nobody says how many: a prime, as in the programs of other languages that this workload is taken from.
 pub(crate) const RING: u64 = 503;
 
 /// Tasks spawned before the first of them is joined.
@@ -175,6 +175,18 @@ impl Future for Rings {
         }
         Poll::Pending
     }
+}
+
+/// Ready at the second look, and awake at once after the first: others have their turn in between.
+pub(crate) fn yields() -> impl Future<Output = ()> + Send {
+    let mut waited = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 #[cfg(test)]

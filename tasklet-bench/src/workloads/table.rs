@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 18] = [
+pub(crate) static WORKLOADS: [Workload; 19] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -40,9 +40,10 @@ pub(crate) static WORKLOADS: [Workload; 18] = [
     Workload {
         kind: Kind::Ring,
         name: "ring",
-        definition: "503 tasklets in a ring pass one number on over rendezvous channels; time per hop (a send, a receive, a switch)",
+        definition: "tasklets in a ring, 503 or as many as --tasklets says, pass one number on over rendezvous channels; time per hop (a send, a receive, a \
+                     switch), from when all wait",
         size: "hops",
-        not_evidence_for: "throughput: there is one message, and every tasklet but one waits for it",
+        not_evidence_for: "throughput: there is one message, and every tasklet but one waits for it. A rival's channels are bounded by 1",
         n: 5_000_000,
         quick_n: 5000,
         workers: 1,
@@ -242,5 +243,20 @@ pub(crate) static WORKLOADS: [Workload; 18] = [
         workers: 1,
         isolation: Isolation::Process,
         figures: &[figure(".bytes", "bytes"), figure(".create", "ns"), figure(".wake_all", "ms")],
+    },
+    Workload {
+        kind: Kind::Depth,
+        name: "depth",
+        definition: "N tasklets wait in a receive below 1, 5 and 20 calls of a function that keeps eight words meanwhile, and as many below one \
+                     call with a buffer of 4 KiB among its variables (soft ones: for a future, below async functions that call each other \
+                     through boxes); resident bytes of the process, page tables included, per tasklet of each sort, while all wait",
+        size: "tasklets of each sort",
+        not_evidence_for: "calls that have returned before the tasklet waits: a stack of its own keeps the pages that they touched, the other \
+                           kinds keep nothing",
+        n: 10_000,
+        quick_n: 20,
+        workers: 1,
+        isolation: Isolation::Process,
+        figures: &[figure(".1", "bytes"), figure(".5", "bytes"), figure(".20", "bytes"), figure(".buffer", "bytes")],
     },
 ];

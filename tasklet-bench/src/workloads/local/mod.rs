@@ -36,6 +36,7 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         Kind::Ring => |setting| switching::ring::<B>(setting).map(|value| vec![value]),
         Kind::SpawnJoin => |setting| spawning::spawn_join::<B>(setting).map(|value| vec![value]),
         Kind::IdleMem => |setting| memory::idle_mem::<B>(setting).map(Vec::from),
+        Kind::Depth => memory::depth::<B>,
         Kind::Sieve
         | Kind::Mpmc
         | Kind::MpscUnbounded

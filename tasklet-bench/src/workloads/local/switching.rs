@@ -12,7 +12,7 @@ use super::{Channel, scheduler};
 use crate::Result;
 use crate::subject::Setting;
 use crate::workloads::expect;
-use crate::workloads::parts::{RING, YIELDERS};
+use crate::workloads::parts::YIELDERS;
 
 /// Nanoseconds per yield.
 pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<f64> {
@@ -69,9 +69,9 @@ pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<f64> {
 
 /// Nanoseconds per hop.
 pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<f64> {
-    let hops = setting.n;
+    let (hops, members) = (setting.n, setting.members);
     let scheduler = scheduler::<B>(setting.tasklets)?;
-    let channels: Vec<_> = (0..RING).map(|_| Channel::<u64, B>::new()).collect();
+    let channels: Vec<_> = (0..members).map(|_| Channel::<u64, B>::new()).collect();
     let received = Rc::new(Cell::new(0));
     for (at, from) in channels.iter().enumerate() {
         let (from, to) = (from.clone(), channels[(at + 1) % channels.len()].clone());
@@ -82,7 +82,7 @@ pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<f64> {
             loop {
                 let hops_made = from.recv().expect("the one before sends");
                 count += 1;
-                if hops_made < hops + RING - 1 {
+                if hops_made < hops + members - 1 {
                     to.send(hops_made + 1).expect("the one after receives");
                 }
                 if hops_made >= hops {
@@ -92,11 +92,13 @@ pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<f64> {
             received.set(received.get() + count);
         });
     }
+    // All wait before the clock starts: a large ring takes as long to make as to go round.
+    scheduler.run()?;
     let first = channels[0].clone();
     scheduler.spawn(move || first.send(1).expect("the first one receives"));
     let start = Instant::now();
     scheduler.run()?;
     let time = start.elapsed();
-    expect("hops", received.get(), hops + RING - 1)?;
+    expect("hops", received.get(), hops + members - 1)?;
     Ok(time.as_nanos() as f64 / hops as f64)
 }

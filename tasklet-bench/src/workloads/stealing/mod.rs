@@ -9,6 +9,7 @@ mod idle;
 mod locks;
 mod parallel;
 mod pipeline;
+mod soft;
 mod spawning;
 mod switching;
 mod time;
@@ -38,8 +39,11 @@ const STALL: Duration = Duration::from_secs(10);
 pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
     let run: Run = match (kind, tasklets) {
         (Kind::Yield, Tasklets::Stackful | Tasklets::Swapped) => switching::yields::<B>,
+        (Kind::Yield, Tasklets::Soft) => soft::yields::<B>,
         (Kind::PingPong, Tasklets::Stackful | Tasklets::Swapped) => switching::ping_pong::<B>,
+        (Kind::PingPong, Tasklets::Soft) => soft::ping_pong::<B>,
         (Kind::Ring, Tasklets::Stackful | Tasklets::Swapped) => switching::ring::<B>,
+        (Kind::Ring, Tasklets::Soft) => soft::ring::<B>,
         (Kind::Sieve, Tasklets::Stackful | Tasklets::Swapped) => pipeline::sieve::<B>,
         (Kind::Mpmc, Tasklets::Stackful | Tasklets::Swapped) => channels::mpmc::<B>,
         (Kind::MpscUnbounded, Tasklets::Stackful | Tasklets::Swapped) => channels::mpsc_unbounded::<B>,
@@ -58,6 +62,8 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::IdleCpu, Tasklets::Stackful | Tasklets::Swapped) => idle::idle_cpu::<B>,
         (Kind::IdleMem, Tasklets::Stackful | Tasklets::Swapped) => idle::idle_mem::<B>,
         (Kind::IdleMem, Tasklets::Soft) => idle::idle_mem_soft::<B>,
+        (Kind::Depth, Tasklets::Stackful | Tasklets::Swapped) => idle::depth::<B>,
+        (Kind::Depth, Tasklets::Soft) => idle::depth_soft::<B>,
         (_, Tasklets::Soft | Tasklets::Swapped) => return None,
     };
     Some(run)

@@ -6,10 +6,10 @@ use tasklet_core::backend::Backend;
 use tasklet_core::operation::On;
 use tasklet_scheduler::stealing;
 
-use super::{expect, join, rendezvous, within};
+use super::{countdown, expect, join, rendezvous, wait_for, within};
 use crate::Result;
 use crate::subject::Setting;
-use crate::workloads::parts::{RING, YIELDERS};
+use crate::workloads::parts::YIELDERS;
 
 /// Nanoseconds per yield.
 pub(super) fn yields<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
@@ -63,18 +63,21 @@ pub(super) fn ping_pong<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
 
 /// Nanoseconds per hop.
 pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
-    let hops = setting.n;
+    let (hops, members) = (setting.n, setting.members);
     within::<B, _>(setting, move || {
-        let channels: Vec<_> = (0..RING).map(|_| rendezvous::<u64, B>()).collect();
+        let channels: Vec<_> = (0..members).map(|_| rendezvous::<u64, B>()).collect();
+        let begun = countdown(members);
         let member = |at: usize| {
+            let begun = begun.clone();
             let (from, to) = (channels[at].1.clone(), channels[(at + 1) % channels.len()].0.clone());
             stealing::spawn(move || {
+                begun.down();
                 let mut count = 0;
                 // The number is the hops made so far; each tasklet passes on its last one, past the end, to let the next one end.
                 loop {
                     let hops_made = from.recv().expect("the one before sends");
                     count += 1;
-                    if hops_made < hops + RING - 1 {
+                    if hops_made < hops + members - 1 {
                         to.send(hops_made + 1).expect("the one after receives");
                     }
                     if hops_made >= hops {
@@ -83,15 +86,17 @@ pub(super) fn ring<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
                 }
             })
         };
-        let members: Vec<_> = (0..channels.len()).map(member).collect();
+        let handles: Vec<_> = (0..channels.len()).map(member).collect();
+        // A large ring takes as long to make as to go round.
+        wait_for(&begun)?;
         let start = Instant::now();
         channels[0].0.send(1)?;
         let mut received = 0;
-        for member in members {
-            received += join(member)?;
+        for handle in handles {
+            received += join(handle)?;
         }
         let time = start.elapsed();
-        expect("hops", received, hops + RING - 1)?;
+        expect("hops", received, hops + members - 1)?;
         Ok(vec![time.as_nanos() as f64 / hops as f64])
     })
 }
