@@ -35,21 +35,15 @@ impl Label {
         Label(named.cast().map_addr(|address| address | NAMED))
     }
 
-    #[inline]
     pub(super) fn site(&self) -> &'static Location<'static> {
-        if self.0.addr().get() & NAMED != 0 {
-            return self.site_of_named();
-        }
-        // SAFETY: without the bit it comes from a reference that lives for ever.
-        unsafe { self.0.cast().as_ref() }
+        // SAFETY: the box is this label's, and lives.
+        let named = || unsafe { self.as_named().expect("it has the bit").as_ref() }.site;
+        self.at_hand().get().unwrap_or_else(named)
     }
 
-    // Apart, since the site is read for each switch, and names are rare.
-    #[cold]
-    #[inline(never)]
-    fn site_of_named(&self) -> &'static Location<'static> {
-        // SAFETY: the box is this label's, and lives.
-        unsafe { self.as_named().expect("it has the bit").as_ref() }.site
+    #[inline]
+    pub(super) fn at_hand(&self) -> Site {
+        Site(self.0)
     }
 
     #[inline]
@@ -78,6 +72,31 @@ impl Drop for Label {
     }
 }
 
+/// Where a tasklet was made, if it has no name: what is at hand of that without looking, for who notes it at each switch.
+#[derive(Clone, Copy, Debug)]
+pub struct Site(NonNull<()>);
+
+impl Site {
+    /// As a pointer, not to be followed.
+    #[inline]
+    pub fn into_raw(self) -> *mut () {
+        self.0.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// The pointer is from [`into_raw`](Self::into_raw).
+    pub unsafe fn from_raw(raw: NonNull<()>) -> Site {
+        Site(raw)
+    }
+
+    /// The place; none if the tasklet has a name, whose box may be gone.
+    pub fn get(self) -> Option<&'static Location<'static>> {
+        // SAFETY: without the bit it comes from a reference that lives for ever.
+        (self.0.addr().get() & NAMED == 0).then(|| unsafe { self.0.cast().as_ref() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +108,6 @@ mod tests {
         assert_eq!(size_of::<Label>(), size_of::<usize>());
         assert_eq!((plain.name(), named.name()), (None, Some("a name")));
         assert!([&plain, &named].iter().all(|label| std::ptr::eq(label.site(), site)));
+        assert!(std::ptr::eq(plain.at_hand().get().unwrap(), site) && named.at_hand().get().is_none());
     }
 }

@@ -14,6 +14,7 @@ pub mod spot;
 pub use body::Stage;
 pub use free::{Posted, Unstarted};
 pub use join::{JoinError, JoinHandle};
+pub use label::Site;
 pub use local::{Local, StackKind, Wait};
 pub use promised::{Promised, Vtable};
 pub use record::{Record, Remains, Spec};

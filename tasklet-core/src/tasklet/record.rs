@@ -13,6 +13,7 @@ use super::finish::{Finish, Kill};
 use super::free::Posted;
 use super::head::{Head, Joiner};
 use super::join::JoinHandle;
+use super::label::Site;
 use super::local::{Local, StackKind};
 use super::spot::Spot;
 use crate::current;
@@ -153,9 +154,14 @@ impl Record {
     }
 
     /// Where it was made.
-    #[inline]
     pub fn site(&self) -> &'static Location<'static> {
         self.head.label.site()
+    }
+
+    /// What is at hand of that.
+    #[inline]
+    pub fn site_at_hand(&self) -> Site {
+        self.head.label.at_hand()
     }
 
     /// The scheduler it belongs to; none if no scheduler has started it yet, or a free one has finished.

@@ -306,7 +306,7 @@ impl Worker {
         fields.admitted.set(true);
         fields.fiber.set(Some(fiber.cast()));
         if let Some(name) = record.name() {
-            self.shared.add_name(record.id(), name);
+            self.shared.add_name(record.id(), name, record.site());
         }
         // SAFETY: F1, just taken or the caller's own.
         unsafe { fiber.as_ref() }.tasklet.set(Some(NonNull::from(&*record)));

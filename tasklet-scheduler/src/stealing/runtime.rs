@@ -278,7 +278,9 @@ impl Handle {
     fn running(&self) -> Vec<Unfinished> {
         let of = |seat: &super::shared::Seat| {
             let (id, site) = seat.running()?;
-            Some(Unfinished { id, name: self.shared.name(id), site })
+            let named = self.shared.name(id);
+            let site = named.as_ref().map(|(_, site)| *site).or(site);
+            Some(Unfinished { id, name: named.map(|(name, _)| name), site })
         };
         self.shared.seats.iter().filter_map(|seat| of(seat)).collect()
     }

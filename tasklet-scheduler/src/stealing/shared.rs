@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tasklet_core::clock::Clock;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::stack::{Depot, StackSize};
-use tasklet_core::tasklet::StackKind;
+use tasklet_core::tasklet::{Site, StackKind};
 
 use crate::swapped::SwapError;
 
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) sleep: Sleep,
     pub(super) seats: Box<[CachePadded<Seat>]>,
     /// Names of the tasklets that have one and have started, for reports.
-    names: Mutex<HashMap<u64, String>>,
+    names: Mutex<HashMap<u64, (String, &'static Location<'static>)>>,
     /// Soft tasklets that have not ended, for the end of the runtime.
     pub(super) softs: Registry,
     /// Those that were leaked.
@@ -64,7 +64,7 @@ pub(super) struct Seat {
     pub(super) ticks: AtomicU32,
     /// The tasklet that runs; zero if none does.
     running: AtomicU64,
-    running_site: AtomicPtr<Location<'static>>,
+    running_site: AtomicPtr<()>,
     pub(super) alive: AtomicBool,
     pub(super) counters: Counters,
 }
@@ -142,9 +142,9 @@ impl Seat {
 
     /// The worker goes on with this tasklet, or with none.
     #[inline]
-    pub(super) fn set_running(&self, id: u64, site: Option<&'static Location<'static>>) {
+    pub(super) fn set_running(&self, id: u64, site: Option<Site>) {
         self.running.store(id, Ordering::Relaxed);
-        self.running_site.store(site.map_or(ptr::null_mut(), |site| ptr::from_ref(site).cast_mut()), Ordering::Relaxed);
+        self.running_site.store(site.map_or(ptr::null_mut(), Site::into_raw), Ordering::Relaxed);
         self.tick();
     }
 
@@ -154,12 +154,12 @@ impl Seat {
         self.ticks.store(self.ticks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Which tasklet runs there and where it was spawned; the two may be of different ones for a moment.
+    /// Which tasklet runs there and where it was spawned, unless it has a name; the two may be of different ones for a moment.
     pub(super) fn running(&self) -> Option<(u64, Option<&'static Location<'static>>)> {
         let id = self.running.load(Ordering::Relaxed);
-        let site = self.running_site.load(Ordering::Relaxed);
-        // SAFETY: only references that live for ever are stored.
-        (id != 0).then_some((id, unsafe { site.as_ref() }))
+        let site = NonNull::new(self.running_site.load(Ordering::Relaxed));
+        // SAFETY: what is not null was stored by `set_running`.
+        (id != 0).then_some((id, site.and_then(|site| unsafe { Site::from_raw(site) }.get())))
     }
 }
 
@@ -266,19 +266,20 @@ impl Shared {
     }
 
     /// A tasklet with a name begins to run, for reports.
-    pub(super) fn add_name(&self, id: TaskletId, name: &str) {
-        self.names().insert(id.get(), name.to_owned());
+    pub(super) fn add_name(&self, id: TaskletId, name: &str, site: &'static Location<'static>) {
+        self.names().insert(id.get(), (name.to_owned(), site));
     }
 
     pub(super) fn remove_name(&self, id: TaskletId) {
         self.names().remove(&id.get());
     }
 
-    pub(super) fn name(&self, id: u64) -> Option<String> {
+    /// The name of a tasklet that has started and has one, and where it was spawned.
+    pub(super) fn name(&self, id: u64) -> Option<(String, &'static Location<'static>)> {
         self.names().get(&id).cloned()
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<u64, String>> {
+    fn names(&self) -> MutexGuard<'_, HashMap<u64, (String, &'static Location<'static>)>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

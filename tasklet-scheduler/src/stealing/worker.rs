@@ -243,7 +243,7 @@ impl Worker {
     pub(super) fn set_running(&self, next: Arc<Record>) {
         self.running.set(NonNull::from(&*next));
         self.token.grant(BUDGET);
-        self.shared.seats[self.index].set_running(next.id().get(), Some(next.site()));
+        self.shared.seats[self.index].set_running(next.id().get(), Some(next.site_at_hand()));
         self.own.set(Some(next));
     }
 
