@@ -41,8 +41,6 @@ pub(crate) use trim::{Trim, Trimmed, Which};
 // In this order, and the coroutine next to it: what every switch reads lies together.
 #[repr(C)]
 pub(crate) struct FiberHead {
-    /// The count of a started tasklet that is neither linked nor at a wait site.
-    pub(crate) held: Cell<Option<Arc<Record>>>,
     /// The tasklet that sits on this fiber.
     pub(crate) tasklet: Cell<Option<NonNull<Record>>>,
     /// The lowest usable address of the stack; for stacks of the backend's own, an estimate from the first frame.
@@ -51,6 +49,8 @@ pub(crate) struct FiberHead {
     pub(crate) size: StackSize,
     /// It is a seat.
     swapped: bool,
+    /// A count of the tasklet lies here: it is neither linked nor at a wait site.
+    holds: Cell<bool>,
     /// What few tasklets have: tasklet-local values, a cancel token. Taken when the tasklet ends.
     pub(crate) extras: Cell<Option<Box<Extras>>>,
     /// The scheduler, an `H`; it frees its fibers or leaks them before it goes, so none runs without it. Changes only while the fiber is
@@ -63,11 +63,11 @@ pub(crate) struct FiberHead {
 impl FiberHead {
     fn new<H>(limit: usize, size: StackSize, host: &H, swapped: bool) -> FiberHead {
         FiberHead {
-            held: Cell::new(None),
             tasklet: Cell::new(None),
             limit: Cell::new(limit),
             size,
             swapped,
+            holds: Cell::new(false),
             extras: Cell::new(None),
             host: Cell::new(NonNull::from(host).cast()),
             suspender: Cell::new(None),
@@ -77,6 +77,20 @@ impl FiberHead {
     /// Whether it is a seat at a slot.
     pub(crate) fn is_swapped(&self) -> bool {
         self.swapped
+    }
+
+    /// Keeps the count of the tasklet that sits here, until it is [taken](Self::take_held).
+    pub(crate) fn hold(&self, record: Arc<Record>) {
+        debug_assert_eq!(self.tasklet.get(), Some(NonNull::from(&*record)), "a fiber holds its own tasklet");
+        if !self.holds.replace(true) {
+            std::mem::forget(record);
+        }
+    }
+
+    pub(crate) fn take_held(&self) -> Option<Arc<Record>> {
+        let record = self.tasklet.get().filter(|_| self.holds.replace(false))?;
+        // SAFETY: the count that `hold` has kept, taken once.
+        Some(unsafe { Arc::from_raw(record.as_ptr()) })
     }
 
     /// Whether a tasklet that needs such a stack can sit on it.

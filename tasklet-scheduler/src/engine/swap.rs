@@ -10,8 +10,9 @@
 //!  +--------------------+ top
 //!  | the backend's root |
 //!  | slot_entry         |  <- base        +--------------------+
-//!  |  run_tasklets      |   <--------->   |  run_tasklets      |
-//!  |   the tasklet ...  |                 |   the tasklet ...  |
+//!  |  take_turns        |                 |  take_turns        |
+//!  |   run_tasklets     |   <--------->   |   run_tasklets     |
+//!  |    the tasklet ... |                 |    the tasklet ... |
 //!  +--------------------+  <- sp          +--------------------+
 //!  |                    |
 //!  +--------------------+ limit
@@ -22,10 +23,9 @@
 //!
 //! # Invariants
 //!
-//! - **X1** What lies between `base` and `top` is the same whenever the coroutine is suspended: `slot_entry` keeps nothing of a tasklet across its
-//!   call of `run`, and suspends with nothing of one on its stack. So what is below `base`, with the address at which it ends, is all there is of a
-//!   suspended tasklet (B11).
-//! - **X2** With an occupant, what lies below `base` is its. Without one, it is what `slot_entry` left when it suspended itself last.
+//! - **X1** What lies between `base` and `top` is the same whenever the coroutine is suspended: it is of frames that are in the middle of one call, the
+//!   same for as long as the slot lives. So what is below `base`, with the address at which it ends, is all there is of a suspended tasklet (B11).
+//! - **X2** With an occupant, what lies below `base` is its. Without one, it is what `wait_for_occupant` left when it suspended the coroutine last.
 //! - **X3** Copies are made on the root, so nobody runs on the slot meanwhile (Z2); what others refer to of the tasklet is known to the site where it
 //!   waits (Z1), or is forbidden by what whoever made it swapped has promised.
 //! - **X4** A seat lives until its tasklet has ended; a slot until it has no seats.
@@ -423,18 +423,10 @@ unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Susp
     // SAFETY: the caller's promise.
     let slot = unsafe { &*argument.cast::<Slot<B>>() };
     slot.suspender.set(Some(NonNull::from(suspender).cast()));
-    // X1: an address in this frame, which outlives all that is run here.
+    // X1: an address in this frame, which stays as it is while the one call lasts in which everything happens.
     let base = Base(0);
     slot.base.set(std::ptr::from_ref(std::hint::black_box(&base)).addr());
-    loop {
-        // SAFETY: this is the slot's own stack, and the tasklet's panics were caught at its root.
-        unsafe { B::suspend(suspender) };
-        if slot.retire.get() {
-            break;
-        }
-        let stays = run::<B, H>(slot);
-        debug_assert!(stays, "a slot stays");
-    }
+    take_turns::<B, H>(slot, suspender);
     std::hint::black_box(&base);
 }
 
@@ -442,12 +434,23 @@ unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Susp
 #[repr(align(16))]
 struct Base(#[expect(dead_code, reason = "only its address is of use")] u8);
 
-/// Runs the occupant, and those that follow it on its seat. Not inlined: what it knows of them is in no frame above `base`.
+/// Runs occupants, each with those that follow it on its seat, until the slot ends. Not inlined: what it knows of them is below `base`. Its frame is copied
+/// with each, so there is little in it.
 #[inline(never)]
-fn run<B: Backend, H: Host>(slot: &Slot<B>) -> bool {
-    // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
-    let host = unsafe { slot.host.cast::<H>().as_ref() };
-    let head: NonNull<FiberHead> = slot.occupant.get().expect("a slot is resumed for its occupant").cast();
-    // The last call: there is no frame for this function while it lasts, in an optimised build, which would be copied with each tasklet.
-    host.run_tasklets(head)
+fn take_turns<B: Backend, H: Host>(slot: &Slot<B>, suspender: &B::Suspender) {
+    while wait_for_occupant(slot, suspender) {
+        // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
+        let host = unsafe { slot.host.cast::<H>().as_ref() };
+        let head: NonNull<FiberHead> = slot.occupant.get().expect("a slot is resumed for its occupant").cast();
+        let stays = host.run_tasklets(head);
+        debug_assert!(stays, "a slot stays");
+    }
+}
+
+/// Returns whether there is one; else the slot ends. Not inlined: a function that suspends has many registers to save.
+#[inline(never)]
+fn wait_for_occupant<B: Backend>(slot: &Slot<B>, suspender: &B::Suspender) -> bool {
+    // SAFETY: this is the slot's own stack, and the tasklet's panics were caught at its root.
+    unsafe { B::suspend(suspender) };
+    !slot.retire.get()
 }

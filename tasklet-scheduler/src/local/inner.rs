@@ -231,7 +231,7 @@ impl Inner {
     /// Keeps the count of a tasklet that left the ring and waits nowhere.
     pub(super) fn hold(&self, record: Arc<Record>) {
         if let Some(head) = self.head(&record) {
-            head.held.set(Some(record));
+            head.hold(record);
         }
         // The main tasklet is owned by the scheduler, one that has not started by its handles.
     }
@@ -245,7 +245,7 @@ impl Inner {
 
     /// The count of a tasklet that is to be linked and waits nowhere.
     pub(super) fn claim(&self, record: &Record) -> Arc<Record> {
-        if let Some(held) = self.head(record).and_then(|head| head.held.take()) {
+        if let Some(held) = self.head(record).and_then(FiberHead::take_held) {
             return held;
         }
         self.share(record)
