@@ -126,6 +126,11 @@ unsafe impl Backend for Corosensei {
     // B11: what a suspended coroutine needs and is not on its stack is its stack pointer (`saved`); the parent link at the top is written by each
     // resume.
     fn swaps() -> Swaps {
+        if cfg!(feature = "tsan") {
+            return Swaps::No(
+                "ThreadSanitizer keeps a list of calls for each stack, not for each that takes its turn on it",
+            );
+        }
         match saved::place() {
             Some(_) => Swaps::Yes,
             None => Swaps::No("this build of corosensei does not show where it keeps a coroutine's stack pointer"),

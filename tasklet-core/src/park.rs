@@ -187,7 +187,7 @@ pub unsafe trait WaitSite {
 
     /// How that copy is to be aligned, for what others refer to in it.
     fn alignment(&self) -> usize {
-        1
+        align_of_val(self)
     }
 
     /// Whether somebody outside the waiter's scheduler can claim the one that parked with `key`. If nobody inside can run either, and

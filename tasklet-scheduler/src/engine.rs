@@ -163,8 +163,8 @@ pub(crate) trait Engine<H: Host>: Trim {
     /// The fibers on which a tasklet sits.
     fn occupied(&self) -> Vec<NonNull<FiberHead>>;
 
-    /// The fiber at a place in the list of all; places change when fibers end.
-    fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>>;
+    /// On the root: ends the slots of swapped tasklets at which nobody sits, and lets their stacks go back to the system.
+    fn end_slots(&self, host: &H);
 
     /// On the root: ends all idle fibers and lets their stacks go back to the system.
     fn retire_idle(&self, host: &H);
@@ -301,7 +301,8 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     #[inline]
     fn take_fiber(&self, host: &H, size: StackSize, kind: StackKind) -> Result<NonNull<FiberHead>, StackError> {
         if kind == StackKind::Swapped {
-            return self.swapper.take(host, &self.stacks);
+            let acquire = |size| self.stacks.acquire(size).or_else(|error| self.retry(error, size));
+            return self.swapper.take(host, &acquire);
         }
         let mut idle = self.idle.borrow_mut();
         // The last one is the warmest, and nearly always large enough.
@@ -379,11 +380,6 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             .collect()
     }
 
-    fn fiber_at(&self, index: usize) -> Option<NonNull<FiberHead>> {
-        let fibers = self.fibers.borrow();
-        fibers.get(index).map(|fiber| fiber.cast()).or_else(|| self.swapper.at(index - fibers.len()))
-    }
-
     fn retire_idle(&self, host: &H) {
         loop {
             let Some(fiber) = self.idle.borrow_mut().pop() else { break };
@@ -391,6 +387,10 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             unsafe { fiber.as_ref() }.retire.set(true);
             host.as_active(&mut || self.resume(fiber));
         }
+        self.end_slots(host);
+    }
+
+    fn end_slots(&self, host: &H) {
         self.swapper.trim(host);
         self.stacks.trim();
     }

@@ -13,15 +13,18 @@
 //!    the like are for, unless the tasklet does not wait, in tasklets' terms, before they have ended;
 //! 2. no future that it has pinned to its stack, and has polled, is linked elsewhere while it waits for something else: those of this project's
 //!    channels and locks are. ([`block_on`] keeps the future that it is given elsewhere.)
-//! 3. what it waits at lies elsewhere: it does not wait at a lock, semaphore or other place that is a local variable of its own;
-//! 4. no address on its stack is known to the system: no buffer of an operation in progress, no alternate signal stack.
+//! 3. what it waits at lies elsewhere: it does not wait at a lock, semaphore or other place that is a local variable of its own; and it waits on its
+//!    slot's stack, not inside a coroutine of its own or on a stack that it has grown (`stacker`);
+//! 4. no address on its stack is kept in a thread-local across a wait, where another tasklet of the thread finds it (`scoped-tls`), or taken for
+//!    something that only this tasklet has: others have local variables at the same addresses;
+//! 5. no address on its stack is known to the system: no buffer of an operation in progress, no alternate signal stack.
 //!
 //! Crates that keep such addresses beyond a call say so, since they are `unsafe` inside or ask for pinning. What goes through this project's channels
 //! is moved, and never stays on a waiting stack.
 //!
-//! What of this project would lend a stack finds out, and does something else: [`scope`], [`blocking`] and [`Runtime::run`](crate::stealing::Runtime::run) refuse, with a panic that says so;
-//! [`join`] calls both closures itself; `block_on` puts the future elsewhere. A wait that breaks promise 3 aborts when the stack is to be copied. The
-//! rest cannot be found out, but be made to show: see [`Slots::poison`].
+//! What of this project would lend a stack finds out, and does something else: [`scope`], [`blocking`] and [`Runtime::run`] refuse, with a panic that
+//! says so; [`join`] calls both closures itself; `block_on` puts the future elsewhere. Most waits that break promise 3 abort when the stack is to be
+//! copied, which is when another tasklet needs it. The rest cannot be found out, but be made to show: see [`Slots::poison`].
 //!
 //! ```
 //! # use tasklet_backend_corosensei::Corosensei;
@@ -43,8 +46,11 @@
 //! # Costs
 //!
 //! No copy as long as nobody else needs the stack; then one out and one back, some 11 ns for 256 bytes that are in the cache. Each worker, or local
-//! scheduler, has its own [slots](Slots).
+//! scheduler, has its own [slots](Slots). Memory for copies is the allocator's: it counts against no ceiling for stacks, and if there is none the process
+//! aborts, as it does for a `Box`; so it does if a message that others are to reach in the copy has an alignment for which there is no room between the
+//! tasklet's last frame and the slot's end.
 //!
+//! [`Runtime::run`]: crate::stealing::Runtime::run
 //! [`block_on`]: https://docs.rs/tasklet/latest/tasklet/fn.block_on.html
 //! [`scope`]: crate::stealing::scope
 //! [`blocking`]: crate::stealing::blocking
@@ -84,7 +90,8 @@ impl Slots {
         Slots { count: COUNT, size: StackSize::new(1 << 20).expect("1 MiB is a stack size"), poison: false }
     }
 
-    /// How many there may be; at least one. With more, what is on a slot has to be copied away less often.
+    /// How many there may be; at least one. With more, what is on a slot has to be copied away less often, and it takes a nanosecond more each to choose
+    /// one. If there is no memory for as many, fewer will do. A slot is a stack like others: a ceiling for stacks has to have room for one beside them.
     pub fn count(self, count: usize) -> Slots {
         Slots { count: count.max(1), ..self }
     }
@@ -136,11 +143,11 @@ impl SwapError {
     }
 }
 
-/// For calls that lend what lies on the caller's stack.
+/// For calls that lend what lies on the caller's stack. While its thread unwinds, a tasklet waits with its thread blocked, so nothing is copied.
 #[track_caller]
 pub(crate) fn refuse_swapped(what: &str) {
     assert!(
-        !current::is_swapped(),
+        std::thread::panicking() || !current::is_swapped(),
         "{what} was called in a swapped tasklet, whose stack nobody may borrow from while it waits: call it in a tasklet with a stack of its own, and join that"
     );
 }

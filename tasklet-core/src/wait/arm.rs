@@ -90,7 +90,7 @@ pub unsafe trait Arm {
     /// How a copy of it is to be aligned.
     #[doc(hidden)]
     fn alignment(&self) -> usize {
-        1
+        align_of_val(self)
     }
 
     /// Whether somebody outside the caller's scheduler can end its wait.
@@ -229,10 +229,6 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
         true
     }
 
-    fn alignment(&self) -> usize {
-        align_of::<Self>()
-    }
-
     fn is_shared(&self) -> bool {
         self.attempt.is_shared()
     }
@@ -317,10 +313,6 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
 
     fn is_over(&mut self) -> bool {
         self.arm.is_over()
-    }
-
-    fn alignment(&self) -> usize {
-        self.arm.alignment()
     }
 
     fn is_shared(&self) -> bool {

@@ -189,10 +189,6 @@ unsafe impl<A: Attempt> WaitSite for Waiting<A> {
         unsafe { self.attempt.waiters(&mut state).relink(&self.node, relocation, None) };
     }
 
-    fn alignment(&self) -> usize {
-        align_of::<Self>()
-    }
-
     fn is_shared(&self, _: usize) -> bool {
         self.attempt.is_shared()
     }

@@ -34,7 +34,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::NonNull;
 
 use tasklet_core::backend::{Backend, Resumed, StackSource, Swaps};
-use tasklet_core::stack::{StackError, StackPool};
+use tasklet_core::stack::{Stack, StackError, StackSize};
 use tasklet_core::swap::Relocation;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
@@ -45,6 +45,9 @@ use crate::swapped::{SlotStats, Slots};
 
 /// What a slot is filled with where a tasklet was, if misuse is to be found.
 const POISON: u8 = 0xd1;
+
+/// Takes a stack of a size.
+pub(super) type Acquire<'a> = &'a dyn Fn(StackSize) -> Result<Stack, StackError>;
 
 /// A large stack on which tasklets take turns.
 struct Slot<B: Backend> {
@@ -103,8 +106,8 @@ impl<B: Backend> Swapper<B> {
     }
 
     /// A seat for a tasklet that is about to start.
-    pub(super) fn take<H: Host>(&self, host: &H, stacks: &StackPool) -> Result<NonNull<FiberHead>, StackError> {
-        let slot = self.choose::<H>(host, stacks)?;
+    pub(super) fn take<H: Host>(&self, host: &H, acquire: Acquire<'_>) -> Result<NonNull<FiberHead>, StackError> {
+        let slot = self.choose::<H>(host, acquire)?;
         // SAFETY: X4, it is in `slots`.
         let this = unsafe { slot.as_ref() };
         this.seats.set(this.seats.get() + 1);
@@ -118,7 +121,7 @@ impl<B: Backend> Swapper<B> {
     }
 
     /// The slot at which the fewest sit, the next after the last one of several; another one as long as there may be more.
-    fn choose<H: Host>(&self, host: &H, stacks: &StackPool) -> Result<NonNull<Slot<B>>, StackError> {
+    fn choose<H: Host>(&self, host: &H, acquire: Acquire<'_>) -> Result<NonNull<Slot<B>>, StackError> {
         let mut slots = self.slots.borrow_mut();
         let count = slots.len();
         // SAFETY: X4.
@@ -128,7 +131,7 @@ impl<B: Backend> Swapper<B> {
             self.last.set(at);
             return Ok(slots[at]);
         }
-        match Slot::make::<H>(host, stacks, &self.config) {
+        match Slot::make::<H>(host, acquire, &self.config) {
             Ok(slot) => {
                 self.last.set(count);
                 slots.push(slot);
@@ -244,11 +247,6 @@ impl<B: Backend> Swapper<B> {
         }
     }
 
-    /// The seat at a place in the list of all.
-    pub(super) fn at(&self, index: usize) -> Option<NonNull<FiberHead>> {
-        self.seats.borrow().get(index).map(|seat| seat.cast())
-    }
-
     /// Seats on which a tasklet sits.
     pub(super) fn occupied(&self) -> Vec<NonNull<FiberHead>> {
         let heads = self.seats.borrow();
@@ -258,6 +256,7 @@ impl<B: Backend> Swapper<B> {
     }
 
     /// On the root: ends the slots at which nobody sits, and lets unused memory go.
+    #[cold]
     pub(super) fn trim<H: Host>(&self, host: &H) {
         let unused: Vec<_> = {
             let mut slots = self.slots.borrow_mut();
@@ -299,11 +298,11 @@ impl<B: Backend> Swapper<B> {
 }
 
 impl<B: Backend> Slot<B> {
-    fn make<H: Host>(host: &H, stacks: &StackPool, config: &Slots) -> Result<NonNull<Slot<B>>, StackError> {
+    fn make<H: Host>(host: &H, acquire: Acquire<'_>, config: &Slots) -> Result<NonNull<Slot<B>>, StackError> {
         if let Swaps::No(reason) = B::swaps() {
             return Err(StackError::from_backend(reason));
         }
-        let stack = stacks.acquire(config.size)?;
+        let stack = acquire(config.size)?;
         let slot = Slot {
             coroutine: UnsafeCell::new(None),
             occupant: Cell::new(None),
@@ -422,12 +421,14 @@ impl<B: Backend> Slot<B> {
 unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
     let slot = unsafe { &*argument.cast::<Slot<B>>() };
+    let guard = AbortOnUnwind::new("a slot's run loop");
     slot.suspender.set(Some(NonNull::from(suspender).cast()));
     // X1: an address in this frame, which stays as it is while the one call lasts in which everything happens.
     let base = Base(0);
     slot.base.set(std::ptr::from_ref(std::hint::black_box(&base)).addr());
     take_turns::<B, H>(slot, suspender);
     std::hint::black_box(&base);
+    guard.disarm();
 }
 
 /// Aligned as copies are.

@@ -200,20 +200,17 @@ impl Inner {
 
     /// Kills every tasklet that has started, once. Returns whether there was one.
     fn kill_started(&self, report: &mut Shutdown) -> bool {
-        let (mut found, mut index) = (false, 0);
-        while let Some(head) = self.engine().fiber_at(index) {
-            // SAFETY: F1, it was just looked up.
-            if let Some(record) = unsafe { head.as_ref() }.tasklet.get() {
-                found = true;
-                // SAFETY: F2, a tasklet that sits on a fiber is alive.
-                self.kill_for_good(unsafe { record.as_ref() }, report);
-            }
-            // A fiber that was freed meanwhile has left its place to another.
-            if self.engine().fiber_at(index) == Some(head) {
-                index += 1;
+        // SAFETY: F1 and F2, just listed: a tasklet that sits on a fiber is alive.
+        let record = |head: NonNull<FiberHead>| unsafe { head.as_ref().tasklet.get().map(|record| record.as_ref()) };
+        // Counted, since fibers come and go meanwhile.
+        let started: Vec<_> =
+            self.engine().occupied().into_iter().filter_map(record).map(|record| self.share(record)).collect();
+        for record in &started {
+            if self.head(record).is_some() {
+                self.kill_for_good(record, report);
             }
         }
-        found
+        !started.is_empty()
     }
 
     /// Kills a started tasklet, alone in the queue with the host.

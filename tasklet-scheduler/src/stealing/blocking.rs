@@ -193,11 +193,11 @@ impl Inner {
 /// ```
 #[track_caller]
 pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    refuse_swapped("blocking");
     let runtime = match Handle::try_current() {
         Ok(runtime) if runtime.is_current() && !thread::panicking() => runtime,
         _ => return f(),
     };
+    refuse_swapped("blocking");
     let call = Call {
         f: Mutex::new(Some(f)),
         result: Mutex::new(None),

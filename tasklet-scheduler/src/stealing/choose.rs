@@ -42,6 +42,9 @@ const OLDEST_EVERY: u32 = 32;
 /// Tasklets that wait for a stack which are looked at again at a time. A guess.
 const RETRIES: usize = 64;
 
+/// New tasklets that want a stack where there is none, which are passed over at a switch to find one that needs none. A guess.
+const PASSED_OVER: usize = 8;
+
 /// Places in the queue that a tasklet is ahead when its stack is fetched into the cache, and twice that when its record is, which tells
 /// where the stack is.
 const FETCH_AHEAD: usize = 4;
@@ -175,22 +178,43 @@ impl Worker {
                 Ok(None) => {}
                 Err(task) => {
                     self.deque.push(task);
-                    return None;
+                    return if own.is_none() { self.begin_without_stack() } else { None };
                 }
             }
         }
     }
 
-    /// There is no stack for new tasklets. One that may move and comes next has its own.
+    /// There is no stack for new tasklets. Those that may move and have started have their own, and swapped ones need none: the newest that can
+    /// go on is begun, also if older ones wait for it to get a stack. The root, which has nothing else to do, looks at all.
     #[cold]
     fn begin_without_stack(&self) -> Option<Arc<Record>> {
-        match self.deque.pop()?.unpack() {
-            Task::Resume(record) => Some(self.take_in(record)),
-            other => {
-                self.deque.push(other.pack());
-                None
+        let most = if self.is_on_root() { usize::MAX } else { PASSED_OVER };
+        let (mut passed_over, mut begun) = (Vec::new(), None);
+        while passed_over.len() < most
+            && let Some(task) = self.deque.pop()
+        {
+            let task = task.unpack();
+            let needs_stack = match &task {
+                Task::Resume(_) => false,
+                Task::Start(unstarted) => unstarted.kind() == StackKind::Private,
+                Task::Fork(_) | Task::Poll(_) => true,
+            };
+            if needs_stack {
+                passed_over.push(task.pack());
+                continue;
+            }
+            match self.begin(task.pack(), None) {
+                Ok(None) => {}
+                Ok(record) => {
+                    begun = record;
+                    break;
+                }
+                // There is not even a slot.
+                Err(task) => passed_over.push(task),
             }
         }
+        passed_over.into_iter().rev().for_each(|task| self.deque.push(task));
+        begun
     }
 
     /// Takes the oldest of the worker's own deque.

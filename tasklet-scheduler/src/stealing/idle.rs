@@ -146,6 +146,7 @@ impl Worker {
                 }
                 continue;
             }
+            self.trim_slots();
             if self.shared.config.depot.cool(COOL) != 0 {
                 // Somebody may have come meanwhile.
                 continue;

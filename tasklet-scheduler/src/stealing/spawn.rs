@@ -175,7 +175,10 @@ impl TaskletBuilder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
         let shared = runtime.shared();
-        if shared.config.moves == Moves::No || self.kind.unwrap_or(shared.config.kind) == StackKind::Swapped {
+        if self.kind.unwrap_or(shared.config.kind) == StackKind::Swapped {
+            return Err(SpawnError { kind: Kind::SwappedStays });
+        }
+        if shared.config.moves == Moves::No {
             return Err(SpawnError { kind: Kind::CannotMove });
         }
         if !runtime.is_open() {
@@ -391,6 +394,7 @@ enum Kind {
     NotAWorker,
     CannotMove,
     CannotSwap(SwapError),
+    SwappedStays,
     Closed,
     NoSuchWorker { worker: usize, of: usize },
 }
@@ -401,9 +405,9 @@ impl SpawnError {
         matches!(self.kind, Kind::NoRuntime | Kind::NotAWorker)
     }
 
-    /// The backend's coroutines cannot change their thread.
+    /// The tasklet cannot change its worker: the backend's coroutines cannot change their thread, or it is swapped.
     pub fn is_cannot_move(&self) -> bool {
-        matches!(self.kind, Kind::CannotMove)
+        matches!(self.kind, Kind::CannotMove | Kind::SwappedStays)
     }
 
     /// The runtime's backend does not let stacks be copied away.
@@ -435,6 +439,9 @@ impl fmt::Display for SpawnError {
                 "the runtime's backend cannot resume a tasklet on another thread: use spawn, or the backend corosensei or context",
             ),
             Kind::CannotSwap(error) => error.fmt(f),
+            Kind::SwappedStays => f.write_str(
+                "a swapped tasklet stays at its worker's slot and cannot move: use spawn, or TaskletBuilder::stackful to give it a stack of its own",
+            ),
             Kind::Closed => f.write_str("the runtime is ending and takes no more tasklets"),
             Kind::NoSuchWorker { worker, of } => {
                 write!(f, "there is no worker {worker}: the runtime has {of}, numbered from 0")

@@ -50,6 +50,15 @@ impl Worker {
     fn trim_stacks(&self) {
         let trimmed = self.engine.trim(Which::All, 0..usize::MAX, usize::MAX);
         self.counters().trimmed.add(trimmed.bytes as u64);
+        self.slots_to_trim.set(true);
+    }
+
+    /// On the root: ends the slots at which nobody sits, if somebody has asked for that.
+    pub(super) fn trim_slots(&self) {
+        if self.slots_to_trim.take() {
+            self.engine.end_slots(self);
+            self.note_slots();
+        }
     }
 
     /// There is no memory for a stack: the other workers give back what their tasklets do not need. This one has.
@@ -83,7 +92,8 @@ fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
 
 impl Handle {
     /// Gives back to the system what is in memory and of no use: the pages of tasklets' stacks below where each is suspended, and
-    /// [free stacks](tasklet_core::stack::Depot::trim). Tasklets notice nothing but a page fault for each page that they use again.
+    /// [free stacks](tasklet_core::stack::Depot::trim); and the slots at which no [swapped](crate::swapped) tasklet sits, when their worker has nothing else
+    /// to do. Tasklets notice nothing but a page fault for each page that they use again.
     ///
     /// Each worker does its part when it looks at its inbox, so a little later; one whose tasklet computes, when that gives way. It costs a
     /// worker about 7 us for a stack that has 100 KiB to give back, and 1.3 us for one that has nothing; [`Metrics::trimmed`](super::Metrics::trimmed)

@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     /// The tasklet that waits with its thread blocked, and whether its wait is over.
     pub(super) blocked: Cell<Option<NonNull<Record>>>,
     pub(super) closing: Cell<bool>,
+    /// Slots at which nobody sits are to be ended, on the root.
+    pub(super) slots_to_trim: Cell<bool>,
     /// When the runtime ends: how often in a row all tasklets were killed although none has ended since, and how many there were.
     pub(super) kills: Cell<(u32, usize)>,
     /// A tasklet has left for another worker.
@@ -152,6 +154,7 @@ impl Worker {
             spare_runner: Cell::new(None),
             blocked: Cell::new(None),
             closing: Cell::new(false),
+            slots_to_trim: Cell::new(false),
             kills: Cell::new((0, 0)),
             departing: Cell::new(None),
             has_given_up: Cell::new(false),

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tasklet_channels::{bounded, rendezvous};
 use tasklet_core::backend::{Backend, Swaps};
@@ -11,7 +13,9 @@ use tasklet_scheduler::local::{self, RunOutcome};
 use tasklet_scheduler::stealing::{self, Runtime, TaskletBuilder};
 
 use super::Case;
-use super::setup::{caught_text, end, evict, give_way, one_slot, run, runtime, scheduler, spawn_here, spawn_waiting};
+use super::setup::{
+    caught_text, end, evict, fail, give_way, one_slot, run, runtime, scheduler, spawn_here, spawn_waiting,
+};
 use super::stacks::descend;
 use crate::kinds;
 
@@ -156,6 +160,72 @@ pub fn what_lends_a_stack_is_refused<B: Backend>(case: Case) {
         assert_eq!(own.join().unwrap(), 5);
         let own = TaskletBuilder::new().stackful().spawn(|| stealing::blocking(|| 6));
         assert_eq!(own.join().unwrap(), 6);
+    });
+    end(runtime);
+}
+
+/// What a destructor calls while its tasklet unwinds is not refused: its thread waits then, and nothing is copied.
+pub fn a_destructor_may_block_while_it_unwinds<B: Backend>(case: Case) {
+    struct Flushes(Arc<AtomicUsize>);
+
+    impl Drop for Flushes {
+        fn drop(&mut self) {
+            stealing::blocking(|| self.0.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
+    let runtime = runtime::<B>(case, one_slot());
+    let flushed = Arc::new(AtomicUsize::new(0));
+    let (flushes, panics) = (Flushes(flushed.clone()), Flushes(flushed.clone()));
+    runtime.run(|| {
+        let (begins, begun) = rendezvous();
+        let killed = stealing::spawn(move || {
+            let _flushes = flushes;
+            begins.send(()).unwrap();
+            stealing::park().unwrap();
+        });
+        begun.recv().unwrap();
+        evict();
+        killed.kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        let panicked = stealing::spawn(move || {
+            let _flushes = panics;
+            fail("on purpose");
+        });
+        assert!(panicked.join().unwrap_err().is_panic());
+    });
+    assert_eq!(flushed.load(Ordering::Relaxed), 2);
+    end(runtime);
+}
+
+/// A new swapped tasklet starts although newer ones want stacks of their own and there are none, which may wait for it.
+pub fn who_needs_no_stack_is_not_held_up<B: Backend>(case: Case) {
+    let size = StackSize::new(64 << 10).unwrap();
+    let builder = case.builder::<B>().stack_size(size).slots(one_slot().size(size)).stack_ceiling(1_000_000);
+    let runtime = builder.build().unwrap();
+    runtime.run(|| {
+        let (started, (sender, receiver)) = (Arc::new(AtomicUsize::new(0)), bounded::<()>(100));
+        let own = || TaskletBuilder::new().stackful();
+        let waiting: Vec<_> = (0..40)
+            .map(|_| {
+                let (started, receiver) = (started.clone(), receiver.clone());
+                own().spawn(move || {
+                    started.fetch_add(1, Ordering::Relaxed);
+                    receiver.recv().unwrap();
+                })
+            })
+            .collect();
+        // As many as can have started when the count has stood still for a while.
+        let (mut seen, mut still) = (0, 0);
+        while still < 200 {
+            give_way();
+            let before = std::mem::replace(&mut seen, started.load(Ordering::Relaxed));
+            still = if seen == before { still + 1 } else { 0 };
+        }
+        assert!((1..40).contains(&seen), "{seen} have a stack");
+        let sends = stealing::spawn(move || (0..40).for_each(|_| sender.send(()).unwrap()));
+        let newest = own().spawn(|| ());
+        waiting.into_iter().chain([sends, newest]).for_each(|tasklet| tasklet.join().unwrap());
     });
     end(runtime);
 }

@@ -87,6 +87,8 @@ macro_rules! swapped_suite {
             mixing: every_way_of_spawning;
             mixing: scopes_have_swapped_children;
             mixing: what_lends_a_stack_is_refused;
+            mixing: a_destructor_may_block_while_it_unwinds;
+            mixing: who_needs_no_stack_is_not_held_up;
         }
         #[test]
         fn a_backend_that_cannot_swap_says_so() {

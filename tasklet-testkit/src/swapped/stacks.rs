@@ -251,5 +251,8 @@ pub fn stacks_of_slots_come_back<B: Backend>(case: Case) {
     handles.into_iter().for_each(|handle| handle.join().unwrap());
     let live = runtime.metrics().stacks.live;
     assert!(live <= 6 * case.workers, "{live} stacks for a hundred that wait");
+    // Nobody sits at a slot any more.
+    runtime.trim();
+    until(|| runtime.metrics().swapped.slots == 0);
     end(runtime);
 }
