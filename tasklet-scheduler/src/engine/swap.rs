@@ -421,14 +421,12 @@ impl<B: Backend> Slot<B> {
 unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Suspender) {
     // SAFETY: the caller's promise.
     let slot = unsafe { &*argument.cast::<Slot<B>>() };
-    let guard = AbortOnUnwind::new("a slot's run loop");
     slot.suspender.set(Some(NonNull::from(suspender).cast()));
     // X1: an address in this frame, which stays as it is while the one call lasts in which everything happens.
     let base = Base(0);
     slot.base.set(std::ptr::from_ref(std::hint::black_box(&base)).addr());
     take_turns::<B, H>(slot, suspender);
     std::hint::black_box(&base);
-    guard.disarm();
 }
 
 /// Aligned as copies are.
@@ -436,9 +434,9 @@ unsafe fn slot_entry<B: Backend, H: Host>(argument: *mut (), suspender: &B::Susp
 struct Base(#[expect(dead_code, reason = "only its address is of use")] u8);
 
 /// Runs occupants, each with those that follow it on its seat, until the slot ends. Not inlined: what it knows of them is below `base`. Its frame is copied
-/// with each, so there is little in it.
+/// with each, so there is little in it: what would unwind out of it aborts by its calling convention, without a guard.
 #[inline(never)]
-fn take_turns<B: Backend, H: Host>(slot: &Slot<B>, suspender: &B::Suspender) {
+extern "C" fn take_turns<B: Backend, H: Host>(slot: &Slot<B>, suspender: &B::Suspender) {
     while wait_for_occupant(slot, suspender) {
         // SAFETY: the scheduler lives while its fibers are resumed, and they are resumed by it alone.
         let host = unsafe { slot.host.cast::<H>().as_ref() };
