@@ -233,7 +233,7 @@ pub(crate) static WORKLOADS: [Workload; 19] = [
     Workload {
         kind: Kind::IdleMem,
         name: "idle_mem",
-        definition: "N tasklets wait in a receive on one channel, on stacks of the default size (soft ones and a rival's: for one future); \
+        definition: "N tasklets wait in a receive on one channel, on stacks of the default size (a rival's: for one future); \
                      resident bytes of the process, page tables included, per tasklet; time to spawn one and run it until it waits; time \
                      to close the channel and let all end",
         size: "tasklets",

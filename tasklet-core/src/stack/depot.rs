@@ -35,6 +35,8 @@ struct Shared {
     gauge: Option<Gauge>,
     /// Free stacks that keep their pages, as it was when some were put or cooled last: a hint whether there is something to cool.
     warm: AtomicUsize,
+    /// Free stacks whose pages are being released, so that they are in no list for a moment.
+    cooling: AtomicUsize,
     /// All pools, to collect from and to count. Taken alone.
     pools: Mutex<Vec<Weak<pool::Shared>>>,
 }
@@ -44,7 +46,14 @@ impl Depot {
     pub fn new(config: StackConfig) -> Depot {
         let inventory = Mutex::new(Inventory::new(&config));
         let gauge = (config.resident_ceiling != usize::MAX).then(|| Gauge::new(config.resident_ceiling));
-        Depot(Arc::new(Shared { config, inventory, gauge, warm: AtomicUsize::new(0), pools: Mutex::default() }))
+        Depot(Arc::new(Shared {
+            config,
+            inventory,
+            gauge,
+            warm: AtomicUsize::new(0),
+            cooling: AtomicUsize::new(0),
+            pools: Mutex::default(),
+        }))
     }
 
     /// A new pool in front of this depot.
@@ -77,10 +86,12 @@ impl Depot {
                 break;
             }
             warm -= batch.len();
+            self.0.cooling.fetch_add(batch.len(), Ordering::Relaxed);
             drop(inventory);
             idle.clear();
             self.discard(&batch);
             inventory = self.inventory();
+            self.0.cooling.fetch_sub(batch.len(), Ordering::Relaxed);
             idle.extend(batch.into_iter().filter_map(|slot| inventory.put(slot, Warmth::Cold)));
         }
         drop(inventory);
@@ -90,7 +101,8 @@ impl Depot {
     pub fn stats(&self) -> StackStats {
         let in_pools: usize = self.pools().iter().map(|pool| pool.cached()).sum();
         let inventory = self.inventory();
-        let in_use = inventory.out.saturating_sub(in_pools);
+        // Changed under the lock.
+        let in_use = inventory.out.saturating_sub(in_pools + self.0.cooling.load(Ordering::Relaxed));
         StackStats {
             reserved: inventory.reserved,
             mappings: inventory.mappings,
@@ -167,35 +179,41 @@ impl Depot {
         }
     }
 
-    /// Releases the pages of up to `most` free stacks of those that are beyond the [limit](StackConfig::warm_limit). Returns how many there were: 0 if
-    /// there is nothing to do, which takes a nanosecond. For schedulers, where they have nothing else to do: 0.7 us each.
+    /// Releases the pages of up to `most` free stacks, 256 at a time, of those that are beyond the [limit](StackConfig::warm_limit). Returns how many
+    /// there were: 0 if there is nothing to do, which takes a nanosecond. For schedulers, where they have nothing else to do: 0.7 us each.
     pub fn cool(&self, most: usize) -> usize {
-        let excess = |warm: usize| warm.saturating_sub(self.config().warm_limit).min(most);
+        let excess = |warm: usize| warm.saturating_sub(self.config().warm_limit).min(most).min(TRIM_BATCH);
         if excess(self.0.warm.load(Ordering::Relaxed)) == 0 {
             return 0;
         }
         let mut inventory = self.inventory();
         let want = excess(inventory.warm);
         let batch = inventory.take_warm(want);
+        let count = batch.len();
         self.0.warm.store(inventory.warm, Ordering::Relaxed);
+        self.0.cooling.fetch_add(count, Ordering::Relaxed);
         drop(inventory);
         // Outside the lock: the slots are ours until they are put.
         self.discard(&batch);
-        let count = batch.len();
         let mut inventory = self.inventory();
+        self.0.cooling.fetch_sub(count, Ordering::Relaxed);
         let unmapped: Vec<_> = batch.into_iter().filter_map(|slot| inventory.put(slot, Warmth::Cold)).collect();
         drop(inventory);
         drop(unmapped);
         count
     }
 
-    /// Collects the free stacks of all pools into the depot.
+    /// Collects the free stacks of all pools into the depot, and waits for those that others are releasing the pages of.
     pub(super) fn collect(&self) {
         let mut collected = Vec::new();
         for pool in self.pools() {
             pool.flush(&mut collected);
         }
         self.put(collected);
+        // A batch takes 0.2 ms.
+        while self.0.cooling.load(Ordering::Relaxed) != 0 {
+            std::thread::yield_now();
+        }
     }
 
     pub(super) fn leak(&self, slot: Slot) {

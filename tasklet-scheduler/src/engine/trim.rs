@@ -24,7 +24,7 @@ use super::{Fiber, FiberHead, Fibers, Host};
 const BATCH: usize = 64;
 
 /// After a look at all stacks that has found nothing to give back, there is none for want of a stack for so many times as long as it took.
-const REST: u32 = 4;
+const REST: u32 = 49;
 
 /// When all stacks are looked at again because there is none for a new fiber.
 #[derive(Default)]

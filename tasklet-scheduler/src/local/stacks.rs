@@ -31,6 +31,11 @@ impl Inner {
         }
     }
 
+    /// Before the thread sleeps: releases what free stacks hold, until somebody asks for something.
+    pub(super) fn cool_stacks(&self) {
+        while !self.token.has_requests() && self.engine().cool(COOL) != 0 {}
+    }
+
     /// On the host's stack, at rest: gives back what the stacks of tasklets that wait do not need.
     pub(super) fn trim_stacks(&self) {
         self.engine().trim(Which::All, 0..usize::MAX, usize::MAX);

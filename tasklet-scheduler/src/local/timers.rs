@@ -140,6 +140,7 @@ impl Inner {
     /// at, or the clock shows `end`.
     pub(super) fn doze(&self, end: Option<Duration>) {
         self.look_at_stacks();
+        self.cool_stacks();
         let until = self.alarms.timers.earliest().into_iter().chain(end).chain(self.looks.due()).min();
         let limit = until.map(|at| at.saturating_sub(self.clock().now()));
         self.wait(limit);

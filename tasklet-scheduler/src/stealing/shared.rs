@@ -66,6 +66,8 @@ pub(super) struct Seat {
     running: AtomicU64,
     running_site: AtomicPtr<()>,
     pub(super) alive: AtomicBool,
+    /// The worker was asked to give memory back, and has not come to it yet.
+    pub(super) asked: AtomicBool,
     pub(super) counters: Counters,
 }
 
@@ -127,6 +129,7 @@ impl Seat {
             running: AtomicU64::new(0),
             running_site: AtomicPtr::new(ptr::null_mut()),
             alive: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The stacks of a worker's tasklets: measured for whoever asks, and trimmed.
 
 use std::any::Any;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use tasklet_core::current;
@@ -65,8 +66,14 @@ impl Worker {
     #[cold]
     pub(super) fn ask_for_memory(&self) {
         let others = self.shared.seats.iter().enumerate().filter(|(at, _)| *at != self.index);
-        for home in others.filter_map(|(_, seat)| seat.home()) {
+        for (_, seat) in others {
+            let Some(home) = seat.home() else { continue };
+            // Relaxed: one request at a time is enough, and one too few is made up for when the caller looks again.
+            if seat.asked.swap(true, Ordering::Relaxed) {
+                continue;
+            }
             let relieve = |worker: &Worker| {
+                worker.shared.seats[worker.index].asked.store(false, Ordering::Relaxed);
                 worker.engine.relieve();
             };
             let _ = home.submit(Remote::Call(Box::new(move |worker| with_worker(worker, relieve))));

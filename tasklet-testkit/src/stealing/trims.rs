@@ -11,7 +11,7 @@ use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{self, Handle, Runtime};
 
 use super::Case;
-use super::setup::{Census, channel, end, has_our_stacks, spin_until};
+use super::setup::{Census, LIMIT, channel, end, has_our_stacks, spin_until};
 
 /// How deep the tasklets of these tests call.
 const DEEP: usize = 100 << 10;
@@ -195,8 +195,11 @@ pub fn questions_about_stacks_race_with_ends<B: Backend>(case: Case) {
             handle.trim();
         });
         std::thread::yield_now();
-        end(runtime);
+        let depot = runtime.depot().clone();
+        let report = runtime.shutdown(LIMIT);
+        // It may be releasing pages still, of stacks that are neither in use nor free meanwhile.
         asker.join().unwrap();
+        assert!(report.is_clean() && depot.stats().live == 0, "{report}, {:?}", depot.stats());
     }
 }
 

@@ -36,30 +36,32 @@ pub(super) fn idle_mem<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     })
 }
 
-/// The same with soft tasklets.
+/// The same with soft tasklets, in the channel's async receive.
 pub(super) fn idle_mem_soft<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
     let tasklets = setting.n;
     within::<B, _>(setting, move || {
+        let channel = channel::<(), B>();
+        let ended = countdown(tasklets);
         let before = resident()?;
 
         let start = Instant::now();
-        let bell = Bell::for_many(tasklets);
-        let ended = countdown(tasklets);
         for _ in 0..tasklets {
-            let (rings, ended) = (bell.clone().rings(), ended.clone());
+            let (channel, ended) = (channel.clone(), ended.clone());
             stealing::spawn_async(async move {
-                rings.await;
-                ended.down();
+                if channel.recv_async().await.is_err_and(|error| error.is_closed()) {
+                    ended.down();
+                }
             });
         }
-        while bell.waiting() != tasklets {
+        let all = -isize::try_from(tasklets)?;
+        while channel.balance() != all {
             stealing::yield_now();
         }
         let created = start.elapsed();
         let after = resident()?;
 
         let start = Instant::now();
-        bell.ring();
+        channel.close();
         wait_for(&ended)?;
         let woken = start.elapsed();
         Ok(figures(tasklets, after - before, created, woken))
