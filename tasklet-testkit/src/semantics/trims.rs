@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasklet_core::backend::{Backend, StackProvision, Swaps};
+use tasklet_core::backend::Backend;
 use tasklet_core::clock::VirtualClock;
 use tasklet_core::current;
 use tasklet_core::driver::VirtualDriver;
@@ -16,36 +16,8 @@ use tasklet_scheduler::local::{self, RunError, RunOptions};
 
 use super::setup::{Setup, leave};
 use crate::kinds;
-
-/// How deep the tasklets of these tests call.
-const DEEP: usize = 100 << 10;
-
-/// What a tasklet that waits needs of its stack, at most.
-const SHALLOW: usize = 24 << 10;
-
-fn has_our_stacks<B: Backend>() -> bool {
-    B::STACKS == StackProvision::Ours
-}
-
-/// Whether a backend tells what its suspended coroutines need, so that the rest can go back.
-fn trims<B: Backend>() -> bool {
-    has_our_stacks::<B>() && matches!(B::swaps(), Swaps::Yes)
-}
-
-/// Calls `f` with so many bytes of the stack in use, and looks afterwards whether they are as they were.
-fn deep_down(bytes: usize, f: &mut dyn FnMut()) {
-    fn down(top: usize, bytes: usize, level: u8, f: &mut dyn FnMut()) {
-        let frame = black_box([level; 512]);
-        if top - frame.as_ptr().addr() >= bytes {
-            f();
-        } else {
-            down(top, bytes, level.wrapping_add(1), f);
-        }
-        assert!(black_box(&frame).iter().all(|byte| *byte == level), "a frame was changed at level {level}");
-    }
-    let top = 0u8;
-    down(std::ptr::from_ref(black_box(&top)).addr(), bytes, 0, f);
-}
+use crate::stealing::setup::has_our_stacks;
+use crate::stealing::trims::{DEEP, SHALLOW, deep_down, trims};
 
 /// A tasklet that calls deep, leaves the queue, calls deep again and says its name.
 fn diver<B: Backend>(s: &Setup<B>, name: &'static str) -> local::Tasklet {

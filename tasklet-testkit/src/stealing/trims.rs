@@ -14,18 +14,18 @@ use super::Case;
 use super::setup::{Census, LIMIT, channel, end, has_our_stacks, spin_until};
 
 /// How deep the tasklets of these tests call.
-const DEEP: usize = 100 << 10;
+pub(crate) const DEEP: usize = 100 << 10;
 
-/// What a tasklet that waits in a channel needs of its stack, at most.
-const SHALLOW: usize = 24 << 10;
+/// What a tasklet that waits needs of its stack, at most.
+pub(crate) const SHALLOW: usize = 24 << 10;
 
 /// Whether a backend tells what its suspended coroutines need, so that the rest can go back.
-fn trims<B: Backend>() -> bool {
+pub(crate) fn trims<B: Backend>() -> bool {
     has_our_stacks::<B>() && matches!(B::swaps(), Swaps::Yes)
 }
 
 /// Calls `f` with so many bytes of the stack in use, and looks afterwards whether they are as they were.
-fn deep_down(bytes: usize, f: &mut dyn FnMut()) {
+pub(crate) fn deep_down(bytes: usize, f: &mut dyn FnMut()) {
     fn down(top: usize, bytes: usize, level: u8, f: &mut dyn FnMut()) {
         let frame = black_box([level; 512]);
         if top - frame.as_ptr().addr() >= bytes {
