@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::task::Waker;
 
 use tasklet::stealing::{self, Builder};
-use tasklet::{JoinHandle, channel};
+use tasklet::{Channel, JoinHandle, channel};
 
 /// Counts what a thread allocates.
 struct Counting;
@@ -84,6 +84,22 @@ fn round(handles: &mut Vec<JoinHandle<u64>>) {
         handles.drain(..).filter_map(|handle| handle.join().ok()).count()
     });
     assert_eq!(joined, TASKLETS as usize / 2, "half of them were killed");
+}
+
+/// The place, the node in its list, the waker, the message and how it ends, with nothing twice.
+#[test]
+fn a_future_that_waits_is_eight_words() {
+    const LIMIT: usize = 8 * size_of::<usize>();
+    let channel = Channel::<u64>::new();
+    let (sender, receiver) = channel::unbounded::<u64>();
+    let sizes = [
+        size_of_val(&channel.recv_async()),
+        size_of_val(&channel.send_async(1)),
+        size_of_val(&receiver.recv_async()),
+        size_of_val(&sender.send_async(1)),
+    ];
+    assert!(sizes.iter().all(|&size| size <= LIMIT), "{sizes:?} bytes");
+    assert_eq!(size_of_val(&channel), size_of::<usize>());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tasklet_core::unwind::Payload;
 use tasklet_core::wait::{self, ArmOf, Claimed, Mapped, Patience, TypedArm, WaitFuture, Waiters, Woken, deadline};
 
 use crate::error::{RecvError, SendAllError, SendError};
-use crate::exchange::{Give, Take};
+use crate::exchange::{Elsewhere, Give, Take};
 use crate::message::Message;
 use crate::wake::wake_all;
 
@@ -53,7 +53,6 @@ pub type SharedChannel<T> = ChannelBy<T, Shared>;
 ///   the sender has gone on. With the other channels, and in selects and futures, it is the next to be received.
 /// - No `recv_many`, `drain` or `reserve`: there is no buffer.
 pub struct ChannelBy<T, R: Reach> {
-    id: ChannelId,
     state: Handle<State<T>, R>,
 }
 
@@ -130,7 +129,7 @@ impl<T, S: Switch> ChannelBy<T, Local<S>> {
             schedule_all: false,
             closing: false,
         };
-        ChannelBy { id, state: Handle::new(state) }
+        ChannelBy { state: Handle::new(state) }
     }
 }
 
@@ -142,7 +141,7 @@ impl<T, S: Switch> Default for ChannelBy<T, Local<S>> {
 
 impl<T, R: Reach> ChannelBy<T, R> {
     fn handle<S: Reach>(&self) -> ChannelBy<T, S> {
-        ChannelBy { id: self.id, state: self.state.to() }
+        ChannelBy { state: self.state.to() }
     }
 
     /// A handle for other threads.
@@ -160,7 +159,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Its identity, shown in dumps and hooks.
     pub fn id(&self) -> ChannelId {
-        self.id
+        self.state.lock().id
     }
 
     /// Its name, if it was given one.
@@ -318,10 +317,9 @@ impl<T, R: Reach> ChannelBy<T, R> {
     }
 
     /// Sends from async code. Dropped before it is ready, the future has not sent, and the value is dropped with it.
-    pub async fn send_async(&self, value: T) -> Result<(), SendError<T>> {
-        let give = Give::new(&self.state, Patience::Now);
-        let sent = WaitFuture::new(give, Some(Message::Value(value))).await;
-        sent.map_err(|error| error.map(Message::into_value))
+    pub fn send_async(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> + use<'_, T, R> {
+        let give = WaitFuture::new(Give::new(&self.state, Elsewhere), Some(Message::Value(value)));
+        give.map(|sent| sent.map_err(|error| error.map(Message::into_value)))
     }
 
     /// Sends something that is raised in the receiver, out of its `recv`.
@@ -431,8 +429,8 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Receives in async code. Dropped before it was ready, the future has received nothing: a value that was given to it meanwhile is the
     /// next to be received.
-    pub async fn recv_async(&self) -> Result<T, RecvError> {
-        WaitFuture::new(Take::giving_back(&self.state), None).await.map(Message::receive)
+    pub fn recv_async(&self) -> impl Future<Output = Result<T, RecvError>> + use<'_, T, R> {
+        WaitFuture::new(Take::new(&self.state, Elsewhere), None).map(|received| received.map(Message::receive))
     }
 
     /// Receives from senders that wait, without waiting.
@@ -455,7 +453,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Sending, as an arm of a select.
     pub fn send_arm(&self, value: T) -> impl TypedArm<Output = Result<(), SendError<T>>> + use<'_, T, R> {
-        let give = Give::new(&self.state, Patience::Now);
+        let give = Give::new(&self.state, Elsewhere);
         Mapped::new(ArmOf::new(give, Some(Message::Value(value))), |sent: Result<(), SendError<Message<T>>>| {
             sent.map_err(|error| error.map(Message::into_value))
         })
@@ -463,7 +461,7 @@ impl<T, R: Reach> ChannelBy<T, R> {
 
     /// Receiving, as an arm of a select. What was sent by [`send_throw`](Self::send_throw) is raised when its output is taken.
     pub fn recv_arm(&self) -> impl TypedArm<Output = Result<T, RecvError>> + use<'_, T, R> {
-        let take = Take::giving_back(&self.state);
+        let take = Take::new(&self.state, Elsewhere);
         Mapped::new(ArmOf::new(take, None), |received: Result<Message<T>, RecvError>| received.map(Message::receive))
     }
 
@@ -493,7 +491,7 @@ impl<T, R: Reach> fmt::Debug for ChannelBy<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("Channel")
-            .field("id", &self.id.get())
+            .field("id", &state.id.get())
             .field("name", &state.name)
             .field("balance", &state.balance())
             .field("closing", &state.closing)

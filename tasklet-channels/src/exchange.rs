@@ -21,14 +21,43 @@ pub(crate) fn put<M>(cell: &mut Option<M>, message: Option<M>) {
     std::mem::forget(before);
 }
 
-/// What both have. The direction is no field but an argument, which is a constant wherever it is used.
-struct Exchange<'c, T, R: Reach> {
-    state: Lent<'c, State<T>, R>,
-    patience: Patience,
-    refused: Option<Cause>,
+/// Who exchanges.
+pub(crate) trait Caller {
+    /// A message that nobody will ask for goes back to the channel. Else it goes with its receiver, as in Stackless.
+    const GIVES_BACK: bool;
+
+    /// Whether it would wait.
+    fn patience(&self) -> Patience;
 }
 
-impl<T, R: Reach> Exchange<'_, T, R> {
+/// A call.
+impl Caller for Patience {
+    const GIVES_BACK: bool = false;
+
+    #[inline(always)]
+    fn patience(&self) -> Patience {
+        *self
+    }
+}
+
+/// An arm or a future, which wait without being asked.
+pub(crate) struct Elsewhere;
+
+impl Caller for Elsewhere {
+    const GIVES_BACK: bool = true;
+
+    fn patience(&self) -> Patience {
+        Patience::Now
+    }
+}
+
+/// What both have. The direction is no field but an argument, which is a constant wherever it is used.
+struct Exchange<'c, T, R: Reach, C> {
+    state: Lent<'c, State<T>, R>,
+    caller: C,
+}
+
+impl<T, R: Reach, C: Caller> Exchange<'_, T, R, C> {
     #[inline(always)]
     fn attempt(
         &mut self,
@@ -37,7 +66,6 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         cell: &mut Option<Message<T>>,
         scheduler: &dyn Scheduler,
     ) -> Found {
-        self.refused = None;
         if direction == Direction::Receive
             && let Some(message) = state.returned.pop_front()
         {
@@ -52,8 +80,7 @@ impl<T, R: Reach> Exchange<'_, T, R> {
                 && let Some(oldest) = partners.oldest()
             {
                 if let Err(error) = scheduler.may_hand_over(oldest, how) {
-                    self.refused = Some(Cause::Park(error));
-                    return Found::Done;
+                    return Found::Failed(Ended::Refused(error));
                 }
                 asked = std::ptr::from_ref(oldest);
             }
@@ -70,18 +97,17 @@ impl<T, R: Reach> Exchange<'_, T, R> {
             }
         }
         if state.closing {
-            self.refused = Some(self.closed(scheduler));
-            return Found::Done;
+            return Found::Failed(self.closed(scheduler));
         }
         Found::Wait
     }
 
     /// Why an operation on a channel that was closed fails, in the order of the Stackless checks: block trap, close, switch trap.
     #[cold]
-    fn closed(&self, scheduler: &dyn Scheduler) -> Cause {
+    fn closed(&self, scheduler: &dyn Scheduler) -> Ended {
         match scheduler.may_park() {
-            Err(error @ ParkError::BlockTrapped) if self.patience == Patience::Wait => Cause::Park(error),
-            _ => Cause::Closed,
+            Err(error @ ParkError::BlockTrapped) if self.caller.patience() == Patience::Wait => Ended::Refused(error),
+            _ => Ended::Closed,
         }
     }
 
@@ -111,10 +137,6 @@ impl<T, R: Reach> Exchange<'_, T, R> {
         tell(scheduler, id, direction, false);
         Some(found)
     }
-
-    fn cause(&self, ended: Ended) -> Option<Cause> {
-        self.refused.or(Cause::of(ended))
-    }
 }
 
 fn tell(scheduler: &dyn Scheduler, channel: ChannelId, direction: Direction, will_block: bool) {
@@ -123,17 +145,17 @@ fn tell(scheduler: &dyn Scheduler, channel: ChannelId, direction: Direction, wil
 }
 
 /// Gives a message to the oldest receiver, or waits for one.
-pub(crate) struct Give<'c, T, R: Reach>(Exchange<'c, T, R>);
+pub(crate) struct Give<'c, T, R: Reach, C>(Exchange<'c, T, R, C>);
 
-impl<'c, T, R: Reach> Give<'c, T, R> {
+impl<'c, T, R: Reach, C> Give<'c, T, R, C> {
     #[inline(always)]
-    pub(crate) fn new(state: &'c Handle<State<T>, R>, patience: Patience) -> Self {
-        Give(Exchange { state: state.lend(), patience, refused: None })
+    pub(crate) fn new(state: &'c Handle<State<T>, R>, caller: C) -> Self {
+        Give(Exchange { state: state.lend(), caller })
     }
 }
 
 // SAFETY: A1, A2: the place is the handle's, which is borrowed; the list is a field that nobody replaces. A3: the handle is lent as a value.
-unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
+unsafe impl<T, R: Reach, C: Caller> Attempt for Give<'_, T, R, C> {
     type State = State<T>;
     type Message = Message<T>;
     type Output = Result<(), SendError<Message<T>>>;
@@ -173,7 +195,7 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
 
     #[inline(always)]
     fn finish(&mut self, cell: &mut Option<Message<T>>, ended: Ended) -> Self::Output {
-        match self.0.cause(ended) {
+        match Cause::of(ended) {
             None => Ok(()),
             Some(cause) => Err(SendError::new(cell.take().expect("a message that was not sent is here"), cause)),
         }
@@ -181,33 +203,24 @@ unsafe impl<T, R: Reach> Attempt for Give<'_, T, R> {
 }
 
 /// Takes the message of the oldest sender, or waits for one.
-pub(crate) struct Take<'c, T, R: Reach> {
-    exchange: Exchange<'c, T, R>,
-    /// A message that nobody will ask for goes back to the channel. Else it goes with its receiver, as in Stackless.
-    gives_back: bool,
-}
+pub(crate) struct Take<'c, T, R: Reach, C>(Exchange<'c, T, R, C>);
 
-impl<'c, T, R: Reach> Take<'c, T, R> {
+impl<'c, T, R: Reach, C> Take<'c, T, R, C> {
     #[inline(always)]
-    pub(crate) fn new(state: &'c Handle<State<T>, R>, patience: Patience) -> Self {
-        Take { exchange: Exchange { state: state.lend(), patience, refused: None }, gives_back: false }
-    }
-
-    /// For arms and futures.
-    pub(crate) fn giving_back(state: &'c Handle<State<T>, R>) -> Self {
-        Take { gives_back: true, ..Take::new(state, Patience::Now) }
+    pub(crate) fn new(state: &'c Handle<State<T>, R>, caller: C) -> Self {
+        Take(Exchange { state: state.lend(), caller })
     }
 }
 
 // SAFETY: A1, A2: as above.
-unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
+unsafe impl<T, R: Reach, C: Caller> Attempt for Take<'_, T, R, C> {
     type State = State<T>;
     type Message = Message<T>;
     type Output = Result<Message<T>, RecvError>;
 
     #[inline(always)]
     fn place(&self) -> &Guarded<State<T>> {
-        self.exchange.state.place()
+        self.0.state.place()
     }
 
     #[inline(always)]
@@ -216,36 +229,36 @@ unsafe impl<T, R: Reach> Attempt for Take<'_, T, R> {
     }
 
     fn reason(&self) -> ParkReason {
-        ParkReason::Channel { id: self.exchange.state.lock().id, direction: Direction::Receive }
+        ParkReason::Channel { id: self.0.state.lock().id, direction: Direction::Receive }
     }
 
     fn name(&self) -> Option<String> {
-        self.exchange.state.lock().name.as_deref().map(str::to_owned)
+        self.0.state.lock().name.as_deref().map(str::to_owned)
     }
 
     fn is_shared(&self) -> bool {
-        self.exchange.state.is_awaited_elsewhere()
+        self.0.state.is_awaited_elsewhere()
     }
 
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Found {
-        self.exchange.attempt(Direction::Receive, state, cell, scheduler)
+        self.0.attempt(Direction::Receive, state, cell, scheduler)
     }
 
     fn observe(&mut self, cell: &mut Option<Message<T>>, scheduler: &dyn Scheduler) -> Option<Found> {
-        self.exchange.observe(Direction::Receive, cell, scheduler)
+        self.0.observe(Direction::Receive, cell, scheduler)
     }
 
     #[inline(always)]
     fn finish(&mut self, cell: &mut Option<Message<T>>, ended: Ended) -> Self::Output {
-        match self.exchange.cause(ended) {
+        match Cause::of(ended) {
             None => Ok(cell.take().expect("a receiver that was served has a message")),
             Some(cause) => Err(RecvError::new(cause)),
         }
     }
 
     fn abandon(&mut self, state: &mut State<T>, cell: &mut Option<Message<T>>) -> Option<Woken> {
-        if !self.gives_back {
+        if !C::GIVES_BACK {
             return None;
         }
         let message = cell.take()?;

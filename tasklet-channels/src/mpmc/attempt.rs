@@ -17,13 +17,12 @@ use crate::error::{Cause, RecvError, SendError};
 /// Sends what is in its cell. `C` leads to the channel: a borrow, or the handle of a future.
 pub(crate) struct Send<C> {
     chan: C,
-    refused: bool,
 }
 
 impl<C> Send<C> {
     #[inline(always)]
     pub(super) fn new(chan: C) -> Send<C> {
-        Send { chan, refused: false }
+        Send { chan }
     }
 }
 
@@ -86,16 +85,12 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
 
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
-        self.refused = state.closed;
-        if self.refused {
-            return Found::Done;
-        }
-        state.send(cell)
+        if state.closed { Found::Failed(Ended::Closed) } else { state.send(cell) }
     }
 
     #[inline(always)]
     fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {
-        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+        match Cause::of(ended) {
             None => Ok(()),
             Some(cause) => Err(SendError::new(cell.take().expect("a message that was not sent is here"), cause)),
         }
@@ -105,13 +100,12 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Send<C> {
 /// Receives into its cell.
 pub(crate) struct Recv<C> {
     chan: C,
-    refused: bool,
 }
 
 impl<C> Recv<C> {
     #[inline(always)]
     pub(super) fn new(chan: C) -> Recv<C> {
-        Recv { chan, refused: false }
+        Recv { chan }
     }
 }
 
@@ -145,14 +139,15 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Recv<C> {
 
     #[inline(always)]
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
-        let found = state.receive(cell);
-        self.refused = matches!(found, Found::Wait) && state.has_ended();
-        if self.refused { Found::Done } else { found }
+        match state.receive(cell) {
+            Found::Wait if state.has_ended() => Found::Failed(Ended::Closed),
+            found => found,
+        }
     }
 
     #[inline(always)]
     fn finish(&mut self, cell: &mut Option<T>, ended: Ended) -> Self::Output {
-        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+        match Cause::of(ended) {
             None => Ok(cell.take().expect("a receiver that was served has a message")),
             Some(cause) => Err(RecvError::new(cause)),
         }
@@ -166,12 +161,12 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Recv<C> {
 /// Reserves a place in the buffer.
 pub(crate) struct Reserve<C> {
     chan: C,
-    refused: Option<Cause>,
+    is_rendezvous: bool,
 }
 
 impl<C> Reserve<C> {
     pub(super) fn new(chan: C) -> Reserve<C> {
-        Reserve { chan, refused: None }
+        Reserve { chan, is_rendezvous: false }
     }
 }
 
@@ -202,22 +197,21 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for Reserve<C> {
     }
 
     fn attempt(&mut self, state: &mut State<T>, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
-        self.refused = None;
-        if state.closed {
-            self.refused = Some(Cause::Closed);
-        } else if state.capacity == 0 {
-            self.refused = Some(Cause::NoBuffer);
+        self.is_rendezvous = !state.closed && state.capacity == 0;
+        if state.closed || self.is_rendezvous {
+            Found::Failed(Ended::Closed)
         } else if state.has_room() {
             state.reserved += 1;
+            Found::Done
         } else {
-            return Found::Wait;
+            Found::Wait
         }
-        Found::Done
     }
 
     fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Self::Output {
-        match self.refused.or(Cause::of(ended)) {
+        match Cause::of(ended) {
             None => Ok(()),
+            Some(Cause::Closed) if self.is_rendezvous => Err(SendError::new((), Cause::NoBuffer)),
             Some(cause) => Err(SendError::new((), cause)),
         }
     }
@@ -284,7 +278,6 @@ pub(crate) struct RecvMany<'v, C, T> {
     pub(super) limit: usize,
     pub(super) woken: Vec<Woken>,
     pub(super) count: usize,
-    pub(super) refused: bool,
 }
 
 // SAFETY: A1, A2: as above.
@@ -316,7 +309,7 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
     fn attempt(&mut self, state: &mut State<T>, cell: &mut Option<T>, _: &dyn Scheduler) -> Found {
         while self.count < self.limit {
             match state.receive(cell) {
-                Found::Wait => break,
+                Found::Wait | Found::Failed(_) => break,
                 Found::Done => {}
                 Found::Woke(woken, _) => self.woken.push(woken),
             }
@@ -324,10 +317,7 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
             self.count += 1;
         }
         if self.count == 0 && self.limit > 0 {
-            if !state.has_ended() {
-                return Found::Wait;
-            }
-            self.refused = true;
+            return if state.has_ended() { Found::Failed(Ended::Closed) } else { Found::Wait };
         }
         // The oldest first; the others when it has ended.
         if self.woken.is_empty() { Found::Done } else { Found::Woke(self.woken.remove(0), HandOver::Caller) }
@@ -339,7 +329,7 @@ unsafe impl<T, C: Deref<Target = Chan<T>>> Attempt for RecvMany<'_, C, T> {
             self.into.push(message);
             self.count += 1;
         }
-        match if self.refused { Some(Cause::Closed) } else { Cause::of(ended) } {
+        match Cause::of(ended) {
             None => Ok(self.count),
             Some(cause) => Err(RecvError::new(cause)),
         }

@@ -171,7 +171,7 @@ impl<T, S: Switch> ReceiverBy<T, S> {
     }
 
     fn take_many(&self, into: &mut Vec<T>, limit: usize, patience: Patience) -> Result<usize, RecvError> {
-        let many = RecvMany { chan: &*self.chan, into, limit, woken: Vec::new(), count: 0, refused: false };
+        let many = RecvMany { chan: &*self.chan, into, limit, woken: Vec::new(), count: 0 };
         wait::perform::<S, _>(many, None, patience)
     }
 

@@ -2,6 +2,11 @@
 //!
 //! Apart from the record, over any type of waiter, so that loom's models can look at it alone.
 
+mod joiners;
+
+pub(super) use joiners::Parts;
+
+use self::joiners::{Joiners, NONE, Stored};
 use crate::guarded::RawLock;
 use crate::primitive::UnsafeCell;
 use crate::primitive::atomic::{AtomicU16, Ordering};
@@ -26,61 +31,19 @@ const FREE: u16 = 128;
 const PROMISED: u16 = 256;
 
 /// Whether a tasklet has begun and finished, who waits for its end, and who owns its closure and its result.
-pub(super) struct Finish<W> {
+pub(super) struct Finish<W: Parts> {
     shared: AtomicU16,
     /// Of the list. A byte, and so one word with the bits: a lock of std's would be eight more in each tasklet.
     lock: RawLock,
-    joiners: UnsafeCell<Joiners<W>>,
+    /// What is in `joiners`.
+    kind: UnsafeCell<u8>,
+    joiners: UnsafeCell<Stored<W>>,
 }
 
+// SAFETY: waiters are stored as what is in them.
+unsafe impl<W: Parts + Send> Send for Finish<W> {}
 // SAFETY: the list is reached by one at a time, who may move waiters away or drop them.
-unsafe impl<W: Send> Sync for Finish<W> {}
-
-/// Those who wait: nearly always nobody or one.
-#[derive(Default)]
-enum Joiners<W> {
-    #[default]
-    None,
-    One(W),
-    #[expect(clippy::box_collection, reason = "one word, as few tasklets have several")]
-    Many(Box<Vec<W>>),
-}
-
-impl<W> Joiners<W> {
-    fn push(&mut self, joiner: W) {
-        *self = match std::mem::take(self) {
-            Joiners::None => Joiners::One(joiner),
-            Joiners::One(first) => Joiners::Many(Box::new(vec![first, joiner])),
-            Joiners::Many(mut list) => {
-                list.push(joiner);
-                Joiners::Many(list)
-            }
-        };
-    }
-
-    fn remove(&mut self, mut is_it: impl FnMut(&W) -> bool) -> Option<W> {
-        match self {
-            Joiners::One(one) if is_it(one) => match std::mem::take(self) {
-                Joiners::One(one) => Some(one),
-                _ => None,
-            },
-            Joiners::Many(list) => {
-                let at = list.iter().position(is_it)?;
-                Some(list.remove(at))
-            }
-            _ => None,
-        }
-    }
-
-    /// Calls `f` with each, the one that came first at first.
-    pub(super) fn drain(self, mut f: impl FnMut(W)) {
-        match self {
-            Joiners::None => {}
-            Joiners::One(one) => f(one),
-            Joiners::Many(list) => list.into_iter().for_each(f),
-        }
-    }
-}
+unsafe impl<W: Parts + Send> Sync for Finish<W> {}
 
 /// What whoever ends a tasklet owes.
 #[must_use = "the joiners wait, and a result without a handle is to be dropped"]
@@ -128,9 +91,10 @@ pub(super) enum Kill {
     Nothing,
 }
 
-impl<W> Finish<W> {
+impl<W: Parts> Finish<W> {
     fn with(bits: u16) -> Finish<W> {
-        Finish { shared: AtomicU16::new(bits), lock: RawLock::new(), joiners: UnsafeCell::new(Joiners::None) }
+        let (kind, joiners) = (UnsafeCell::new(NONE), UnsafeCell::new(Stored::EMPTY));
+        Finish { shared: AtomicU16::new(bits), lock: RawLock::new(), kind, joiners }
     }
 
     /// For a tasklet without a join handle.
@@ -302,16 +266,45 @@ impl<W> Finish<W> {
 }
 
 /// The lock of the list is ours while this lives.
-struct Locked<'a, W>(&'a Finish<W>);
+struct Locked<'a, W: Parts>(&'a Finish<W>);
 
-impl<W> Locked<'_, W> {
+impl<W: Parts> Locked<'_, W> {
+    /// If `f` panics, those who wait are lost.
     fn with<R>(&self, f: impl FnOnce(&mut Joiners<W>) -> R) -> R {
         // SAFETY: the lock is ours, and `f` does not come back here: `Locked` is made by methods that do not give it away.
-        self.0.joiners.with_mut(|list| f(unsafe { &mut *list }))
+        let mut list = unsafe { self.0.take() };
+        let result = f(&mut list);
+        let (kind, stored) = list.into_parts();
+        // SAFETY: as above. Nothing is stored there.
+        self.0.kind.with_mut(|place| unsafe { place.write(kind) });
+        // SAFETY: as above.
+        self.0.joiners.with_mut(|place| unsafe { place.write(stored) });
+        result
     }
 }
 
-impl<W> Drop for Locked<'_, W> {
+impl<W: Parts> Finish<W> {
+    /// What is stored; nobody is left there.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else looks at it.
+    unsafe fn take(&self) -> Joiners<W> {
+        // SAFETY: the caller's promise.
+        let kind = self.kind.with_mut(|kind| unsafe { kind.replace(NONE) });
+        // SAFETY: as above; what was there is of that kind, and does not count any more.
+        self.joiners.with_mut(|stored| unsafe { Joiners::from_parts(kind, stored.read()) })
+    }
+}
+
+impl<W: Parts> Drop for Finish<W> {
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        drop(unsafe { self.take() });
+    }
+}
+
+impl<W: Parts> Drop for Locked<'_, W> {
     fn drop(&mut self) {
         self.0.lock.unlock();
     }

@@ -1,10 +1,11 @@
 //! What a join handle points to: the part that tasklets with a stack and those without have in common.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::task::Waker;
 
-use super::finish::{Awaited, Finish};
+use super::finish::{Awaited, Finish, Parts};
 use super::label::Label;
 use crate::id::TaskletId;
 use crate::park::{ParkReason, Parked, WaitSite};
@@ -27,6 +28,35 @@ pub(super) enum Joiner {
     Waker(Waker),
     /// Something that goes on for as long as the tasklet does: a scope, a future that it stands for.
     Other(Waker),
+}
+
+/// What is in a [`Joiner`].
+pub(super) union Content {
+    parked: ManuallyDrop<Parked>,
+    waker: ManuallyDrop<Waker>,
+}
+
+impl Parts for Joiner {
+    type Content = Content;
+
+    fn into_parts(self) -> (u8, Content) {
+        match self {
+            Joiner::Parked(parked) => (0, Content { parked: ManuallyDrop::new(parked) }),
+            Joiner::Waker(waker) => (1, Content { waker: ManuallyDrop::new(waker) }),
+            Joiner::Other(waker) => (2, Content { waker: ManuallyDrop::new(waker) }),
+        }
+    }
+
+    unsafe fn from_parts(kind: u8, content: Content) -> Joiner {
+        // SAFETY: the caller's promise: the kind tells what is there.
+        unsafe {
+            match kind {
+                0 => Joiner::Parked(ManuallyDrop::into_inner(content.parked)),
+                1 => Joiner::Waker(ManuallyDrop::into_inner(content.waker)),
+                _ => Joiner::Other(ManuallyDrop::into_inner(content.waker)),
+            }
+        }
+    }
 }
 
 impl Joiner {

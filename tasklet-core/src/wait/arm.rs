@@ -5,12 +5,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Ended, Found, abandon, give_back};
-use super::list::{CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
+use super::list::{CLOSED, IDLE, Node, SERVED, Waiter};
 use super::select::Ticket;
 use crate::guarded::Latch;
 use crate::scheduler::Scheduler;
 use crate::swap::Relocation;
-use crate::tasklet::Record;
 
 /// Something that a select can wait for, among others. Sealed: implemented by what this project's channels, timers, join handles and
 /// tokens make; their documentation says what each waits for.
@@ -54,10 +53,10 @@ pub unsafe trait Arm {
     ///
     /// # Safety
     ///
-    /// The caller has taken `lock`, and calls `delist` before the ticket, the arm or the tasklet of `record` goes.
+    /// The caller has taken `lock`, and calls `delist` before the ticket or the arm goes.
     #[doc(hidden)]
-    unsafe fn enlist(&mut self, ticket: Seat, record: *const Record) {
-        let _ = (ticket, record);
+    unsafe fn enlist(&mut self, seat: Seat) {
+        let _ = seat;
     }
 
     /// Asks for `waker` to be woken when it is worth a look, at once if it is now: for arms without a list.
@@ -140,15 +139,17 @@ impl<A: Attempt> ArmOf<A> {
     }
 
     fn note(&mut self, found: Found) -> Found {
-        if !matches!(found, Found::Wait) {
-            self.ended = Some(Ended::Done);
+        match found {
+            Found::Wait => {}
+            Found::Failed(ended) => self.ended = Some(ended),
+            Found::Done | Found::Woke(..) => self.ended = Some(Ended::Done),
         }
         found
     }
 
     /// What it would have given, if it was not chosen.
     pub fn into_message(self) -> Option<A::Message> {
-        debug_assert_ne!(self.node.state(), LINKED, "a select takes its nodes out of the lists before it ends");
+        debug_assert!(!self.node.is_linked(), "a select takes its nodes out of the lists before it ends");
         // SAFETY: the node is not linked, so it is ours.
         unsafe { self.node.cell() }.take()
     }
@@ -189,16 +190,16 @@ unsafe impl<A: Attempt> Arm for ArmOf<A> {
         self.note(found)
     }
 
-    unsafe fn enlist(&mut self, seat: Seat, record: *const Record) {
+    unsafe fn enlist(&mut self, seat: Seat) {
         // SAFETY: as in `look_locked`.
         let state = unsafe { &mut *self.attempt.place().value_raw() };
         let waiter = Waiter::Arm(seat.ticket, seat.arm);
         // SAFETY: the caller has the lock and promises N1 and N3; A2.
-        unsafe { self.attempt.waiters(state).push(&self.node, waiter, record) };
+        unsafe { self.attempt.waiters(state).push(&self.node, waiter) };
     }
 
     fn delist(&mut self) {
-        if self.node.state() == LINKED {
+        if self.node.is_linked() {
             // SAFETY: A1, as in `Waiting::begin`.
             let place = unsafe { &*ptr::from_ref(self.attempt.place()) };
             let mut state = place.lock();
@@ -293,9 +294,9 @@ unsafe impl<A: Arm, F> Arm for Mapped<A, F> {
         unsafe { self.arm.look_locked(scheduler) }
     }
 
-    unsafe fn enlist(&mut self, seat: Seat, record: *const Record) {
+    unsafe fn enlist(&mut self, seat: Seat) {
         // SAFETY: the caller's promise.
-        unsafe { self.arm.enlist(seat, record) }
+        unsafe { self.arm.enlist(seat) }
     }
 
     fn ring(&mut self, waker: &mut dyn FnMut() -> Waker) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::list::{CLAIMED, CLOSED, IDLE, LINKED, Node, SERVED, Waiter, Waiters, Woken};
+use super::list::{CLAIMED, CLOSED, IDLE, Node, SERVED, Waiter, Waiters, Woken};
 use crate::channel::HandOver;
 use crate::current;
 use crate::guarded::{Guarded, Latch};
@@ -16,8 +16,10 @@ use crate::swap::Relocation;
 /// What an attempt has come to, with the place locked.
 #[must_use = "somebody may have to be woken"]
 pub enum Found {
-    /// It is over: done, or refused.
+    /// It is done.
     Done,
+    /// It is over, and not done: the place is closed, or the caller refused.
+    Failed(Ended),
     /// It is done, and somebody's wait with it.
     Woke(Woken, HandOver),
     /// The caller has to wait.
@@ -133,12 +135,21 @@ impl<A: Attempt> Waiting<A> {
 
     /// Takes the node out of the list, if it is in there.
     fn unlink(&self) -> Option<Waiter> {
-        if self.node.state() != LINKED {
+        if !self.node.is_linked() {
             return None;
         }
         let mut state = self.attempt.place().lock();
         // SAFETY: A1, A2: the place and the list are those of `begin`.
         unsafe { self.attempt.waiters(&mut state).unlink(&self.node) }
+    }
+
+    /// What is left to do when it need not wait.
+    #[inline(always)]
+    fn over<'s>(&mut self, found: Found) -> Step<'s> {
+        if let Found::Failed(ended) = found {
+            self.ended = Some(ended);
+        }
+        step(found)
     }
 
     #[cold]
@@ -177,7 +188,7 @@ unsafe impl<A: Attempt> WaitSite for Waiting<A> {
     }
 
     fn relocate(&self, relocation: &Relocation) {
-        if !matches!(self.node.state(), LINKED | CLAIMED) {
+        if !self.node.is_linked() && self.node.state() != CLAIMED {
             // It is its owner's.
             return relocation.copy();
         }
@@ -213,7 +224,7 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
         let cell = unsafe { self.node.cell() };
         let found = if observed == Observed::Yes { self.attempt.observe(cell, scheduler) } else { None };
         if let Some(found) = found {
-            return step(found);
+            return self.over(found);
         }
         // SAFETY: A1: nothing moves or drops the place before the attempt is gone. `attempt` is borrowed for its own part of the call.
         let place = unsafe { &*std::ptr::from_ref(self.attempt.place()) };
@@ -222,7 +233,7 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
             Found::Wait => {}
             found => {
                 drop(state);
-                return step(found);
+                return self.over(found);
             }
         }
         if self.patience == Patience::Now {
@@ -236,12 +247,10 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
                 return Step::Done;
             }
         };
-        let record = std::ptr::from_ref(parked.record());
         self.who = Some(parked.record().id());
         let waiters = self.attempt.waiters(&mut state);
-        // SAFETY: the lock is held, A2. N1: an operation is not moved after `begin`, and `finish` or `drop` removes the node; the record
-        // is the caller's, who does not finish before.
-        unsafe { waiters.push(&self.node, Waiter::Direct(parked), record) };
+        // SAFETY: the lock is held, A2. N1: an operation is not moved after `begin`, and `finish` or `drop` removes the node.
+        unsafe { waiters.push(&self.node, Waiter::Direct(parked)) };
         drop(state);
         let site: &dyn WaitSite = &*self;
         // SAFETY: only the lifetime changes: `perform` uses the site until the wait is over, and the operation stays where it is until then.
@@ -261,7 +270,7 @@ impl<'s, A: Attempt + 's> Operation<'s> for Waiting<A> {
                 self.ended = Some(Ended::WouldBlock);
                 Some(Step::Done)
             }
-            found => Some(step(found)),
+            found => Some(self.over(found)),
         }
     }
 
@@ -331,7 +340,7 @@ pub(super) fn step<'s>(found: Found) -> Step<'s> {
             woken.wake();
             Step::Done
         }
-        Found::Done | Found::Wait => Step::Done,
+        Found::Done | Found::Failed(_) | Found::Wait => Step::Done,
     }
 }
 

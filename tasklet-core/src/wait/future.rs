@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::attempt::{Attempt, Ended, Found, abandon};
-use super::list::{CLAIMED, CLOSED, IDLE, LINKED, Node, SERVED, Waiter};
+use super::list::{CLAIMED, CLOSED, IDLE, Node, OVER, SERVED, Waiter};
 use crate::current;
 
 /// An attempt that async code waits for.
@@ -15,7 +15,6 @@ use crate::current;
 pub struct WaitFuture<A: Attempt> {
     attempt: A,
     node: Node<A::Message>,
-    is_over: bool,
 }
 
 // SAFETY: the node is the lock's while it is linked, else the future's own; what is in it moves between threads.
@@ -26,7 +25,12 @@ unsafe impl<A: Attempt + Sync> Sync for WaitFuture<A> {}
 impl<A: Attempt> WaitFuture<A> {
     /// A future; what it gives is `message`.
     pub fn new(attempt: A, message: Option<A::Message>) -> WaitFuture<A> {
-        WaitFuture { attempt, node: Node::new(message), is_over: false }
+        WaitFuture { attempt, node: Node::new(message) }
+    }
+
+    /// As this future, with `map` called with what comes of it. An async function that did this would be larger.
+    pub fn map<U, F: FnMut(A::Output) -> U>(self, map: F) -> impl Future<Output = U> + use<A, U, F> {
+        MapFuture { wait: self, map }
     }
 
     /// What it attempts.
@@ -41,7 +45,7 @@ impl<A: Attempt> Future for WaitFuture<A> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
         // SAFETY: the node stays where it is, and the attempt is not pinned.
         let this = unsafe { self.get_unchecked_mut() };
-        assert!(!this.is_over, "a future that was ready is polled again");
+        assert_ne!(this.node.state(), OVER, "a future that was ready is polled again");
         let current = current::get();
         let scheduler = current.scheduler();
         // A waker is the user's code: it is cloned and dropped with nothing locked.
@@ -57,10 +61,15 @@ impl<A: Attempt> Future for WaitFuture<A> {
                     let mut guard = place.lock();
                     match this.node.state() {
                         IDLE => {}
-                        LINKED => {
+                        SERVED | CLOSED => continue,
+                        // Claimed by somebody who has leaked the claim: nobody will ever wake it.
+                        CLAIMED => return Poll::Pending,
+                        _ => {
                             // SAFETY: the lock is held, and it is linked.
-                            let waiter = unsafe { this.node.waiter() };
-                            if matches!(waiter, Waiter::Async(old) if old.will_wake(context.waker())) {
+                            let Some(old) = (unsafe { this.node.waker() }) else {
+                                unreachable!("a future has a waker")
+                            };
+                            if old.will_wake(context.waker()) {
                                 return Poll::Pending;
                             }
                             let Some(waker) = waker.take() else {
@@ -68,14 +77,11 @@ impl<A: Attempt> Future for WaitFuture<A> {
                                 waker = Some(context.waker().clone());
                                 continue;
                             };
-                            let replaced = std::mem::replace(waiter, Waiter::Async(waker));
+                            let replaced = std::mem::replace(old, waker);
                             drop(guard);
                             drop(replaced);
                             return Poll::Pending;
                         }
-                        // Claimed by somebody who has leaked the claim: nobody will ever wake it.
-                        CLAIMED => return Poll::Pending,
-                        _ => continue,
                     }
                     // SAFETY: the node is not linked, so it is ours.
                     match this.attempt.attempt(&mut guard, unsafe { this.node.cell() }, scheduler) {
@@ -87,10 +93,11 @@ impl<A: Attempt> Future for WaitFuture<A> {
                             };
                             let waiters = this.attempt.waiters(&mut guard);
                             // SAFETY: the lock is held, A2. N1: the future is pinned, and removes the node when it is dropped.
-                            unsafe { waiters.push(&this.node, Waiter::Async(waker), std::ptr::null()) };
+                            unsafe { waiters.push(&this.node, Waiter::Async(waker)) };
                             return Poll::Pending;
                         }
                         Found::Done => break Ended::Done,
+                        Found::Failed(ended) => break ended,
                         Found::Woke(woken, _) => {
                             drop(guard);
                             woken.wake();
@@ -100,16 +107,33 @@ impl<A: Attempt> Future for WaitFuture<A> {
                 }
             }
         };
-        this.node.reset();
-        this.is_over = true;
+        this.node.set_over();
         // SAFETY: the node is not linked any more, so it is ours.
         Poll::Ready(this.attempt.finish(unsafe { this.node.cell() }, ended))
     }
 }
 
+/// See [`WaitFuture::map`].
+struct MapFuture<A: Attempt, F> {
+    /// Pinned, as this is.
+    wait: WaitFuture<A>,
+    map: F,
+}
+
+impl<A: Attempt, U, F: FnMut(A::Output) -> U> Future for MapFuture<A, F> {
+    type Output = U;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<U> {
+        // SAFETY: `wait` stays where it is, and nothing else is pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above.
+        unsafe { Pin::new_unchecked(&mut this.wait) }.poll(context).map(&mut this.map)
+    }
+}
+
 impl<A: Attempt> Drop for WaitFuture<A> {
     fn drop(&mut self) {
-        if self.node.state() != IDLE {
+        if !matches!(self.node.state(), IDLE | OVER) {
             abandon(&mut self.attempt, &self.node);
         }
     }

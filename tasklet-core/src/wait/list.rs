@@ -5,7 +5,7 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::{PhantomData, PhantomPinned};
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
@@ -19,14 +19,20 @@ use crate::unwind;
 
 /// In no list, and served by nobody.
 pub(super) const IDLE: u8 = 0;
-/// In its place's list: everything in it is the lock's.
-pub(super) const LINKED: u8 = 1;
 /// Out of the list, by somebody who has done what its owner waits for.
-pub(super) const SERVED: u8 = 2;
+pub(super) const SERVED: u8 = 1;
 /// Out of the list: what its owner waits for will not happen.
-pub(super) const CLOSED: u8 = 3;
+pub(super) const CLOSED: u8 = 2;
 /// Out of the list, and the claimer's until it has stored one of the two above.
-pub(super) const CLAIMED: u8 = 4;
+pub(super) const CLAIMED: u8 = 3;
+/// As idle, of a future that was ready.
+pub(super) const OVER: u8 = 4;
+/// In its place's list, with a [`Waiter::Direct`]: everything in it is the lock's.
+const DIRECT: u8 = 5;
+/// The same with a [`Waiter::Arm`].
+const ARM: u8 = 6;
+/// The same with a [`Waiter::Async`].
+const ASYNC: u8 = 7;
 
 /// Who waits, and how to wake them.
 pub(super) enum Waiter {
@@ -56,9 +62,41 @@ struct Fields<M> {
 struct Link<M> {
     next: *const Node<M>,
     prev: *const Node<M>,
-    waiter: Waiter,
-    /// Of the tasklet that waits; null for async code.
-    record: *const Record,
+    way: Way,
+}
+
+/// What is in a [`Waiter`]; the state of the node tells which. An enum would be a word more, of which a million futures have a million.
+union Way {
+    direct: ManuallyDrop<Parked>,
+    arm: (NonNull<Ticket>, usize),
+    waker: ManuallyDrop<Waker>,
+}
+
+impl Waiter {
+    /// What goes into a link, and the state of its node.
+    #[inline(always)]
+    fn into_parts(self) -> (u8, Way) {
+        match self {
+            Waiter::Direct(parked) => (DIRECT, Way { direct: ManuallyDrop::new(parked) }),
+            Waiter::Arm(ticket, arm) => (ARM, Way { arm: (ticket, arm) }),
+            Waiter::Async(waker) => (ASYNC, Way { waker: ManuallyDrop::new(waker) }),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The parts come from [`into_parts`](Self::into_parts), and are used once.
+    #[inline(always)]
+    unsafe fn from_parts(state: u8, way: Way) -> Waiter {
+        // SAFETY: the caller's promise: the state tells what is there.
+        unsafe {
+            match state {
+                DIRECT => Waiter::Direct(ManuallyDrop::into_inner(way.direct)),
+                ARM => Waiter::Arm(way.arm.0, way.arm.1),
+                _ => Waiter::Async(ManuallyDrop::into_inner(way.waker)),
+            }
+        }
+    }
 }
 
 impl<M> Node<M> {
@@ -77,10 +115,25 @@ impl<M> Node<M> {
         self.state.load(Ordering::Acquire)
     }
 
+    /// Whether it is in its place's list.
+    #[inline(always)]
+    pub(super) fn is_linked(&self) -> bool {
+        self.state() >= DIRECT
+    }
+
     /// Its owner has taken note of how the wait has ended.
     pub(super) fn reset(&self) {
-        debug_assert_ne!(self.state(), LINKED, "a node that is linked is the list's");
-        self.state.store(IDLE, Ordering::Relaxed);
+        self.rest(IDLE);
+    }
+
+    /// As [`reset`](Self::reset), and there will be no other wait.
+    pub(super) fn set_over(&self) {
+        self.rest(OVER);
+    }
+
+    fn rest(&self, state: u8) {
+        debug_assert!(!self.is_linked(), "a node that is linked is the list's");
+        self.state.store(state, Ordering::Relaxed);
     }
 
     /// The cell.
@@ -95,15 +148,33 @@ impl<M> Node<M> {
         unsafe { &mut (*self.fields.get()).cell }
     }
 
-    /// The waiter of a linked node.
+    /// The waker of a node that is linked, if it has one.
     ///
     /// # Safety
     ///
-    /// The caller holds the lock of its place, the node is linked, and no other reference to its link is alive.
+    /// The caller holds the lock of its place, and no other reference to its link is alive.
     #[expect(clippy::mut_from_ref, reason = "what excludes others is the lock")]
-    pub(super) unsafe fn waiter(&self) -> &mut Waiter {
-        // SAFETY: the caller's promise.
-        unsafe { &mut (*self.link()).waiter }
+    pub(super) unsafe fn waker(&self) -> Option<&mut Waker> {
+        // SAFETY: the caller's promise, and the state tells that it is there.
+        (self.state() == ASYNC).then(|| unsafe { &mut *(*self.link()).way.waker })
+    }
+
+    /// The tasklet that waits, of a node that is linked; null for async code.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock of its place.
+    #[inline(always)]
+    unsafe fn record(&self) -> *const Record {
+        let link = self.link();
+        // SAFETY: the caller's promise, and the state tells what is there. N3: a ticket is alive.
+        unsafe {
+            match self.state.load(Ordering::Relaxed) {
+                DIRECT => ptr::from_ref((*link).way.direct.record()),
+                ARM => (*link).way.arm.0.as_ref().record(),
+                _ => ptr::null(),
+            }
+        }
     }
 
     /// Where its link is.
@@ -174,20 +245,20 @@ impl<M> Waiters<M> {
     #[inline]
     pub fn oldest(&mut self) -> Option<&Record> {
         while let Some(node) = NonNull::new(self.head.cast_mut()) {
-            // SAFETY: N1, N2.
-            let link = unsafe { &*node.as_ref().link() };
-            match link.waiter {
-                // SAFETY: N3.
-                Waiter::Arm(ticket, _) if !unsafe { ticket.as_ref() }.is_open() => {
-                    // Release: pairs with the acquire in `Node::state`.
-                    // SAFETY: it is in this list, whose lock the caller holds. N1, as in `claim`.
-                    unsafe {
-                        self.remove(node.as_ref());
-                        node.as_ref().state.store(IDLE, Ordering::Release);
-                    }
-                }
+            // SAFETY: N1, N2; N3, the ticket of an arm is alive.
+            let is_claimed = unsafe {
+                node.as_ref().state.load(Ordering::Relaxed) == ARM
+                    && !(*node.as_ref().link()).way.arm.0.as_ref().is_open()
+            };
+            if !is_claimed {
                 // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
-                _ => return unsafe { link.record.as_ref() },
+                return unsafe { node.as_ref().record().as_ref() };
+            }
+            // Release: pairs with the acquire in `Node::state`.
+            // SAFETY: it is in this list, whose lock the caller holds. N1, as in `claim`.
+            unsafe {
+                self.remove(node.as_ref());
+                node.as_ref().state.store(IDLE, Ordering::Release);
             }
         }
         None
@@ -216,10 +287,9 @@ impl<M> Waiters<M> {
             loop {
                 let node = NonNull::new(at.cast_mut())?;
                 // SAFETY: N1, N2.
-                let link = unsafe { &*node.as_ref().link() };
-                at = link.next;
+                at = unsafe { (*node.as_ref().link()).next };
                 // SAFETY: N1: a tasklet whose node is linked has not finished, so its record is alive.
-                if let Some(record) = unsafe { link.record.as_ref() } {
+                if let Some(record) = unsafe { node.as_ref().record().as_ref() } {
                     return Some(record);
                 }
             }
@@ -231,14 +301,15 @@ impl<M> Waiters<M> {
     /// # Safety
     ///
     /// - The list is that of a place whose lock the caller holds, and the node is not linked.
-    /// - N1: the node is not moved, and not freed before it was removed; `record` is null or that of the tasklet that owns it.
+    /// - N1: the node is not moved, and not freed before it was removed.
     /// - N3: a ticket in `waiter` lives as long.
     #[inline(always)]
-    pub(super) unsafe fn push(&mut self, node: &Node<M>, waiter: Waiter, record: *const Record) {
-        debug_assert_ne!(node.state(), LINKED, "a node is in one list at most");
+    pub(super) unsafe fn push(&mut self, node: &Node<M>, waiter: Waiter) {
+        debug_assert!(!node.is_linked(), "a node is in one list at most");
+        let (state, way) = waiter.into_parts();
         // SAFETY: the node is its owner's, who calls.
-        unsafe { node.link().write(Link { next: ptr::null(), prev: self.tail, waiter, record }) };
-        node.state.store(LINKED, Ordering::Relaxed);
+        unsafe { node.link().write(Link { next: ptr::null(), prev: self.tail, way }) };
+        node.state.store(state, Ordering::Relaxed);
         let this = ptr::from_ref(node);
         match NonNull::new(self.tail.cast_mut()) {
             None => self.head = this,
@@ -257,7 +328,7 @@ impl<M> Waiters<M> {
     #[inline(always)]
     unsafe fn remove(&mut self, node: &Node<M>) -> Waiter {
         // SAFETY: N2. The link is used no more.
-        let Link { next, prev, waiter, .. } = unsafe { node.link().read() };
+        let Link { next, prev, way } = unsafe { node.link().read() };
         match NonNull::new(prev.cast_mut()) {
             None => self.head = next,
             // SAFETY: N1, N2.
@@ -269,7 +340,8 @@ impl<M> Waiters<M> {
             Some(next) => unsafe { (*next.as_ref().link()).prev = prev },
         }
         self.len -= 1;
-        waiter
+        // SAFETY: the state is that of `push` for as long as the node is linked.
+        unsafe { Waiter::from_parts(node.state.load(Ordering::Relaxed), way) }
     }
 
     /// A node may have been copied, and others of the list with it: if it was in the list, the list leads to the copy from now on. With `ticket`,
@@ -281,14 +353,14 @@ impl<M> Waiters<M> {
     /// - Whatever else of this list was copied is relinked before the lock is released.
     /// - N1, N3: the copy is not moved, and stays until it was removed; so does the ticket, which is that of `node`, or its copy.
     pub(super) unsafe fn relink(&mut self, node: &Node<M>, relocation: &Relocation, ticket: Option<NonNull<Ticket>>) {
-        if node.state() != LINKED {
+        if !node.is_linked() {
             return;
         }
         let copy = relocation.map(node);
         // SAFETY: N2; a copy of a linked node is one.
         let link = unsafe { &mut *(*copy).link() };
-        if let (Waiter::Arm(of, _), Some(ticket)) = (&mut link.waiter, ticket) {
-            *of = ticket;
+        if let (ARM, Some(ticket)) = (node.state(), ticket) {
+            link.way.arm.0 = ticket;
         }
         // Neighbours that lie on the same stack were copied as well.
         link.prev = relocation.map(link.prev);
@@ -311,7 +383,7 @@ impl<M> Waiters<M> {
     ///
     /// The caller holds the lock, and the node is in this list or in none.
     pub(super) unsafe fn unlink(&mut self, node: &Node<M>) -> Option<Waiter> {
-        if node.state() != LINKED {
+        if !node.is_linked() {
             return None;
         }
         // SAFETY: it is linked, in this list by the caller's promise.

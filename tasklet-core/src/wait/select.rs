@@ -2,7 +2,7 @@
 //!
 //! The steps S1-S5, the race feared and why nothing is lost are in this folder's README.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomPinned;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, PoisonError};
@@ -20,6 +20,7 @@ use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::scheduler::{Observed, Scheduler};
 use crate::swap::Relocation;
+use crate::tasklet::Record;
 
 /// Nobody has claimed the ticket.
 const OPEN: usize = usize::MAX;
@@ -31,6 +32,8 @@ const RUNG: usize = usize::MAX - 2;
 /// The right to wake a tasklet that waits in several places: whoever changes it from open to something else has it.
 pub(super) struct Ticket {
     claimed: AtomicUsize,
+    /// Of the tasklet that waits. Written when it is filled, and read under the lock of a place whose list leads to it.
+    record: Cell<*const Record>,
     parked: UnsafeCell<Option<Parked>>,
     /// Others point to it while it waits, also while its owner has a mutable reference to what it is part of.
     _pinned: PhantomPinned,
@@ -38,7 +41,12 @@ pub(super) struct Ticket {
 
 impl Ticket {
     fn new() -> Ticket {
-        Ticket { claimed: AtomicUsize::new(OPEN), parked: UnsafeCell::new(None), _pinned: PhantomPinned }
+        Ticket {
+            claimed: AtomicUsize::new(OPEN),
+            record: Cell::new(ptr::null()),
+            parked: UnsafeCell::new(None),
+            _pinned: PhantomPinned,
+        }
     }
 
     /// Claims the waiter, for the arm of this number. `None` if somebody else has.
@@ -48,6 +56,15 @@ impl Ticket {
         self.claimed.compare_exchange(OPEN, arm, Ordering::AcqRel, Ordering::Acquire).ok()?;
         // SAFETY: T1: the ticket was filled before anybody could claim it, and one claim succeeds.
         unsafe { (*self.parked.get()).take() }
+    }
+
+    /// Of the tasklet that waits.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock of a place in whose list a node names it.
+    pub(super) unsafe fn record(&self) -> *const Record {
+        self.record.get()
     }
 
     /// Whether nobody has claimed it.
@@ -297,7 +314,7 @@ impl<'a, 'b> Select<'a, 'b> {
         }
         let parked = scheduler.begin_park();
         self.who = Some(parked.record().id());
-        let record = ptr::from_ref(parked.record());
+        self.ticket.record.set(ptr::from_ref(parked.record()));
         // SAFETY: T1: nobody knows the ticket yet.
         unsafe { *self.ticket.parked.get() = Some(parked) };
         let ticket = NonNull::from(&self.ticket);
@@ -309,7 +326,7 @@ impl<'a, 'b> Select<'a, 'b> {
         for (arm, which) in self.arms.iter_mut().enumerate() {
             // SAFETY: the locks are taken. `leave` is called by `finish` or `drop`, before the operation or the arms go, on the tasklet's
             // own stack.
-            unsafe { which.enlist(Seat { ticket, arm }, record) };
+            unsafe { which.enlist(Seat { ticket, arm }) };
         }
         None
     }

@@ -44,6 +44,18 @@ impl Waiter {
     }
 }
 
+impl Parts for Arc<Waiter> {
+    type Content = Arc<Waiter>;
+
+    fn into_parts(self) -> (u8, Arc<Waiter>) {
+        (0, self)
+    }
+
+    unsafe fn from_parts(_: u8, content: Arc<Waiter>) -> Arc<Waiter> {
+        content
+    }
+}
+
 impl Tasklet {
     fn new() -> Arc<Tasklet> {
         Arc::new(Tasklet { finish: Finish::joinable(), result: UnsafeCell::new(None) })

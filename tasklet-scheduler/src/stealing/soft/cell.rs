@@ -49,7 +49,7 @@ pub(in crate::stealing) struct Header {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Header>() <= 88, "a header is what a million of them cost");
+const _: () = assert!(size_of::<Header>() <= 80, "a header is what a million of them cost");
 
 #[repr(C)]
 struct Cell<F: Future> {
