@@ -29,6 +29,8 @@ pub struct Local {
     pub movable: Cell<bool>,
     /// It has been in its scheduler's queue, or has started: nobody puts it there as a new one again.
     pub admitted: Cell<bool>,
+    /// Somebody was given a count of its record since it began, who may keep it, or may have left a permit.
+    pub lent: Cell<bool>,
     /// Blocking is an error.
     pub block_trap: Cell<bool>,
     /// How its last park ended.
@@ -89,6 +91,7 @@ impl Local {
             timed_out: Cell::new(false),
             admitted: Cell::new(false),
             movable: Cell::new(false),
+            lent: Cell::new(false),
             policy: Cell::new(0),
         }
     }

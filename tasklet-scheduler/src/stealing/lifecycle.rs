@@ -122,6 +122,9 @@ impl Worker {
             Record::release(record);
         } else if self.is_runner(&record) && Arc::get_mut(&mut record).is_some() {
             // Nobody has kept it, who could mean another future by it later.
+            if self.local(&record).lent.take() {
+                record.spot().take();
+            }
             self.spare_runner.set(Some(record));
         }
     }
@@ -223,6 +226,7 @@ impl Worker {
             pending => (payload, pending),
         };
         fields.set_interrupt(Some(stays));
+        fields.lent.set(true);
         drop_quietly(goes);
         if std::ptr::eq(self.running.get().as_ptr(), Arc::as_ptr(record)) && self.blocked.get().is_none() {
             self.spend_budget();

@@ -146,18 +146,20 @@ impl Soft {
 
 impl Worker {
     /// The next task, if that is a soft tasklet, for the helper that runs and has polled another: it goes on with this one as if it had begun
-    /// with it. None if the poll has left something behind in the helper, or there is something else to look at.
+    /// with it. None if the poll has left something behind in the helper, or there is something else to look at. Who has a count of the
+    /// helper's record may have thrown something at it or left a permit, or may do that later.
     fn next_soft(&self) -> Option<Soft> {
         let fields = self.current_local();
         if self.token.has_requests()
-            || fields.has_interrupt()
             || fields.atomic.get() != 0
+            || fields.lent.get()
             || self.current_head().is_none_or(FiberHead::has_extras)
         {
             return None;
         }
         match self.deque.pop()?.unpack() {
             Task::Poll(soft) => {
+                debug_assert!(!fields.has_interrupt(), "whoever throws something at a tasklet has its record");
                 self.token.grant(BUDGET);
                 let seat = &self.shared.seats[self.index];
                 seat.tick();

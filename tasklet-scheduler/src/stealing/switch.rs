@@ -216,6 +216,7 @@ unsafe impl Scheduler for Worker {
     }
 
     fn current_record(&self) -> Arc<Record> {
+        self.current_local().lent.set(true);
         let record = self.running.get().as_ptr();
         // SAFETY: W2, and every record is made in an `Arc`.
         unsafe {

@@ -14,6 +14,7 @@ pub mod scopes;
 pub mod shutdown;
 pub mod soft;
 pub mod stacks;
+pub mod streaks;
 pub mod time;
 pub mod trims;
 
@@ -182,6 +183,12 @@ macro_rules! stealing_suite {
             time: a_timeout_needs_a_tasklet;
             kills: a_new_tasklet_that_is_killed_never_runs;
             scopes: a_panic_before_the_second_half_drops_it;
+            streaks: polls_in_a_row_are_one_turn;
+            streaks: a_poll_finds_no_values_of_another;
+            streaks: a_poll_is_not_under_the_mask_of_another;
+            streaks: a_poll_takes_no_permit_of_another;
+            streaks: requests_come_before_the_next_poll;
+            streaks: a_poll_is_not_ended_by_a_kill_of_another;
             trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
             trims: a_busy_worker_trims_too, own "it measures stacks of their own";
         }

@@ -14,7 +14,6 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 use std::task::{Context, Poll};
 
 use tasklet_core::id::TaskletId;
@@ -24,6 +23,8 @@ use tasklet_core::unwind::{Payload, drop_quietly};
 use super::super::shared::Shared;
 use super::registry::Links;
 use super::state::State;
+use crate::primitive::Memory;
+use crate::primitive::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 
 /// Nothing is in the slot.
 const EMPTY: u8 = 0;
@@ -46,6 +47,7 @@ pub(in crate::stealing) struct Header {
     shared: ManuallyDrop<Arc<Shared>>,
     /// The registry's.
     pub(super) links: UnsafeCell<Links>,
+    memory: Memory,
 }
 
 #[cfg(not(loom))]
@@ -117,14 +119,14 @@ where
         // SAFETY: the slot holds nothing.
         unsafe { slot.write(Slot { result: ManuallyDrop::new(result) }) };
         // SAFETY: a cell begins with its header.
-        unsafe { this.cast::<Header>().as_ref() }.stage.store(BROUGHT, Ordering::Relaxed);
+        unsafe { Header::at(this.cast()) }.stage.store(BROUGHT, Ordering::Relaxed);
         true
     }
 
     unsafe fn clear(this: NonNull<Promised>) {
         let slot = Self::slot(this);
         // SAFETY: a cell begins with its header.
-        let stage = unsafe { this.cast::<Header>().as_ref() }.stage.swap(EMPTY, Ordering::Relaxed);
+        let stage = unsafe { Header::at(this.cast()) }.stage.swap(EMPTY, Ordering::Relaxed);
         match stage {
             EMPTY => {}
             // SAFETY: SC1, and the caller is the owner.
@@ -136,7 +138,7 @@ where
 
     unsafe fn take(this: NonNull<Promised>, to: NonNull<()>) {
         // SAFETY: a cell begins with its header.
-        let header = unsafe { this.cast::<Header>().as_ref() };
+        let header = unsafe { Header::at(this.cast()) };
         // Relaxed: `RESULT` was stored before the tasklet has finished, which the handle has seen. Anything else is not the handle's.
         let result = (header.stage.load(Ordering::Relaxed) == RESULT).then(|| {
             header.stage.store(EMPTY, Ordering::Relaxed);
@@ -148,8 +150,11 @@ where
     }
 
     unsafe fn free(this: NonNull<Promised>) {
-        // SAFETY: it comes from `Box::leak` in `make`, and the last count of any kind is gone.
-        drop(unsafe { Box::from_raw(this.cast::<Cell<F>>().as_ptr()) });
+        // SAFETY: the last count of any kind is gone, and the memory is there.
+        if unsafe { Header::at(this.cast()) }.memory.end() {
+            // SAFETY: as above; it comes from `Box::leak` in `make`.
+            drop(unsafe { Box::from_raw(this.cast::<Cell<F>>().as_ptr()) });
+        }
     }
 }
 
@@ -173,6 +178,7 @@ where
         weak: AtomicU8::new(2),
         shared: ManuallyDrop::new(shared.clone()),
         links: UnsafeCell::default(),
+        memory: Memory::default(),
     };
     let slot = UnsafeCell::new(Slot { future: ManuallyDrop::new(future) });
     let cell = NonNull::from(Box::leak(Box::new(Cell { header, slot })));
@@ -182,6 +188,17 @@ where
 }
 
 impl Header {
+    /// # Safety
+    ///
+    /// The memory is there, and stays for as long as the reference is used.
+    #[inline(always)]
+    pub(super) unsafe fn at<'a>(this: NonNull<Header>) -> &'a Header {
+        // SAFETY: the caller's promise.
+        let header = unsafe { this.as_ref() };
+        header.memory.touch();
+        header
+    }
+
     /// The runtime. The caller has, or is, a strong count.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -201,12 +218,11 @@ impl Header {
 
     /// One of the two weak counts goes.
     unsafe fn release(this: NonNull<Promised>) {
-        let header = this.cast::<Header>();
         // SAFETY: the caller's count keeps it. Release: pairs with the acquire below; what one has done is seen by the other, who frees it.
-        if unsafe { header.as_ref() }.weak.fetch_sub(1, Ordering::Release) == 1 {
+        if unsafe { Header::at(this.cast()) }.weak.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             // SAFETY: SC2, nobody has a count any more; whoever had the strong ones, or took the result, has emptied the slot.
-            unsafe { (header.as_ref().promised.vtable().free)(this) };
+            unsafe { (Header::at(this.cast()).promised.vtable().free)(this) };
         }
     }
 }
@@ -224,7 +240,7 @@ impl Soft {
     pub(super) unsafe fn upgrade(header: NonNull<Header>) -> Option<Soft> {
         let more = |count| (count != 0).then_some(count + 1);
         // SAFETY: the caller's promise.
-        let strong = unsafe { &header.as_ref().strong };
+        let strong = unsafe { &Header::at(header).strong };
         strong.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then_some(Soft(header))
     }
 
@@ -310,7 +326,7 @@ impl Deref for Soft {
     #[inline]
     fn deref(&self) -> &Header {
         // SAFETY: SC2.
-        unsafe { self.0.as_ref() }
+        unsafe { Header::at(self.0) }
     }
 }
 
@@ -338,8 +354,11 @@ impl Drop for Soft {
         // SAFETY: SC2: the strong counts' share, which nobody uses any more, and their weak count, which keeps the memory until here. Read and
         // not taken, since others may refer to the header, though not to this.
         unsafe {
-            drop(ManuallyDrop::into_inner(ptr::read(&raw const (*self.0.as_ptr()).shared)));
+            drop(ptr::read(&*self.shared));
             Header::release(Header::promised_at(self.0));
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

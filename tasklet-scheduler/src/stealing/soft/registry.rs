@@ -6,15 +6,16 @@
 //! before. The lists own no count; so whoever finds one there gets one only if there is another left.
 
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crossbeam_utils::CachePadded;
 
 use super::cell::{Header, Soft};
+use crate::primitive::{Mutex, MutexGuard};
 
 /// A power of two: more than most machines have workers that make and end soft tasklets all the time, each of which has one list for 256 of
-/// them.
-const SHARDS: usize = 16;
+/// them. A model has one, where all meet.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// Where a soft tasklet is in its list. Behind the list's lock.
 #[derive(Default)]
@@ -40,7 +41,7 @@ pub(in crate::stealing) struct Registry {
 impl Registry {
     /// The list of one. Identities come in blocks of 256, each of which one worker gives out.
     fn list_of(&self, soft: &Header) -> MutexGuard<'_, List> {
-        lock(&self.lists[(soft.promised.id().get() / 256) as usize % SHARDS])
+        lock(&self.lists[(soft.promised.id().get() / 256) as usize % self.lists.len()])
     }
 
     /// Enters one, which has its future.
@@ -52,7 +53,7 @@ impl Registry {
         unsafe {
             (*soft.links.get()).next = first;
             if let Some(first) = first {
-                (*first.as_ref().links.get()).prev = Some(at);
+                (*Header::at(first).links.get()).prev = Some(at);
             }
         }
     }
@@ -60,6 +61,11 @@ impl Registry {
     /// Takes one out, if the end of the runtime has not.
     pub(super) fn remove(&self, soft: &Header) {
         self.list_of(soft).remove(soft);
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.iter().all(|list| lock(list).first.is_none())
     }
 
     /// Drops the futures of all that are not being polled.
@@ -70,7 +76,7 @@ impl Registry {
                 let Some(first) = locked.first else { break };
                 // SAFETY: SR.
                 let soft = unsafe {
-                    locked.remove(first.as_ref());
+                    locked.remove(Header::at(first));
                     Soft::upgrade(first)
                 };
                 drop(locked);
@@ -90,12 +96,12 @@ impl List {
         unsafe {
             let Links { next, prev } = std::mem::take(&mut *soft.links.get());
             match prev {
-                Some(prev) => (*prev.as_ref().links.get()).next = next,
+                Some(prev) => (*Header::at(prev).links.get()).next = next,
                 None if self.first == Some(at) => self.first = next,
                 None => return,
             }
             if let Some(next) = next {
-                (*next.as_ref().links.get()).prev = prev;
+                (*Header::at(next).links.get()).prev = prev;
             }
         }
     }
