@@ -9,10 +9,33 @@ pub use tasklet_core::tasklet::StackKind;
 use tasklet_scheduler::swapped::Slots;
 use tasklet_scheduler::{local, stealing};
 
-/// The kinds that a test runs with; `own` has the reason, if it is for stacks of their own alone.
+/// What the list of a suite says of a test.
 #[doc(hidden)]
-pub fn of<B: Backend>(own: &[&str]) -> &'static [StackKind] {
-    if own.is_empty() && matches!(B::swaps(), Swaps::Yes) {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It runs on stacks of their own alone, for this reason.
+    Own(&'static str),
+    /// It runs with soft tasklets too.
+    Soft,
+}
+
+/// What a line in the list of a suite says.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __mark {
+    (own $reason:literal) => {
+        $crate::kinds::Mark::Own($reason)
+    };
+    (soft) => {
+        $crate::kinds::Mark::Soft
+    };
+}
+
+/// The kinds of stacks that a test with these marks runs with.
+#[doc(hidden)]
+pub fn of<B: Backend>(marks: &[Mark]) -> &'static [StackKind] {
+    let own = marks.iter().any(|mark| matches!(mark, Mark::Own(_)));
+    if !own && matches!(B::swaps(), Swaps::Yes) {
         &[StackKind::Private, StackKind::Swapped]
     } else {
         &[StackKind::Private]
@@ -21,8 +44,8 @@ pub fn of<B: Backend>(own: &[&str]) -> &'static [StackKind] {
 
 /// Runs a test of the local scheduler with each kind.
 #[doc(hidden)]
-pub fn run_each<B: Backend>(own: &[&str], body: fn(StackKind)) {
-    for &kind in of::<B>(own) {
+pub fn run_each<B: Backend>(marks: &[Mark], body: fn(StackKind)) {
+    for &kind in of::<B>(marks) {
         // Shown if it fails.
         println!("with {kind:?} stacks");
         body(kind);

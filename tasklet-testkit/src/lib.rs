@@ -12,6 +12,7 @@
 //! - [`swapped`]: tasklets that take turns on few stacks, under both schedulers; one macro instantiates it on a backend.
 //! - [`sync`]: what locks and other synchronisation promise under both schedulers; one macro instantiates it on a backend.
 //! - [`thread_backend`]: the reference backend, each coroutine an OS thread.
+//! - [`who`]: code of tests that is done on a stack, or awaited by a soft tasklet.
 //! - [`Recorder`]: a list of events, for tests of an order.
 
 pub mod channels;
@@ -26,6 +27,7 @@ pub mod stress;
 pub mod swapped;
 pub mod sync;
 pub mod thread_backend;
+pub mod who;
 
 mod child;
 mod random;

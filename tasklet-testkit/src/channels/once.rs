@@ -12,7 +12,8 @@ use super::setup::{Census, run, spawn, until};
 
 /// The message arrives, whether it is waited for or not, once.
 pub fn the_one_message_arrives<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = oneshot();
         assert!(receiver.try_recv().unwrap_err().is_would_block());
         sender.send(1).unwrap();
@@ -21,7 +22,7 @@ pub fn the_one_message_arrives<B: Backend>(case: Case) {
         assert!(receiver.recv().unwrap_err().is_closed());
 
         let (sender, receiver) = oneshot();
-        let waiting = spawn(move || receiver.recv());
+        let waiting = who.spawn(who.oneshot(receiver));
         sender.send(2).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(2));
 

@@ -45,12 +45,12 @@ macro_rules! program_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __program_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::programs::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($crate::__mark!($mark $($reason)?)),*], $crate::programs::$chapter::$test::<$backend>);
             }
         )*
     };

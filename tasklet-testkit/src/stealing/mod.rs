@@ -199,12 +199,12 @@ macro_rules! stealing_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stealing_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::stealing::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($crate::__mark!($mark $($reason)?)),*], $crate::stealing::$chapter::$test::<$backend>);
             }
         )*
     };

@@ -106,12 +106,12 @@ macro_rules! sync_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __sync_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::sync::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($crate::__mark!($mark $($reason)?)),*], $crate::sync::$chapter::$test::<$backend>);
             }
         )*
     };
