@@ -38,7 +38,7 @@ pub enum Who {
 }
 
 /// Does on a stack what is written as a future: all that it awaits waits in the call.
-fn call<F: Future>(body: F) -> F::Output {
+pub(crate) fn call<F: Future>(body: F) -> F::Output {
     match pin!(body).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("whoever has a stack waits in calls"),
