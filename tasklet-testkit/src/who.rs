@@ -58,13 +58,20 @@ pub(crate) fn come_again() -> impl Future<Output = ()> + Send {
 }
 
 impl Who {
+    /// Does it in the calling tasklet.
+    pub(crate) fn run<F: Future>(self, body: F) -> F::Output {
+        match self {
+            Who::Stackful => call(body),
+            Who::Soft => block_on(body),
+        }
+    }
+
     /// A tasklet of the caller's scheduler.
     pub(crate) fn spawn<T: Send + 'static>(self, body: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         match (self, stealing::worker_index().is_some()) {
             (Who::Stackful, true) => stealing::spawn(move || call(body)),
-            (Who::Stackful, false) => local::spawn_joinable(move || call(body)),
+            (_, false) => local::spawn_joinable(move || self.run(body)),
             (Who::Soft, true) => stealing::spawn_async(body),
-            (Who::Soft, false) => local::spawn_joinable(move || block_on(body)),
         }
     }
 
