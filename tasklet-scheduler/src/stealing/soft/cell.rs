@@ -110,7 +110,13 @@ where
         let result = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(payload) => Err(payload),
+            Err(payload) => {
+                // SAFETY: a cell begins with its header.
+                let header = unsafe { this.cast::<Header>().as_ref() };
+                let promised = &header.promised;
+                header.shared.on_panic(promised.id(), promised.name(), promised.site(), &payload);
+                Err(payload)
+            }
         };
         // SAFETY: as above; its place is written next.
         drop_quietly(InPlace(unsafe { &raw mut (*slot).future }.cast::<F>()));
