@@ -21,6 +21,7 @@ use tasklet_core::id::TaskletId;
 use tasklet_core::tasklet::{JoinHandle, Promised, Vtable};
 use tasklet_core::unwind::{Payload, drop_quietly};
 
+use super::super::cancel::try_mask;
 use super::super::shared::Shared;
 use super::registry::Links;
 use super::state::State;
@@ -283,6 +284,8 @@ impl Soft {
     ///
     /// The future is there, and the caller's, who calls once.
     pub(super) unsafe fn give_up(&self) {
+        // A kill of whoever drops the future, a helper of a runtime that ends or the owner of a waker, is not for what its destructors do.
+        let _mask = try_mask();
         // SAFETY: the caller's promise.
         unsafe { self.clear() };
         if self.promised.keep() {
