@@ -15,6 +15,7 @@ use tasklet_core::tasklet::{JoinHandle, StackKind};
 use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::stealing::{self, Builder, Runtime};
 
+use crate::child::{self, Ended};
 use crate::kinds::{self, Mark};
 use crate::who::Who;
 
@@ -55,17 +56,17 @@ pub fn run_cases<B: Backend>(test: &'static str, workers: &[usize], marks: &[Mar
 
 /// Runs one case of a test. If it hangs, the process says where and aborts.
 pub(crate) fn run_case(case: Case, body: fn(Case)) {
-    let Case { workers, kind, who, test } = case;
+    let (test, which) = (case.test, case.which());
+    if child::is_of_another(test, &which) {
+        return;
+    }
     // Shown if it fails.
-    println!("with {workers} workers, {kind:?} stacks and {who:?} tasklets");
+    println!("with {which}");
     let (ended, watch) = mpsc::channel::<()>();
     let dog = std::thread::spawn(move || {
         if watch.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
             // Not `eprintln`, which the harness would capture and lose.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{test} hangs with {workers} workers, {kind:?} stacks and {who:?} tasklets"
-            );
+            let _ = writeln!(std::io::stderr(), "{test} hangs with {which}");
             std::process::abort();
         }
     });
@@ -75,6 +76,16 @@ pub(crate) fn run_case(case: Case, body: fn(Case)) {
 }
 
 impl Case {
+    fn which(self) -> String {
+        let Case { workers, kind, who, .. } = self;
+        format!("{workers} workers, {kind:?} stacks and {who:?} tasklets")
+    }
+
+    /// Runs `body` in a process of its own, which does nothing else of the test.
+    pub(crate) fn in_child(self, body: impl FnOnce()) -> Ended {
+        child::run(self.test, &self.which(), body)
+    }
+
     pub(crate) fn builder<B: Backend>(self) -> Builder<B> {
         kinds::stealing(self.kind, self.workers)
     }
