@@ -4,7 +4,7 @@ use tasklet_core::tasklet::JoinHandle;
 
 use crate::channels::setup::until;
 use crate::random::Dice;
-use crate::stealing::setup::Census;
+use crate::stealing::setup::{Census, Flag};
 use crate::who::{Who, call};
 
 /// What an actor is.
@@ -37,8 +37,12 @@ impl Form {
 
 pub(super) enum Running {
     Thread(std::thread::JoinHandle<()>),
-    /// With what says that its code is gone: a soft tasklet that is killed has finished before its future is dropped.
-    Tasklet(JoinHandle<()>, Census),
+    Tasklet {
+        handle: JoinHandle<()>,
+        /// Says that its code is gone: a soft tasklet that is killed has finished before its future is dropped.
+        gone: Census,
+        was_killed: Flag,
+    },
 }
 
 impl Running {
@@ -52,20 +56,21 @@ impl Running {
             let (act, _last) = both;
             act.await;
         });
-        Running::Tasklet(handle, gone)
+        Running::Tasklet { handle, gone, was_killed: Flag::default() }
     }
 
     pub(super) fn is_finished(&self) -> bool {
         match self {
             Running::Thread(thread) => thread.is_finished(),
-            Running::Tasklet(tasklet, gone) => tasklet.is_finished() && gone.dropped() == 1,
+            Running::Tasklet { handle, gone, .. } => handle.is_finished() && gone.dropped() == 1,
         }
     }
 
     /// If it is a tasklet.
     pub(super) fn kill(&self) {
-        if let Running::Tasklet(tasklet, _) = self {
-            tasklet.kill();
+        if let Running::Tasklet { handle, was_killed, .. } = self {
+            was_killed.set();
+            handle.kill();
         }
     }
 
@@ -75,8 +80,9 @@ impl Running {
         until(|| self.is_finished());
         match self {
             Running::Thread(thread) => thread.join().expect("no actor panics"),
-            Running::Tasklet(tasklet, _) => match tasklet.join() {
-                Err(error) if !error.is_killed() => panic!("{error}"),
+            Running::Tasklet { handle, was_killed, .. } => match handle.join() {
+                // One that nobody has killed and that ends so was lost by whoever should have woken it.
+                Err(error) if !error.is_killed() || !was_killed.is_set() => panic!("{error}"),
                 _ => {}
             },
         }
