@@ -2,7 +2,7 @@
 //!
 //! Each function tests one behaviour on a [`Backend`](tasklet_core::backend::Backend), and does not know which.
 //! [`channel_suite!`](crate::channel_suite) expands to one `#[test]` for each, which runs under the local scheduler and under the
-//! work-stealing one with one worker, two and four, and on [swapped](crate::kinds) stacks with up to two.
+//! work-stealing one with one worker, two and four, and with [swapped and soft](crate::kinds) tasklets with up to two.
 //!
 //! | chapter | what it tests |
 //! |---|---|
@@ -65,7 +65,7 @@ macro_rules! channel_suite {
             closing: weak_handles_keep_nothing_open;
             closing: nothing_is_sent_while_a_close_wakes;
             once: the_one_message_arrives, soft;
-            once: a_lost_sender_ends_the_wait;
+            once: a_lost_sender_ends_the_wait, soft;
             once: a_lost_receiver_is_told_to_the_sender;
             once: a_receiver_is_a_future;
             once: a_message_outlives_those_who_waited;
@@ -96,7 +96,7 @@ macro_rules! channel_suite {
             selecting: closed_channels_are_ready;
             selecting: a_default_is_for_when_nothing_is_ready;
             selecting: a_channel_may_be_in_several_arms, soft;
-            selecting: a_select_never_meets_itself;
+            selecting: a_select_never_meets_itself, soft;
             selecting: ready_arms_are_chosen_alike;
             selecting: a_biased_select_takes_the_first;
             selecting: thousands_of_arms_wait;
@@ -156,8 +156,8 @@ macro_rules! channel_suite {
     };
 }
 
-/// One `#[test]` per line of a list in [`channel_suite!`](crate::channel_suite), with these numbers of workers. Those with a
-/// reason run on [stacks of their own](crate::kinds) alone.
+/// One `#[test]` per line of a list in [`channel_suite!`](crate::channel_suite), with these numbers of workers. What stands
+/// behind a name says with which [kinds](crate::kinds) of tasklets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_tests {

@@ -97,14 +97,15 @@ pub fn a_channel_may_be_in_several_arms<B: Backend>(case: Case) {
 
 /// An arm that sends and one that receives on the same channel wait for others, not for each other; two such selects meet.
 pub fn a_select_never_meets_itself<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous::<u8>();
         assert_eq!(select! { send(sender, 1) -> _ => 1, recv(receiver) -> _ => 2, default => 3 }, 3);
         for _ in 0..100 {
             let pair: Vec<_> = (0..2)
                 .map(|number| {
                     let (sender, receiver) = (sender.clone(), receiver.clone());
-                    spawn(move || {
+                    who.spawn(async move {
                         select! {
                             send(sender, number) -> sent => { sent.unwrap(); None }
                             recv(receiver) -> message => Some(message.unwrap()),
