@@ -115,26 +115,18 @@ impl Who {
     }
 
     /// Sends, and waits for that if need be.
-    pub(crate) fn send<T: Send, C: Sends<T>>(
-        self,
-        to: &C,
-        message: T,
-    ) -> impl Future<Output = Result<(), SendError<T>>> + Send {
-        async move {
-            match self {
-                Who::Stackful => to.send_in_place(message),
-                Who::Soft => to.send_later(message).await,
-            }
+    pub(crate) async fn send<T: Send, C: Sends<T>>(self, to: &C, message: T) -> Result<(), SendError<T>> {
+        match self {
+            Who::Stackful => to.send_in_place(message),
+            Who::Soft => to.send_later(message).await,
         }
     }
 
     /// Receives, and waits for that if need be.
-    pub(crate) fn recv<C: Receives>(self, from: &C) -> impl Future<Output = C::Received> + Send {
-        async move {
-            match self {
-                Who::Stackful => from.recv_in_place(),
-                Who::Soft => from.recv_later().await,
-            }
+    pub(crate) async fn recv<C: Receives>(self, from: &C) -> C::Received {
+        match self {
+            Who::Stackful => from.recv_in_place(),
+            Who::Soft => from.recv_later().await,
         }
     }
 
