@@ -4,7 +4,7 @@ use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-/// Set in the child, to the name of the test that started it.
+/// Set in the child, to the name of the test that started it, and which run of that.
 const CHILD: &str = "TASKLET_CONTRACT_CHILD";
 
 /// How a child ended.
@@ -18,11 +18,21 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// Whether this is a child that another run of the test has started.
+pub(crate) fn is_of_another(test: &str, which: &str) -> bool {
+    env::var(CHILD).is_ok_and(|name| name != key(test, which))
+}
+
+fn key(test: &str, which: &str) -> String {
+    format!("{test} {which}")
+}
+
 /// In the child: runs `body` and exits. In the parent: starts the child and says how it ended.
 ///
-/// `test` is the module path and name of the test function that calls this.
-pub(crate) fn run(test: &str, body: impl FnOnce()) -> Ended {
-    if env::var(CHILD).is_ok_and(|name| name == test) {
+/// `test` is the module path and name of the test function that calls this, `which` is which of its runs.
+pub(crate) fn run(test: &str, which: &str, body: impl FnOnce()) -> Ended {
+    let key = key(test, which);
+    if env::var(CHILD).is_ok_and(|name| name == key) {
         body();
         std::process::exit(0);
     }
@@ -30,7 +40,7 @@ pub(crate) fn run(test: &str, body: impl FnOnce()) -> Ended {
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let output = Command::new(env::current_exe().expect("the path of this program"))
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, test)
+        .env(CHILD, key)
         .output()
         .expect("a child process");
     Ended {

@@ -3,7 +3,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `TASKLET_RANDOM_SEED` | the seed; by default a random one |
-//! | `TASKLET_RANDOM_MILLIS` | how long a test runs in all its cases together, swapped ones besides; by default a second |
+//! | `TASKLET_RANDOM_MILLIS` | how long a test runs in all its cases together, swapped and soft ones besides; by default a second |
 //! | `TASKLET_RANDOM_ROUND` | this round only, again and again |
 //!
 //! What fails or hangs prints the seed and the round. With more than one thread they repeat the program and not its interleaving.

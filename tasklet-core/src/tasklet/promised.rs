@@ -75,6 +75,16 @@ impl Promised {
         self.head.id
     }
 
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.head.label.name()
+    }
+
+    /// Where it was made.
+    pub fn site(&self) -> &'static Location<'static> {
+        self.head.label.site()
+    }
+
     /// Whether it has ended.
     #[inline]
     pub fn is_finished(&self) -> bool {

@@ -229,6 +229,11 @@ pub struct Mask {
 /// No tasklet of the stealing scheduler calls.
 #[track_caller]
 pub fn mask() -> Mask {
+    try_mask().unwrap_or_else(|| panic!("could not mask kills: no tasklet of a runtime calls"))
+}
+
+/// As [`mask`]; none if no tasklet of the stealing scheduler calls.
+pub(super) fn try_mask() -> Option<Mask> {
     let enter = |worker: &Worker| {
         worker.is_in_tasklet().then(|| {
             worker.set_masked(true);
@@ -236,10 +241,8 @@ pub fn mask() -> Mask {
         })
     };
     // SAFETY: the worker is used for a count.
-    match unsafe { current::with_scheduler(enter) }.flatten() {
-        Some(record) => Mask { record, _not_send: PhantomData },
-        None => panic!("could not mask kills: no tasklet of a runtime calls"),
-    }
+    let record = unsafe { current::with_scheduler(enter) }.flatten()?;
+    Some(Mask { record, _not_send: PhantomData })
 }
 
 impl Drop for Mask {

@@ -1,16 +1,18 @@
 //! From a tasklet's first step on a worker to its last, what others ask for, and the worker's end.
 
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tasklet_core::home::Remote;
+use tasklet_core::id::TaskletId;
 use tasklet_core::park::{ParkError, Parked, Wake};
 use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, Payload, TaskletExit, drop_quietly, is_tasklet_exit};
 
 use super::builder::PanicPolicy;
 use super::runtime::Unfinished;
-use super::shared::Phase;
+use super::shared::{Phase, Shared};
 use super::task::Task;
 use super::time::Elapsed;
 use super::timers::Timer;
@@ -392,19 +394,23 @@ impl Worker {
         self.discard_unstarted();
     }
 
-    /// What to do about a panic of a tasklet, before it goes to the handle.
+    /// What to do about a panic of the running tasklet, before it goes to the handle.
     pub(super) fn on_panic(&self, payload: &Payload) {
+        let current = self.current();
+        self.shared.on_panic(current.id(), current.name(), current.site(), payload);
+    }
+}
+
+impl Shared {
+    /// What to do about a panic of a tasklet, before it goes to the handle.
+    pub(super) fn on_panic(&self, id: TaskletId, name: Option<&str>, site: &Location<'_>, payload: &Payload) {
         if is_tasklet_exit(payload) {
             return;
         }
-        if let PanicPolicy::Abort = self.shared.config.panic_policy {
-            let name = self.current().name().map(|name| format!(" `{name}`")).unwrap_or_default();
-            eprintln!(
-                "tasklet {}{name}, spawned at {}, panicked: {}; aborting, as the panic policy says",
-                self.current().id(),
-                self.current().site(),
-                unwind::message(payload)
-            );
+        if let PanicPolicy::Abort = self.config.panic_policy {
+            let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+            let message = unwind::message(payload);
+            eprintln!("tasklet {id}{name}, spawned at {site}, panicked: {message}; aborting, as the panic policy says");
             std::process::abort();
         }
     }

@@ -65,16 +65,17 @@ pub fn a_chosen_arm_is_ready_until_it_is_taken<B: Backend>(case: Case) {
 
 /// An arm whose channel was closed is ready when that is opened again, too: what was found before does not stick.
 pub fn a_refusal_does_not_stick<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let channel = Channel::<u32>::new().share();
         channel.close();
         let mut arm = channel.recv_arm();
         assert_eq!(Select::new([&mut arm]).wait(), Ok(0));
         assert!(arm.output().unwrap_err().is_closed());
         channel.reopen();
-        let partner = spawn({
+        let partner = who.spawn({
             let channel = channel.clone();
-            move || channel.send(5)
+            async move { who.send(&channel, 5).await }
         });
         assert_eq!(Select::new([&mut arm]).wait(), Ok(0));
         assert_eq!(arm.output().unwrap(), 5);
@@ -142,13 +143,14 @@ pub fn a_oneshot_that_was_polled_can_be_asked<B: Backend>(case: Case) {
 
 /// Whoever reserved and goes away without knowing it ends the waits of all receivers of a closed channel.
 pub fn a_permit_that_is_given_up_ends_all_waits<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded::<u32>(1);
         let permit = sender.reserve().unwrap();
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let receiver = receiver.clone();
-                spawn(move || receiver.recv())
+                who.spawn(async move { who.recv(&receiver).await })
             })
             .collect();
         until(|| sender.blocked_receivers() == 3);
@@ -170,7 +172,7 @@ pub fn a_permit_that_is_given_up_ends_all_waits<B: Backend>(case: Case) {
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let receiver = receiver.clone();
-                spawn(move || receiver.iter().count())
+                who.spawn(async move { who.count(&receiver).await })
             })
             .collect();
         until(|| sender.is_empty());
@@ -183,10 +185,11 @@ pub fn a_permit_that_is_given_up_ends_all_waits<B: Backend>(case: Case) {
 
 /// A message that was sent to somebody is kept for them, whoever leaves at the same time.
 pub fn a_broadcast_keeps_what_it_has_promised<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for _ in 0..500 {
             let (sender, first) = broadcast(4);
-            let leaving = spawn(move || drop(first));
+            let leaving = who.spawn(async move { drop(first) });
             let receiver = sender.subscribe();
             sender.send(1).unwrap();
             leaving.join().unwrap();
@@ -199,14 +202,15 @@ pub fn a_broadcast_keeps_what_it_has_promised<B: Backend>(case: Case) {
 
 /// Closing a broadcast or a watched value wakes everybody who waits there, and what was sent before is received.
 pub fn closing_for_many_wakes_them_all<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, first) = broadcast(4);
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let receiver = sender.subscribe();
-                spawn(move || {
-                    let got = *receiver.recv().unwrap();
-                    (got, receiver.recv().unwrap_err().is_closed())
+                who.spawn(async move {
+                    let got = *who.recv(&receiver).await.unwrap();
+                    (got, who.recv(&receiver).await.unwrap_err().is_closed())
                 })
             })
             .collect();
@@ -223,7 +227,7 @@ pub fn closing_for_many_wakes_them_all<B: Backend>(case: Case) {
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let receiver = receiver.clone();
-                spawn(move || receiver.changed().unwrap_err().is_closed())
+                who.spawn(async move { who.changed(&receiver).await.unwrap_err().is_closed() })
             })
             .collect();
         sender.close();
@@ -326,6 +330,7 @@ pub fn a_stackless_channel_does_what_others_do<B: Backend>(case: Case) {
     let census = Census::default();
     let counted = census.clone();
     run::<B>(case, move || {
+        let who = case.who;
         let context = &mut Context::from_waker(Waker::noop());
         let channel = Channel::new().share();
         let limit = Duration::from_millis(2);
@@ -354,9 +359,9 @@ pub fn a_stackless_channel_does_what_others_do<B: Backend>(case: Case) {
         assert!(matches!(sent.as_mut().poll(context), Poll::Ready(Ok(()))));
         assert_eq!(channel.try_iter().count(), 1, "the arm was dropped with it");
 
-        let waiting = spawn({
+        let waiting = who.spawn({
             let channel = channel.clone();
-            move || channel.recv().is_ok()
+            async move { who.recv(&channel).await.is_ok() }
         });
         until(|| channel.blocked_receivers() == 1);
         let mut received = Box::pin(channel.recv_async());

@@ -6,14 +6,19 @@ use tasklet_channels::{bounded, try_bounded, unbounded};
 use tasklet_core::backend::Backend;
 
 use super::Case;
-use super::setup::{Census, run, spawn, until};
+use super::setup::{Census, run, until};
 
 /// First in, first out, in every flavour.
 pub fn messages_come_in_the_order_they_were_sent<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [Some(0), Some(1), Some(2), Some(7), None] {
             let (sender, receiver) = capacity.map_or_else(unbounded, bounded);
-            let source = spawn(move || (0..100).for_each(|number| sender.send(number).unwrap()));
+            let source = who.spawn(async move {
+                for number in 0..100 {
+                    who.send(&sender, number).await.unwrap();
+                }
+            });
             assert_eq!(receiver.iter().collect::<Vec<u32>>(), (0..100).collect::<Vec<_>>(), "{capacity:?}");
             source.join().unwrap();
         }
@@ -43,13 +48,14 @@ pub fn a_full_buffer_gives_the_message_back<B: Backend>(case: Case) {
 
 /// A sender that waits is let in when there is room, the oldest first, and its message is behind those in the buffer.
 pub fn waiting_senders_are_let_in_oldest_first<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded(1);
         sender.send(0).unwrap();
         let mut sources = Vec::new();
         for number in 1..5 {
             let sender = sender.clone();
-            sources.push(spawn(move || sender.send(number).unwrap()));
+            sources.push(who.spawn(async move { who.send(&sender, number).await.unwrap() }));
             until(|| receiver.blocked_senders() == number);
         }
         for number in 0..5 {
@@ -62,13 +68,14 @@ pub fn waiting_senders_are_let_in_oldest_first<B: Backend>(case: Case) {
 
 /// Receivers that wait are served oldest first.
 pub fn waiting_receivers_are_served_oldest_first<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [0, 1, 9] {
             let (sender, receiver) = bounded(capacity);
             let mut sinks = Vec::new();
             for number in 0..4 {
                 let receiver = receiver.clone();
-                sinks.push(spawn(move || receiver.recv().unwrap()));
+                sinks.push(who.spawn(async move { who.recv(&receiver).await.unwrap() }));
                 until(|| sender.blocked_receivers() == number + 1);
             }
             (0..4).for_each(|number| sender.try_send(number).unwrap());
@@ -97,15 +104,24 @@ pub fn absurd_capacities_are_an_error<B: Backend>(case: Case) {
 
 /// Messages without a size, a large one, one that may not be shared.
 pub fn messages_of_every_kind_arrive<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [0, 1, 3] {
             let (sender, receiver) = bounded(capacity);
-            let source = spawn(move || (0..10).for_each(|_| sender.send(()).unwrap()));
+            let source = who.spawn(async move {
+                for _ in 0..10 {
+                    who.send(&sender, ()).await.unwrap();
+                }
+            });
             assert_eq!(receiver.iter().count(), 10);
             source.join().unwrap();
 
             let (sender, receiver) = bounded(capacity);
-            let source = spawn(move || (0..3).for_each(|number| sender.send(vec![number; 1 << 20]).unwrap()));
+            let source = who.spawn(async move {
+                for number in 0..3 {
+                    who.send(&sender, vec![number; 1 << 20]).await.unwrap();
+                }
+            });
             for number in 0..3_u8 {
                 let message = receiver.recv().unwrap();
                 assert!(message.iter().all(|byte| *byte == number));
@@ -113,7 +129,7 @@ pub fn messages_of_every_kind_arrive<B: Backend>(case: Case) {
             source.join().unwrap();
 
             let (sender, receiver) = bounded(capacity);
-            let source = spawn(move || sender.send(Cell::new(5)).unwrap());
+            let source = who.spawn(async move { who.send(&sender, Cell::new(5)).await.unwrap() });
             let cell = receiver.recv().unwrap();
             cell.set(cell.get() + 1);
             assert_eq!(cell.get(), 6);
@@ -142,11 +158,16 @@ pub fn huge_messages_arrive<B: Backend>(_: Case) {
 
 /// As many as there are and wanted, one at least, with what waiting senders have.
 pub fn many_are_received_at_once<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded(2);
         let mut into = vec![9];
         assert_eq!(receiver.recv_many(&mut into, 0), Ok(0));
-        let source = spawn(move || (0..5).for_each(|number| sender.send(number).unwrap()));
+        let source = who.spawn(async move {
+            for number in 0..5 {
+                who.send(&sender, number).await.unwrap();
+            }
+        });
         while into.len() < 6 {
             let before = into.len();
             let count = receiver.recv_many(&mut into, 3).unwrap();
@@ -162,13 +183,14 @@ pub fn many_are_received_at_once<B: Backend>(case: Case) {
 
 /// `recv_many` goes on past the buffer to those who wait, and wakes each of them.
 pub fn many_are_received_from_waiting_senders<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [0, 1, 2] {
             let (sender, receiver) = bounded(capacity);
             let sources: Vec<_> = (0..5)
                 .map(|number| {
                     let sender = sender.clone();
-                    spawn(move || sender.send(number).unwrap())
+                    who.spawn(async move { who.send(&sender, number).await.unwrap() })
                 })
                 .collect();
             until(|| receiver.blocked_senders() + receiver.len() == 5);
@@ -184,13 +206,14 @@ pub fn many_are_received_from_waiting_senders<B: Backend>(case: Case) {
 
 /// What is in the buffer comes at once, and those who wait fill it again.
 pub fn a_drain_lets_waiting_senders_in<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded(2);
         (0..2).for_each(|number| sender.send(number).unwrap());
         let sources: Vec<_> = (2..4)
             .map(|number| {
                 let sender = sender.clone();
-                spawn(move || sender.send(number).unwrap())
+                who.spawn(async move { who.send(&sender, number).await.unwrap() })
             })
             .collect();
         until(|| receiver.blocked_senders() == 2);

@@ -8,7 +8,7 @@ use tasklet_core::backend::Backend;
 
 use super::Case;
 use super::executor::block_on_alone;
-use super::setup::{Census, give_way, run, spawn, until};
+use super::setup::{Census, give_way, run, until};
 
 /// Everybody who listens has every message, in order; who comes later has the later ones.
 pub fn everybody_has_every_message<B: Backend>(case: Case) {
@@ -34,19 +34,20 @@ pub fn everybody_has_every_message<B: Backend>(case: Case) {
 
 /// Those who wait are woken by the next message, all of them, and by the end.
 pub fn a_message_wakes_all_listeners<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, first) = broadcast(2);
         let listeners: Vec<_> = (0..4)
             .map(|number| {
                 let receiver = first.clone();
-                spawn(move || {
+                who.spawn(async move {
                     let news = match number {
-                        0 => receiver.recv().unwrap(),
+                        0 => who.recv(&receiver).await.unwrap(),
                         1 => block_on_alone(receiver.recv_async()).unwrap(),
                         2 => select! { recv(receiver) -> news => news.unwrap() },
                         _ => receiver.recv_timeout(Duration::from_secs(60)).unwrap(),
                     };
-                    let end = receiver.recv().unwrap_err();
+                    let end = who.recv(&receiver).await.unwrap_err();
                     (*news, end.is_closed())
                 })
             })
@@ -128,22 +129,23 @@ pub fn a_watcher_sees_the_latest_value<B: Backend>(case: Case) {
 
 /// Those who wait for a change are all woken by one, in every form of waiting, and by the end of the last sender.
 pub fn a_change_wakes_all_watchers<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, first) = watch(0);
         let (ready, is_ready) = rendezvous();
         let watchers: Vec<_> = (0..4)
             .map(|number| {
                 let (mut receiver, ready) = (first.clone(), ready.clone());
-                spawn(move || {
-                    ready.send(()).unwrap();
+                who.spawn(async move {
+                    who.send(&ready, ()).await.unwrap();
                     match number {
-                        0 => receiver.changed().unwrap(),
+                        0 => who.changed(&receiver).await.unwrap(),
                         1 => block_on_alone(receiver.changed_async()).unwrap(),
                         2 => select! { changed(receiver) -> changed => changed.unwrap() },
                         _ => drop(receiver.wait_for(|value| *value == 9).unwrap()),
                     }
                     let seen = receiver.get();
-                    (*seen, receiver.changed().unwrap_err().is_closed(), receiver.is_closed())
+                    (*seen, who.changed(&receiver).await.unwrap_err().is_closed(), receiver.is_closed())
                 })
             })
             .collect();
@@ -151,8 +153,10 @@ pub fn a_change_wakes_all_watchers<B: Backend>(case: Case) {
         let other = sender.clone();
         sender.send(9).unwrap();
         drop(sender);
-        let ending = spawn(move || {
-            (0..5).for_each(|_| give_way());
+        let ending = who.spawn(async move {
+            for _ in 0..5 {
+                who.give_way().await;
+            }
             drop(other);
         });
         for watcher in watchers {

@@ -4,16 +4,17 @@ use tasklet_channels::{bounded, rendezvous};
 use tasklet_core::backend::Backend;
 
 use super::Case;
-use super::setup::{Flag, give_way, run, spawn, until};
+use super::setup::{Flag, give_way, run, until};
 
 /// A send returns when somebody has received, and not before.
 pub fn a_send_returns_when_it_was_received<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous();
         let returned = Flag::default();
         let sent = returned.clone();
-        let source = spawn(move || {
-            sender.send(5).unwrap();
+        let source = who.spawn(async move {
+            who.send(&sender, 5).await.unwrap();
             sent.set();
         });
         until(|| receiver.blocked_senders() == 1);
@@ -27,14 +28,15 @@ pub fn a_send_returns_when_it_was_received<B: Backend>(case: Case) {
 
 /// Without waiting, a message is sent only to a receiver that waits, and received only from a sender that does.
 pub fn a_try_meets_only_who_waits<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded(0);
         assert!(sender.is_full() && sender.is_empty());
         assert!(sender.try_send(1).unwrap_err().is_would_block());
         assert!(receiver.try_recv().unwrap_err().is_would_block());
         let sink = {
             let receiver = receiver.clone();
-            spawn(move || receiver.recv().unwrap())
+            who.spawn(async move { who.recv(&receiver).await.unwrap() })
         };
         until(|| sender.blocked_receivers() == 1);
         sender.try_send(2).unwrap();
@@ -43,7 +45,7 @@ pub fn a_try_meets_only_who_waits<B: Backend>(case: Case) {
         assert_eq!(sink.join().unwrap(), 2);
         let source = {
             let sender = sender.clone();
-            spawn(move || sender.send(4).unwrap())
+            who.spawn(async move { who.send(&sender, 4).await.unwrap() })
         };
         until(|| receiver.blocked_senders() == 1);
         assert_eq!(receiver.try_recv(), Ok(4));

@@ -8,11 +8,12 @@ use tasklet_scheduler::stealing;
 
 use super::Case;
 use super::executor::{block_on_alone, poll};
-use super::setup::{Census, run, spawn, until};
+use super::setup::{Census, give_way, run, spawn, until};
 
 /// The message arrives, whether it is waited for or not, once.
 pub fn the_one_message_arrives<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = oneshot();
         assert!(receiver.try_recv().unwrap_err().is_would_block());
         sender.send(1).unwrap();
@@ -21,7 +22,7 @@ pub fn the_one_message_arrives<B: Backend>(case: Case) {
         assert!(receiver.recv().unwrap_err().is_closed());
 
         let (sender, receiver) = oneshot();
-        let waiting = spawn(move || receiver.recv());
+        let waiting = who.spawn(who.oneshot(receiver));
         sender.send(2).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(2));
 
@@ -35,7 +36,7 @@ pub fn the_one_message_arrives<B: Backend>(case: Case) {
 
 /// A sender that goes without a message ends the wait.
 pub fn a_lost_sender_ends_the_wait<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (sender, receiver) = oneshot::<u8>();
         drop(sender);
         assert!(receiver.recv().unwrap_err().is_closed());
@@ -48,6 +49,11 @@ pub fn a_lost_sender_ends_the_wait<B: Backend>(case: Case) {
         waits.recv().unwrap();
         drop(sender);
         assert!(waiting.join().unwrap());
+        let (sender, receiver) = oneshot::<u8>();
+        let waiting = case.who.spawn(case.who.oneshot(receiver));
+        (0..5).for_each(|_| give_way());
+        drop(sender);
+        assert!(waiting.join().unwrap().unwrap_err().is_closed());
     });
 }
 
@@ -118,7 +124,7 @@ pub fn a_message_outlives_those_who_waited<B: Backend>(case: Case) {
         let receiver = std::sync::Arc::new(receiver);
         let shared = receiver.clone();
         let victim = spawn(move || drop(shared.recv()));
-        (0..10).for_each(|_| super::setup::give_way());
+        (0..10).for_each(|_| give_way());
         victim.kill();
         assert!(victim.join().unwrap_err().is_killed());
         assert!(receiver.recv_timeout(std::time::Duration::from_micros(10)).unwrap_err().is_timeout());

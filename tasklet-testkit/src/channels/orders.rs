@@ -8,7 +8,7 @@ use tasklet_channels::{Receiver, bounded, never, rendezvous, select, unbounded};
 use tasklet_core::backend::Backend;
 
 use super::Case;
-use super::setup::{give_way, run, spawn, until};
+use super::setup::{run, until};
 
 /// A plain value that several share, one after the other: whoever uses it relies on a channel for the order.
 struct Plain(UnsafeCell<u64>);
@@ -34,18 +34,19 @@ impl Plain {
 
 /// What happened before a send is seen after its receive, and before a close after its end was told.
 pub fn a_send_happens_before_its_receive<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [Some(0), Some(1), None] {
             let (there, at_other) = capacity.map_or_else(unbounded, bounded);
             let (back, at_this) = capacity.map_or_else(unbounded, bounded);
             let shared = Plain::new();
-            let other = spawn({
+            let other = who.spawn({
                 let shared = shared.clone();
-                move || {
-                    for number in at_other {
+                async move {
+                    while let Ok(number) = who.recv(&at_other).await {
                         assert_eq!(shared.get(), number);
                         shared.set(number + 1);
-                        back.send(()).unwrap();
+                        who.send(&back, ()).await.unwrap();
                     }
                     assert_eq!(shared.get(), 1_000_000);
                     shared.set(7);
@@ -70,16 +71,17 @@ pub fn a_send_happens_before_its_receive<B: Backend>(case: Case) {
 /// Without a buffer, what happened before a receive is seen after the send that it met; with room for so many, after the send that many
 /// later.
 pub fn a_receive_happens_before_the_send_that_needs_its_room<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for capacity in [0, 1, 3] {
             let (sender, receiver) = bounded(capacity);
             let shared: Vec<_> = (0..60).map(|_| Plain::new()).collect();
-            let sink = spawn({
+            let sink = who.spawn({
                 let shared = shared.clone();
-                move || {
+                async move {
                     for value in &shared {
                         value.set(5);
-                        receiver.recv().unwrap();
+                        who.recv(&receiver).await.unwrap();
                     }
                 }
             });
@@ -96,7 +98,8 @@ pub fn a_receive_happens_before_the_send_that_needs_its_room<B: Backend>(case: C
 
 /// A channel with room for so many lets so many in at once, and no more.
 pub fn a_buffer_limits_how_many_work<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         const LIMIT: usize = 3;
         let (enter, leave) = bounded(LIMIT);
         let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -104,14 +107,16 @@ pub fn a_buffer_limits_how_many_work<B: Backend>(case: Case) {
             .map(|_| {
                 let (enter, leave) = (enter.clone(), leave.clone());
                 let (inside, most) = (inside.clone(), most.clone());
-                spawn(move || {
-                    enter.send(()).unwrap();
+                who.spawn(async move {
+                    who.send(&enter, ()).await.unwrap();
                     most.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
                     // The first stay until there are as many as may be.
-                    until(|| most.load(Relaxed) >= LIMIT);
-                    (0..3).for_each(|_| give_way());
+                    who.until(|| most.load(Relaxed) >= LIMIT).await;
+                    for _ in 0..3 {
+                        who.give_way().await;
+                    }
                     inside.fetch_sub(1, Relaxed);
-                    leave.recv().unwrap();
+                    who.recv(&leave).await.unwrap();
                 })
             })
             .collect();
@@ -123,13 +128,14 @@ pub fn a_buffer_limits_how_many_work<B: Backend>(case: Case) {
 
 /// A close is told to everybody at once, also in selects: the way to stop any number of workers.
 pub fn a_close_stops_everybody<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (done, is_done) = rendezvous::<()>();
         let (sender, work) = unbounded();
         let workers: Vec<_> = (0..8)
             .map(|_| {
                 let (is_done, work) = (is_done.clone(), work.clone());
-                spawn(move || {
+                who.spawn(async move {
                     let mut sum = 0;
                     loop {
                         select! {
@@ -152,10 +158,15 @@ pub fn a_close_stops_everybody<B: Backend>(case: Case) {
 
 /// An arm is switched off by `never` when its source has ended, as by a nil channel in Go: two sources become one, and nothing is lost.
 pub fn an_ended_source_is_switched_off<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let source = |numbers: std::ops::Range<u64>| {
             let (sender, receiver) = bounded(2);
-            let tasklet = spawn(move || numbers.for_each(|number| sender.send(number).unwrap()));
+            let tasklet = who.spawn(async move {
+                for number in numbers {
+                    who.send(&sender, number).await.unwrap();
+                }
+            });
             (tasklet, receiver)
         };
         let ((first, mut a), (second, mut b)) = (source(0..50), source(50..70));
@@ -182,13 +193,18 @@ pub fn an_ended_source_is_switched_off<B: Backend>(case: Case) {
 
 /// A chain of tasklets, each of which adds one, as long as there is memory for it.
 pub fn a_chain_passes_everything_on<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (first, mut last) = rendezvous();
         let chain: Vec<_> = (0..200)
             .map(|_| {
                 let (next, receiver) = rendezvous();
                 let from = std::mem::replace(&mut last, receiver);
-                spawn(move || from.into_iter().for_each(|number: u64| next.send(number + 1).unwrap()))
+                who.spawn(async move {
+                    while let Ok(number) = who.recv::<Receiver<u64>>(&from).await {
+                        who.send(&next, number + 1).await.unwrap();
+                    }
+                })
             })
             .collect();
         for number in 0..5 {
@@ -203,14 +219,19 @@ pub fn a_chain_passes_everything_on<B: Backend>(case: Case) {
 
 /// Iterators end with the channel; one that takes what is there does not wait.
 pub fn iterators_end_with_the_channel<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = bounded(8);
         assert_eq!(receiver.try_iter().count(), 0);
         (0..4).for_each(|number| sender.send(number).unwrap());
         assert_eq!(receiver.try_iter().take(2).collect::<Vec<_>>(), [0, 1]);
         let drained = receiver.drain();
         assert_eq!((drained.len(), drained.collect::<Vec<_>>()), (2, vec![2, 3]));
-        let source = spawn(move || (4..10).for_each(|number| sender.send(number).unwrap()));
+        let source = who.spawn(async move {
+            for number in 4..10 {
+                who.send(&sender, number).await.unwrap();
+            }
+        });
         let mut borrowed = Vec::new();
         for number in &receiver {
             borrowed.push(number);

@@ -100,7 +100,8 @@ pub fn what_ends_a_sending_select_doubles_nothing<B: Backend>(case: Case) {
 
 /// Selects that send and receive at the same channels meet each other in pairs, whoever comes first; tasklets and threads.
 pub fn selects_meet_selects<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         const ROUNDS: usize = 40;
         let ends: Vec<(Sender<u64>, Receiver<u64>)> = (0..3).map(|_| rendezvous()).collect();
         let act = move |ends: Vec<(Sender<u64>, Receiver<u64>)>, number: u64| {
@@ -130,7 +131,7 @@ pub fn selects_meet_selects<B: Backend>(case: Case) {
         let tasklets: Vec<_> = (1..5)
             .map(|number| {
                 let ends = ends.clone();
-                spawn(move || act(ends, number))
+                who.spawn(async move { act(ends, number) })
             })
             .collect();
         until(|| thread.is_finished() && tasklets.iter().all(|tasklet| tasklet.is_finished()));
@@ -146,19 +147,24 @@ pub fn selects_meet_selects<B: Backend>(case: Case) {
 
 /// Stackless's channel among the others: an exchange with it is one arm of many.
 pub fn a_stackless_channel_is_an_arm<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let channel: SharedChannel<u32> = Channel::new().share();
         let (sender, receiver) = unbounded::<u32>();
-        let waiting = spawn({
+        let waiting = who.spawn({
             let (channel, receiver) = (channel.clone(), receiver.clone());
-            move || select! { recv(channel) -> value => value.unwrap(), recv(receiver) -> value => value.unwrap() + 100 }
+            async move {
+                select! { recv(channel) -> value => value.unwrap(), recv(receiver) -> value => value.unwrap() + 100 }
+            }
         });
         until(|| channel.balance() == -1);
         channel.send(5).unwrap();
         assert_eq!((waiting.join().unwrap(), sender.blocked_receivers(), channel.balance()), (5, 0, 0));
-        let giving = spawn({
+        let giving = who.spawn({
             let (channel, receiver) = (channel.clone(), receiver.clone());
-            move || select! { send(channel, 7) -> sent => sent.is_ok(), recv(receiver) -> _ => false }
+            async move {
+                select! { send(channel, 7) -> sent => sent.is_ok(), recv(receiver) -> _ => false }
+            }
         });
         until(|| channel.balance() == 1);
         assert_eq!(channel.recv().unwrap(), 7);
@@ -189,13 +195,20 @@ pub fn selects_nest_in_the_code_of_arms<B: Backend>(case: Case) {
         }
     }
 
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous();
         let (back, at_end) = unbounded();
-        let source = spawn(move || (0..20).map_while(|number| sender.send(number).ok()).count());
+        let source = who.spawn(async move {
+            let mut sent = 0;
+            while sent < 20 && who.send(&sender, sent).await.is_ok() {
+                sent += 1;
+            }
+            sent
+        });
         let sum = dive(&receiver, &back, 5);
         drop(receiver);
-        let sent = source.join().unwrap() as u32;
+        let sent = source.join().unwrap();
         drop(back);
         let passed: Vec<_> = at_end.iter().collect();
         assert_eq!(passed.len(), 5);
@@ -232,17 +245,18 @@ pub fn arms_of_both_kinds_are_chosen_alike<B: Backend>(case: Case) {
 
 /// Those who wait in a select wait as long as others: a channel serves its oldest waiter, however that waits.
 pub fn a_select_waits_in_turn<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous();
         let mut waiting = Vec::new();
         for number in 0..6_usize {
             let receiver = receiver.clone();
-            waiting.push(spawn(move || {
+            waiting.push(who.spawn(async move {
                 let never = tasklet_channels::never::<usize>();
                 let message = if number % 2 == 0 {
                     select! { recv(receiver) -> message => message, recv(never) -> message => message }
                 } else {
-                    receiver.recv()
+                    who.recv(&receiver).await
                 };
                 message.unwrap()
             }));

@@ -66,9 +66,14 @@ pub fn a_default_is_for_when_nothing_is_ready<B: Backend>(case: Case) {
 
 /// One channel in several arms, and a select within a select's code.
 pub fn a_channel_may_be_in_several_arms<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous();
-        let source = spawn(move || (0..300).for_each(|number| sender.send(number).unwrap()));
+        let source = who.spawn(async move {
+            for number in 0..300 {
+                who.send(&sender, number).await.unwrap();
+            }
+        });
         let (mut next, mut chosen) = (0, [0; 3]);
         while next < 300 {
             select! {
@@ -92,14 +97,15 @@ pub fn a_channel_may_be_in_several_arms<B: Backend>(case: Case) {
 
 /// An arm that sends and one that receives on the same channel wait for others, not for each other; two such selects meet.
 pub fn a_select_never_meets_itself<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         let (sender, receiver) = rendezvous::<u8>();
         assert_eq!(select! { send(sender, 1) -> _ => 1, recv(receiver) -> _ => 2, default => 3 }, 3);
         for _ in 0..100 {
             let pair: Vec<_> = (0..2)
                 .map(|number| {
                     let (sender, receiver) = (sender.clone(), receiver.clone());
-                    spawn(move || {
+                    who.spawn(async move {
                         select! {
                             send(sender, number) -> sent => { sent.unwrap(); None }
                             recv(receiver) -> message => Some(message.unwrap()),
@@ -177,12 +183,13 @@ pub fn losing_arms_keep_their_messages<B: Backend>(case: Case) {
     let census = Census::default();
     let counted = census.clone();
     run::<B>(case, move || {
+        let who = case.who;
         let pairs: Vec<_> = (0..3).map(|_| rendezvous()).collect();
         let sinks: Vec<_> = pairs
             .iter()
             .map(|(_, receiver)| {
                 let receiver = receiver.clone();
-                spawn(move || receiver.iter().count())
+                who.spawn(async move { who.count(&receiver).await })
             })
             .collect();
         let rounds = 200;
@@ -223,20 +230,21 @@ pub fn an_arm_may_be_selected_again<B: Backend>(case: Case) {
 
 /// The end of a tasklet and that of a channel, both while the select waits and before.
 pub fn joins_and_ends_are_arms<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
+        let who = case.who;
         for waits in [true, false] {
             let go = Flag::default();
             let gate = go.clone();
             let (sender, receiver) = rendezvous::<u8>();
-            let child = spawn(move || {
-                until(|| gate.is_set());
+            let child = who.spawn(async move {
+                who.until(|| gate.is_set()).await;
                 5
             });
             if waits {
-                let other = spawn({
+                let other = who.spawn({
                     let sender = sender.clone();
-                    move || {
-                        until(|| sender.blocked_receivers() == 1);
+                    async move {
+                        who.until(|| sender.blocked_receivers() == 1).await;
                         go.set();
                     }
                 });

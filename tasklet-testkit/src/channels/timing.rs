@@ -70,7 +70,7 @@ pub fn nothing_comes_from_never<B: Backend>(case: Case) {
 
 /// Of several limits the earliest counts: that of the select, of a timer among its arms.
 pub fn the_earliest_limit_ends_a_select<B: Backend>(case: Case) {
-    run_virtual::<B>(case, |_| {
+    run_virtual::<B>(case, move |_| {
         let (sender, receiver) = bounded::<u8>(1);
         for (timer, limit, expected) in [(5, 9, 1), (9, 5, 2)] {
             let start = current::now();
@@ -82,9 +82,10 @@ pub fn the_earliest_limit_ends_a_select<B: Backend>(case: Case) {
             assert_eq!((chosen, current::now() - start), (expected, ms(5)));
         }
         // A message that comes first wins, and the limit does not come later.
-        let source = spawn(move || {
-            tasklet_scheduler::time::sleep(ms(3));
-            sender.send(7).unwrap();
+        let who = case.who;
+        let source = who.spawn(async move {
+            who.sleep(ms(3)).await;
+            who.send(&sender, 7).await.unwrap();
             sender
         });
         let start = current::now();
@@ -116,12 +117,13 @@ pub fn a_limit_comes_though_nobody_will<B: Backend>(case: Case) {
 
 /// A heartbeat beside work, as it is written in Go: work is done, and each beat comes.
 pub fn a_heartbeat_beside_work<B: Backend>(case: Case) {
-    run_virtual::<B>(case, |_| {
+    run_virtual::<B>(case, move |_| {
         let (sender, receiver) = bounded(4);
-        let source = spawn(move || {
+        let who = case.who;
+        let source = who.spawn(async move {
             for number in 0..10 {
-                tasklet_scheduler::time::sleep(ms(7));
-                sender.send(number).unwrap();
+                who.sleep(ms(7)).await;
+                who.send(&sender, number).await.unwrap();
             }
         });
         let beats = tick(ms(10));

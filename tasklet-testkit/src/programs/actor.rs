@@ -10,6 +10,7 @@ use tasklet_bridge::futures::block_on;
 use tasklet_channels::{Arm, Receiver, RecvError, Select, SendError, Sender, SharedChannel, TypedArm, after};
 
 use super::ledger::{Ledger, Sending, Token};
+use super::running::Form;
 use crate::channels::setup::{give_way, spawn};
 use crate::random::Dice;
 
@@ -42,7 +43,7 @@ fn glance<F: Future>(future: F) -> Option<F::Output> {
 
 pub(super) struct Actor {
     pub(super) number: usize,
-    pub(super) is_tasklet: bool,
+    pub(super) form: Form,
     pub(super) ledger: Arc<Ledger>,
     pub(super) dice: Dice,
     /// Those it has, with the number of the place.
@@ -86,14 +87,15 @@ impl Actor {
     }
 
     /// Sends one message, somehow. Returns whether it was.
-    pub(super) fn send(&mut self, at: usize) -> bool {
+    pub(super) async fn send(&mut self, at: usize) -> bool {
+        let who = self.form.who();
         let (place, tx) = self.senders[at].clone();
         let token = self.token(place);
         let ledger = self.ledger.clone();
         let sending = ledger.sending(&token);
         let limit = moment(&mut self.dice);
         let result = match (tx, self.dice.below(8)) {
-            (Tx::Queue(tx), 0..3) => tx.send(token),
+            (Tx::Queue(tx), 0..3) => who.send(&tx, token).await,
             (Tx::Queue(tx), 3) => tx.try_send(token),
             (Tx::Queue(tx), 4) => tx.send_timeout(token, limit),
             (Tx::Queue(tx), 5) => block_on(tx.send_async(token)),
@@ -109,28 +111,29 @@ impl Actor {
                 Ok(permit) if self.dice.chance(80) => permit.send(token),
                 Ok(_) => return unsent(sending, token),
                 // A rendezvous has no room that could be reserved.
-                Err(error) if error.is_no_buffer() => tx.send(token),
+                Err(error) if error.is_no_buffer() => who.send(&tx, token).await,
                 Err(_) => return unsent(sending, token),
             },
-            (Tx::Stackless(channel), 0..6) => channel.send(token),
+            (Tx::Stackless(channel), 0..6) => who.send(&channel, token).await,
             (Tx::Stackless(channel), _) => channel.try_send(token),
         };
         sent(sending, result)
     }
 
     /// Receives, somehow.
-    pub(super) fn receive(&mut self, at: usize) -> Got {
+    pub(super) async fn receive(&mut self, at: usize) -> Got {
+        let who = self.form.who();
         let (place, rx) = self.receivers[at].clone();
         let result = match rx {
             Rx::Stackless(channel) => {
                 if self.dice.chance(80) {
-                    channel.recv()
+                    who.recv(&channel).await
                 } else {
                     channel.try_recv()
                 }
             }
             Rx::Queue(rx) => match self.dice.below(9) {
-                0..3 => rx.recv(),
+                0..3 => who.recv(&rx).await,
                 3 => rx.try_recv(),
                 4 => rx.recv_timeout(moment(&mut self.dice)),
                 5 => block_on(rx.recv_async()),
@@ -198,7 +201,7 @@ impl Actor {
             }
         }
         let timer = after(moment(&mut self.dice));
-        let child = (self.is_tasklet && self.dice.chance(10)).then(|| spawn(give_way));
+        let child = (self.form != Form::Thread && self.dice.chance(10)).then(|| spawn(give_way));
         let mut timer_arm = timer.recv_arm();
         let mut join_arm = child.as_ref().map(|child| child.join_arm());
         // Which list an arm is in, and where.

@@ -12,11 +12,12 @@ use tasklet_core::backend::Backend;
 
 use super::actor::moment;
 use super::ledger::{Ledger, NONE_TAKEN, Token};
-use super::running::Running;
+use super::running::{Form, Running};
 use crate::channels::setup::{give_way, run};
 use crate::random::{Dice, rounds};
 use crate::stealing::Case;
 use crate::stealing::setup::{Census, Counted};
+use crate::who::Who;
 
 /// Some oneshots at once, whose ends are used in every way and dropped at any time, by actors some of which are killed.
 pub fn oneshots_lose_nothing<B: Backend>(case: Case) {
@@ -41,8 +42,12 @@ fn oneshots(dice: &mut Dice) {
         let (sender, receiver) = oneshot();
         let mut own = dice.fork();
         let book = ledger.clone();
-        actors.push(Running::new(dice.chance(30), move || {
-            (0..own.below(4)).for_each(|_| give_way());
+        let form = Form::draw(dice, 70);
+        let who = form.who();
+        actors.push(Running::new(form, async move {
+            for _ in 0..own.below(4) {
+                who.give_way().await;
+            }
             match own.below(8) {
                 0 => drop(sender),
                 // Until the receiver is gone; another one than this sees to that.
@@ -64,7 +69,8 @@ fn oneshots(dice: &mut Dice) {
         let receiver = Arc::new(receiver);
         for _ in 0..1 + dice.below(3) {
             let (receiver, mut own) = (receiver.clone(), dice.fork());
-            actors.push(Running::new(dice.chance(30), move || ask(&receiver, &mut own)));
+            let form = Form::draw(dice, 70);
+            actors.push(Running::new(form, async move { ask(form.who(), receiver, &mut own).await }));
         }
     }
     (0..dice.below(20)).for_each(|_| {
@@ -78,9 +84,9 @@ fn oneshots(dice: &mut Dice) {
     ledger.check(true, NONE_TAKEN, &"oneshots");
 }
 
-fn ask(receiver: &OneshotReceiver<Token>, dice: &mut Dice) {
+async fn ask(who: Who, mut receiver: Arc<OneshotReceiver<Token>>, dice: &mut Dice) {
     for _ in 0..dice.below(4) {
-        let received = match dice.below(6) {
+        let received = match dice.below(7) {
             0 => receiver.try_recv(),
             1 => receiver.recv_timeout(moment(dice)),
             2 => select! { recv(receiver) -> message => message, default => continue },
@@ -89,12 +95,25 @@ fn ask(receiver: &OneshotReceiver<Token>, dice: &mut Dice) {
                 receiver.close();
                 continue;
             }
+            // A future has the receiver for itself.
+            5 => match Arc::try_unwrap(receiver) {
+                Ok(receiver) => {
+                    if let Ok(token) = who.oneshot(receiver).await {
+                        token.received();
+                    }
+                    return;
+                }
+                Err(shared) => {
+                    receiver = shared;
+                    receiver.recv()
+                }
+            },
             _ => receiver.recv(),
         };
         match received {
             Ok(token) => token.received(),
             Err(error) if error.is_closed() => return,
-            Err(_) => give_way(),
+            Err(_) => who.give_way().await,
         }
     }
 }
@@ -133,7 +152,7 @@ impl Listener {
         true
     }
 
-    fn step(&mut self, dice: &mut Dice) -> bool {
+    async fn step(&mut self, who: Who, dice: &mut Dice) -> bool {
         let result = match dice.below(6) {
             0 => self.receiver.try_recv(),
             1 => self.receiver.recv_timeout(moment(dice)),
@@ -144,7 +163,7 @@ impl Listener {
                 self.receiver = self.receiver.clone();
                 self.receiver.try_recv()
             }
-            _ => self.receiver.recv(),
+            _ => who.recv(&self.receiver).await,
         };
         self.take(result)
     }
@@ -165,11 +184,13 @@ fn broadcasts(dice: &mut Dice) {
     let ends = Arc::new(std::sync::Mutex::new(Vec::new()));
     for receiver in receivers {
         let (mut own, ends) = (dice.fork(), ends.clone());
-        actors.push(Running::new(dice.chance(30), move || {
+        let form = Form::draw(dice, 70);
+        let who = form.who();
+        actors.push(Running::new(form, async move {
             let mut listener = Listener { receiver, last: HashMap::new(), received: 0, missed: 0 };
             let patience = if own.chance(20) { own.below(10) } else { usize::MAX };
             let mut steps = 0;
-            while steps < patience && listener.step(&mut own) {
+            while steps < patience && listener.step(who, &mut own).await {
                 steps += 1;
             }
             if steps < patience {
@@ -180,7 +201,9 @@ fn broadcasts(dice: &mut Dice) {
     }
     for number in 0..sources {
         let (sender, mut own, total, census) = (sender.clone(), dice.fork(), total.clone(), census.clone());
-        actors.push(Running::new(dice.chance(30), move || {
+        let form = Form::draw(dice, 70);
+        let who = form.who();
+        actors.push(Running::new(form, async move {
             for sequence in 1..=own.below(20) as u32 {
                 match sender.send(News { sender: number, sequence, _counted: census.one() }) {
                     Ok(count) => assert!(count <= listeners + sources),
@@ -193,7 +216,7 @@ fn broadcasts(dice: &mut Dice) {
                 total.fetch_add(1, SeqCst);
                 assert!(sender.len() <= capacity);
                 if own.chance(20) {
-                    give_way();
+                    who.give_way().await;
                 }
                 if own.chance(10) {
                     drop(sender.subscribe());
@@ -229,7 +252,9 @@ fn watches(dice: &mut Dice) {
     let mut actors = Vec::new();
     for receiver in receivers {
         let mut own = dice.fork();
-        actors.push(Running::new(dice.chance(30), move || {
+        let form = Form::draw(dice, 70);
+        let who = form.who();
+        actors.push(Running::new(form, async move {
             let mut last = 0;
             let mut receiver: WatchReceiver<(u32, Counted)> = receiver;
             loop {
@@ -239,9 +264,9 @@ fn watches(dice: &mut Dice) {
                     2 => select! { changed(receiver) -> changed => changed, changed(receiver) -> changed => changed },
                     3 => {
                         receiver = receiver.clone();
-                        receiver.changed()
+                        who.changed(&receiver).await
                     }
-                    _ => receiver.changed(),
+                    _ => who.changed(&receiver).await,
                 };
                 match changed {
                     Ok(()) => {
@@ -261,13 +286,15 @@ fn watches(dice: &mut Dice) {
         }));
     }
     let mut own = dice.fork();
-    actors.push(Running::new(dice.chance(30), move || {
+    let form = Form::draw(dice, 70);
+    let who = form.who();
+    actors.push(Running::new(form, async move {
         for value in 1..=changes {
             // Those who were killed do not watch any more.
             drop(sender.send((value, census.one())));
             assert!(kills || sender.get().0 == value);
             if own.chance(20) {
-                give_way();
+                who.give_way().await;
             }
         }
     }));

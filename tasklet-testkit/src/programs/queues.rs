@@ -12,7 +12,7 @@ use tasklet_core::backend::Backend;
 
 use super::actor::{Actor, Got, Rx, Tx};
 use super::ledger::{Ledger, NONE_TAKEN};
-use super::running::Running;
+use super::running::{Form, Running};
 use crate::channels::setup::{give_way, run};
 use crate::random::{Dice, rounds};
 use crate::stealing::Case;
@@ -66,7 +66,7 @@ fn orderly(dice: &mut Dice) {
     let mut actors: Vec<Actor> = (0..sources + sinks)
         .map(|number| Actor {
             number,
-            is_tasklet: dice.chance(70),
+            form: Form::draw(dice, 70),
             ledger: ledger.clone(),
             dice: dice.fork(),
             senders: Vec::new(),
@@ -100,9 +100,8 @@ fn orderly(dice: &mut Dice) {
         .collect();
     drop(places);
     let receiving = actors.split_off(sources);
-    let senders: Vec<_> = actors.into_iter().map(|actor| Running::new(!actor.is_tasklet, || source(actor))).collect();
-    let receivers: Vec<_> =
-        receiving.into_iter().map(|actor| Running::new(!actor.is_tasklet, || sink(actor))).collect();
+    let senders: Vec<_> = actors.into_iter().map(|actor| Running::new(actor.form, source(actor))).collect();
+    let receivers: Vec<_> = receiving.into_iter().map(|actor| Running::new(actor.form, sink(actor))).collect();
     senders.into_iter().for_each(Running::join);
     stackless.iter().for_each(|channel| channel.close());
     receivers.into_iter().for_each(Running::join);
@@ -114,7 +113,8 @@ fn orderly(dice: &mut Dice) {
 }
 
 /// Sends for a while, to receivers that are there until the end.
-fn source(mut actor: Actor) {
+async fn source(mut actor: Actor) {
+    let who = actor.form.who();
     for _ in 0..actor.dice.below(30) {
         if actor.senders.is_empty() {
             return;
@@ -124,22 +124,22 @@ fn source(mut actor: Actor) {
             let all: Vec<_> = (0..actor.senders.len()).collect();
             actor.select(&[], &all);
         } else {
-            actor.send(at);
+            actor.send(at).await;
         }
         if actor.dice.chance(10) {
-            give_way();
+            who.give_way().await;
         }
     }
 }
 
 /// Receives until nothing comes any more. From several it receives by select, so that none of them waits for another.
-fn sink(mut actor: Actor) {
+async fn sink(mut actor: Actor) {
     while !actor.receivers.is_empty() {
         let ended = if actor.receivers.len() > 1 || actor.dice.chance(30) {
             let all: Vec<_> = (0..actor.receivers.len()).collect();
             actor.select(&all, &[])
         } else {
-            (actor.receive(0) == Got::End).then_some(0)
+            (actor.receive(0).await == Got::End).then_some(0)
         };
         if let Some(ended) = ended {
             actor.receivers.swap_remove(ended);
@@ -168,10 +168,10 @@ fn wild(dice: &mut Dice) {
                     receivers.push((at, rx.clone()));
                 }
             }
-            let is_tasklet = dice.chance(70);
+            let form = Form::draw(dice, 70);
             let actor = Actor {
                 number,
-                is_tasklet,
+                form,
                 ledger: ledger.clone(),
                 dice: dice.fork(),
                 senders,
@@ -182,7 +182,7 @@ fn wild(dice: &mut Dice) {
             };
             let (length, progress) = (dice.below(25) as u32, progress.clone());
             steps += length;
-            Running::new(!is_tasklet, move || anything(actor, length, may_close, &progress))
+            Running::new(form, anything(actor, length, may_close, progress))
         })
         .collect();
     // Those that nobody is kept for are discarded with their last receiver.
@@ -229,7 +229,12 @@ fn wild(dice: &mut Dice) {
                 tokens.iter().for_each(super::ledger::Token::received);
                 assert!(rx.recv().is_err_and(|error| error.is_closed()));
             }
-            (Tx::Stackless(channel), _) => assert_eq!(channel.balance(), 0),
+            (Tx::Stackless(channel), _) => {
+                assert_eq!(channel.balance(), 0);
+                // What a future was given that was dropped with a kill came back.
+                channel.try_iter().for_each(|token| token.received());
+                assert!(channel.is_closed());
+            }
             _ => unreachable!("both ends are of one kind"),
         }
     }
@@ -240,17 +245,18 @@ fn wild(dice: &mut Dice) {
     ledger.check(discards, (taken, &is_stackless), &flavours);
 }
 
-fn anything(mut actor: Actor, length: u32, may_close: bool, progress: &AtomicU32) {
+async fn anything(mut actor: Actor, length: u32, may_close: bool, progress: Arc<AtomicU32>) {
+    let who = actor.form.who();
     for _ in 0..length {
         progress.fetch_add(1, Relaxed);
         match actor.dice.below(10) {
             0..3 if !actor.senders.is_empty() => {
                 let at = actor.dice.below(actor.senders.len());
-                actor.send(at);
+                actor.send(at).await;
             }
             3..6 if !actor.receivers.is_empty() => {
                 let at = actor.dice.below(actor.receivers.len());
-                actor.receive(at);
+                actor.receive(at).await;
             }
             6 | 7 if !actor.receivers.is_empty() || !actor.senders.is_empty() => {
                 // The same channel may be in it several times, and in both directions.
@@ -263,7 +269,7 @@ fn anything(mut actor: Actor, length: u32, may_close: bool, progress: &AtomicU32
                 }
             }
             8 => actor.tamper(may_close),
-            _ => give_way(),
+            _ => who.give_way().await,
         }
     }
 }

@@ -360,11 +360,11 @@ macro_rules! semantics_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __semantics_tests {
-    ($backend:ty; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
-                $crate::kinds::run_each::<$backend>(&[$($reason)?], $crate::semantics::$chapter::$test::<$backend>);
+                $crate::kinds::run_each::<$backend>(&[$($crate::__mark!($mark $($reason)?)),*], $crate::semantics::$chapter::$test::<$backend>);
             }
         )*
     };

@@ -96,12 +96,13 @@ pub fn a_loop_of_checkpoints_gives_way<B: Backend>(case: Case) {
 
 /// A receiver with more senders waiting than it can serve at a stretch.
 pub fn a_receiver_that_never_waits_gives_way<B: Backend>(case: Case) {
+    let who = case.who;
     case.run::<B, _>(|| {
         let numbers = channel::<u32>();
         let senders: Vec<_> = (0..300)
             .map(|number| {
                 let numbers = numbers.clone();
-                stealing::spawn(move || numbers.send(number).unwrap())
+                who.spawn(async move { who.send(&numbers, number).await.unwrap() })
             })
             .collect();
         yield_until(|| numbers.balance() == 300);

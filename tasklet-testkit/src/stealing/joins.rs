@@ -12,16 +12,21 @@ use tasklet_scheduler::stealing;
 
 use super::Case;
 use super::setup::{Census, Flag, Log, channel, end, fail, yield_until};
+use crate::who::Who;
 
 /// Small results and large ones, of tasklets that wait and that do not.
 pub fn join_returns_the_result<B: Backend>(case: Case) {
+    let who = case.who;
     let (small, large, nested) = case.run::<B, _>(|| {
-        let small = stealing::spawn(|| 7);
-        let large = stealing::spawn(|| {
-            stealing::yield_now();
+        let small = who.spawn(async { 7 });
+        let large = who.spawn(async move {
+            who.give_way().await;
             [7u64; 100]
         });
-        let nested = stealing::spawn(|| stealing::spawn(|| String::from("inner")).join().unwrap() + " and outer");
+        let nested = who.spawn(async move {
+            let inner = who.spawn(async { String::from("inner") });
+            who.join(inner).await.unwrap() + " and outer"
+        });
         (small.join().unwrap(), large.join().unwrap(), nested.join().unwrap())
     });
     assert_eq!((small, large, &*nested), (7, [7; 100], "inner and outer"));
@@ -29,10 +34,11 @@ pub fn join_returns_the_result<B: Backend>(case: Case) {
 
 /// A panic goes to the handle and disturbs nobody else.
 pub fn join_returns_the_panic<B: Backend>(case: Case) {
+    let who = case.who;
     case.run::<B, _>(|| {
-        let early = stealing::spawn(|| -> i32 { fail("early") });
-        let late = stealing::spawn(|| {
-            stealing::yield_now();
+        let early = who.spawn(async { fail("early") });
+        let late = who.spawn(async move {
+            who.give_way().await;
             fail("late")
         });
         for (handle, text) in [(early, "early"), (late, "late")] {
@@ -46,15 +52,16 @@ pub fn join_returns_the_panic<B: Backend>(case: Case) {
 
 /// A tasklet whose handle was dropped goes on, and its panic is dropped.
 pub fn a_detached_tasklet_goes_on<B: Backend>(case: Case) {
+    let who = case.who;
     case.run::<B, _>(|| {
         let (go, done) = (channel::<()>(), channel());
         let (its_go, its_done) = (go.clone(), done.clone());
-        stealing::spawn(move || {
-            its_go.recv().unwrap();
-            its_done.send(5).unwrap();
+        who.spawn(async move {
+            who.recv(&its_go).await.unwrap();
+            who.send(&its_done, 5).await.unwrap();
         })
         .detach();
-        drop(stealing::spawn(|| fail("nobody hears it")));
+        drop(who.spawn::<()>(async { fail("nobody hears it") }));
         go.send(()).unwrap();
         assert_eq!(done.recv(), Ok(5));
     });
@@ -65,7 +72,8 @@ pub fn several_wait_on_one_handle<B: Backend>(case: Case) {
     let runtime = case.runtime::<B>();
     let (gate, waiting) = (channel::<u32>(), Census::default());
     let opened = gate.clone();
-    let handle = Arc::new(runtime.spawn(move || opened.recv().unwrap()));
+    let who = case.who;
+    let handle = Arc::new(who.spawn_in(&runtime, async move { who.recv(&opened).await.unwrap() }));
     let wait = |handle: Arc<JoinHandle<u32>>, waiting: Census| {
         move || {
             let _one = waiting.one();
@@ -86,11 +94,12 @@ pub fn several_wait_on_one_handle<B: Backend>(case: Case) {
 
 /// A plain thread waits as a thread does; one that comes late does not wait.
 pub fn a_plain_thread_joins<B: Backend>(case: Case) {
+    let who = case.who;
     let runtime = case.runtime::<B>();
-    let (go, early) = (channel::<()>(), runtime.spawn(|| 1));
+    let (go, early) = (channel::<()>(), who.spawn_in(&runtime, async { 1 }));
     let waits = go.clone();
-    let late = runtime.spawn(move || {
-        waits.recv().unwrap();
+    let late = who.spawn_in(&runtime, async move {
+        who.recv(&waits).await.unwrap();
         2
     });
     let joiner = std::thread::spawn(move || late.join().unwrap());
@@ -104,14 +113,15 @@ pub fn a_plain_thread_joins<B: Backend>(case: Case) {
 
 /// A tasklet parks while it waits for one of another runtime; its worker goes on.
 pub fn a_tasklet_of_another_runtime_joins<B: Backend>(case: Case) {
+    let who = case.who;
     let (one, other) = (case.runtime::<B>(), case.runtime::<B>());
     let go = channel::<u32>();
     let waits = go.clone();
-    let handle = one.spawn(move || waits.recv().unwrap());
+    let handle = who.spawn_in(&one, async move { who.recv(&waits).await.unwrap() });
     let (joiner, sender) = other.run(|| {
-        let joiner = stealing::spawn(move || handle.join().unwrap());
+        let joiner = who.spawn(async move { who.join(handle).await.unwrap() });
         // Also with one worker, whose tasklet waits.
-        (joiner, stealing::spawn(move || go.send(3).unwrap()))
+        (joiner, who.spawn(async move { who.send(&go, 3).await.unwrap() }))
     });
     sender.join().unwrap();
     assert_eq!(joiner.join().unwrap(), 3);
@@ -121,15 +131,16 @@ pub fn a_tasklet_of_another_runtime_joins<B: Backend>(case: Case) {
 
 /// A handle is a future, in tasklets, soft ones, and on plain threads.
 pub fn a_handle_is_a_future<B: Backend>(case: Case) {
+    let who = case.who;
     let runtime = case.runtime::<B>();
-    assert_eq!(block_on(runtime.spawn(|| 1)).unwrap(), 1);
+    assert_eq!(block_on(who.spawn_in(&runtime, async { 1 })).unwrap(), 1);
     let sum = runtime.run(|| {
-        let first = stealing::spawn(|| {
-            stealing::yield_now();
+        let first = who.spawn(async move {
+            who.give_way().await;
             1
         });
-        let panicked = stealing::spawn(|| -> u32 { fail("E") });
-        let soft = stealing::spawn_async(async move {
+        let panicked = who.spawn::<u32>(async { fail("E") });
+        let soft = Who::Soft.spawn(async move {
             assert!(panicked.await.unwrap_err().is_panic());
             first.await.unwrap() + 2
         });
@@ -141,17 +152,18 @@ pub fn a_handle_is_a_future<B: Backend>(case: Case) {
 
 /// The handle comes back when the time is up, to tasklets and threads alike.
 pub fn join_timeout_gives_the_handle_back<B: Backend>(case: Case) {
+    let who = case.who;
     let runtime = case.runtime::<B>();
     let go = channel::<u32>();
     let waits = go.clone();
-    let handle = runtime.spawn(move || waits.recv().unwrap());
+    let handle = who.spawn_in(&runtime, async move { who.recv(&waits).await.unwrap() });
     let handle = handle.join_timeout(Duration::from_millis(1)).unwrap_err();
     let value = runtime.run(|| {
         let handle = handle.join_timeout(Duration::from_millis(1)).unwrap_err();
         assert_eq!(handle.wait_timeout(Duration::ZERO), Ok(false));
         go.send(4).unwrap();
         let value = handle.join_timeout(super::setup::LIMIT).unwrap().unwrap();
-        let finished = stealing::spawn(|| 1);
+        let finished = who.spawn(async { 1 });
         finished.wait().unwrap();
         assert_eq!(finished.join_timeout(Duration::ZERO).unwrap().unwrap(), 1);
         value
@@ -179,10 +191,11 @@ pub fn a_tasklet_cannot_join_itself<B: Backend>(case: Case) {
 
 /// `is_finished` follows the tasklet, and never waits.
 pub fn is_finished_tells_the_end<B: Backend>(case: Case) {
+    let who = case.who;
     case.run::<B, _>(|| {
         let go = Flag::default();
         let waits = go.clone();
-        let handle = stealing::spawn(move || waits.wait());
+        let handle = who.spawn(async move { who.until(|| waits.is_set()).await });
         assert!(!handle.is_finished());
         go.set();
         yield_until(|| handle.is_finished());
@@ -192,6 +205,7 @@ pub fn is_finished_tells_the_end<B: Backend>(case: Case) {
 
 /// A result is dropped once: by who joins, by a handle that goes after the end, by the end that comes after the handle has gone.
 pub fn results_are_dropped_once<B: Backend>(case: Case) {
+    let who = case.who;
     let census = Census::default();
     case.run::<B, _>(|| {
         for large in [false, true] {
@@ -200,8 +214,8 @@ pub fn results_are_dropped_once<B: Backend>(case: Case) {
                 let (opened, result) = (gate.clone(), census.one());
                 let padding =
                     if large { [Some(census.one()), Some(census.one()), None, None] } else { [const { None }; 4] };
-                stealing::spawn(move || {
-                    opened.recv().unwrap();
+                who.spawn(async move {
+                    who.recv(&opened).await.unwrap();
                     (result, padding)
                 })
             };
@@ -225,7 +239,8 @@ pub fn waiters_go_on_in_the_order_of_waiting<B: Backend>(case: Case) {
     case.run::<B, _>(|| {
         let gate = channel::<()>();
         let opened = gate.clone();
-        let handle = Arc::new(stealing::spawn(move || opened.recv().unwrap()));
+        let who = case.who;
+        let handle = Arc::new(who.spawn(async move { who.recv(&opened).await.unwrap() }));
         let waiters: Vec<_> = ["a", "b", "c"]
             .map(|name| {
                 let (handle, log) = (handle.clone(), log.clone());

@@ -1,5 +1,6 @@
 //! Kills: of tasklets in every state, what they do to locals, values and waiters, and what survives them.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tasklet_scheduler::stealing;
 
 use super::Case;
 use super::setup::{Census, Flag, LIMIT, Log, caught, channel, end, ignore, park_for_ever, spawn_parked, yield_until};
+use crate::who::Who;
 
 #[track_caller]
 fn assert_killed<T>(handle: JoinHandle<T>) {
@@ -21,17 +23,18 @@ fn assert_killed<T>(handle: JoinHandle<T>) {
 
 /// One that nobody has started never runs, and its closure is dropped by the kill.
 pub fn a_new_tasklet_that_is_killed_never_runs<B: Backend>(case: Case) {
+    let who = case.who;
     let (census, ran) = (Census::default(), Flag::default());
     case.run::<B, _>(|| {
         for large in [false, true] {
             let (captured, runs) = (census.one(), ran.clone());
             let padding = if large { [7u64; 32] } else { [0; 32] };
-            let small = stealing::spawn(move || {
+            let small = who.spawn(async move {
                 runs.set();
                 drop(captured);
             });
             let (captured, runs) = (census.one(), ran.clone());
-            let padded = stealing::spawn(move || {
+            let padded = who.spawn(async move {
                 runs.set();
                 drop((captured, padding));
             });
@@ -40,7 +43,7 @@ pub fn a_new_tasklet_that_is_killed_never_runs<B: Backend>(case: Case) {
                 assert!(handle.is_finished());
                 assert_killed(handle);
             }
-            census.assert_all_dropped();
+            who.settles(|| census.dropped() == census.made());
         }
     });
     assert!(!ran.is_set());
@@ -74,13 +77,14 @@ pub fn a_new_local_tasklet_that_is_killed_never_runs<B: Backend>(case: Case) {
 
 /// Spawn and kill race with the workers: each closure runs or does not, and is dropped once in any case.
 pub fn kills_race_with_starts<B: Backend>(case: Case) {
+    let who = case.who;
     let (census, runtime) = (Census::default(), case.runtime::<B>());
     let (mut ran, mut killed) = (0, 0);
     for round in 0..1_000 {
         let captured = census.one();
-        let handle = runtime.spawn(move || {
+        let handle = who.spawn_in(&runtime, async move {
             let _captured = captured;
-            stealing::yield_now();
+            who.give_way().await;
         });
         if round % 2 == 0 {
             std::thread::yield_now();
@@ -101,50 +105,58 @@ pub fn kills_race_with_starts<B: Backend>(case: Case) {
 
 /// Wherever it waits: in a channel either way, asleep, in a join, parked; and its locals are dropped in order.
 pub fn a_waiting_tasklet_is_killed_where_it_waits<B: Backend>(case: Case) {
-    let log = Log::default();
+    let (log, who) = (Log::default(), case.who);
     case.run::<B, _>(|| {
         let values = channel::<u32>();
         let (receiving, sending) = (values.clone(), channel::<u32>());
-        let sent = sending.clone();
-        let other = Rc::new(stealing::spawn(park_for_ever::<()>));
-        let joined = other.clone();
-        let waits: [Box<dyn FnOnce()>; 6] = [
-            Box::new(move || ignore(receiving.recv())),
-            Box::new(move || ignore(sent.send(1))),
-            Box::new(|| stealing::sleep(LIMIT)),
-            Box::new(move || ignore(joined.wait())),
-            Box::new(park_for_ever::<()>),
-            Box::new(|| ignore(stealing::park_timeout(LIMIT))),
+        let (sent, joined, here) = (sending.clone(), Census::default(), Flag::default());
+        let (one, is_here) = (joined.one(), here.clone());
+        let other = who.spawn(async move {
+            let _one = one;
+            is_here.set();
+            who.stay::<()>().await;
+        });
+        here.wait();
+        let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = vec![
+            Box::pin(async move { ignore(who.recv(&receiving).await) }),
+            Box::pin(async move { ignore(who.send(&sent, 1).await) }),
+            Box::pin(who.sleep(LIMIT)),
+            Box::pin(async move { ignore(who.join(other).await) }),
+            Box::pin(who.stay()),
         ];
+        if who == Who::Stackful {
+            waits.push(Box::pin(async { ignore(stealing::park_timeout(LIMIT)) }));
+        }
         for wait in waits {
-            let log_of_victim = log.clone();
-            let victim = spawn_parked(move |waits| {
+            let (log_of_victim, gone) = (log.clone(), Census::default());
+            let last = gone.one();
+            let victim = who.spawn_parked(|waits| async move {
+                let _last = last;
                 let _first = log_of_victim.on_drop("first");
                 let _second = log_of_victim.on_drop("second");
                 waits.set();
-                wait();
+                wait.await;
                 log_of_victim.add("went on");
             });
             victim.kill();
             assert_killed(victim);
+            who.settles(|| gone.dropped() == 1);
             log.assert("second first");
         }
-        assert_eq!((values.balance(), sending.balance()), (0, 0));
-        assert!(!other.is_finished());
-        other.kill();
-        other.wait().unwrap();
+        assert_eq!((values.balance(), sending.balance(), joined.dropped()), (0, 0, 0));
     });
 }
 
 /// From a plain thread, and from another runtime.
 pub fn a_kill_comes_from_anywhere<B: Backend>(case: Case) {
+    let who = case.who;
     let (runtime, other) = (case.runtime::<B>(), case.runtime::<B>());
     for from_thread in [false, true] {
         let started = Flag::default();
         let runs = started.clone();
-        let victim = runtime.spawn(move || {
+        let victim = who.spawn_in(&runtime, async move {
             runs.set();
-            park_for_ever::<()>();
+            who.stay::<()>().await;
         });
         started.spin();
         if from_thread {
@@ -160,17 +172,18 @@ pub fn a_kill_comes_from_anywhere<B: Backend>(case: Case) {
 
 /// A tasklet that kills itself goes on to its next scheduling point.
 pub fn a_tasklet_kills_itself<B: Backend>(case: Case) {
+    let who = case.who;
     let log = Log::default();
     case.run::<B, _>(|| {
         let own = channel::<JoinHandle<()>>();
         let (mine, log, back) = (own.clone(), log.clone(), channel());
         let give_back = back.clone();
-        let handle = stealing::spawn(move || {
-            let handle = mine.recv().unwrap();
+        let handle = who.spawn(async move {
+            let handle = who.recv(&mine).await.unwrap();
             handle.kill();
             log.add("still here");
-            give_back.send(handle).unwrap_or_else(|_| unreachable!("the channel is open"));
-            stealing::yield_now();
+            who.send(&give_back, handle).await.unwrap_or_else(|_| unreachable!("the channel is open"));
+            who.give_way().await;
             log.add("not here");
         });
         own.send(handle).unwrap();
@@ -186,23 +199,24 @@ pub fn a_tasklet_kills_itself<B: Backend>(case: Case) {
 /// A kill after the end changes nothing: the result is there. A second kill is no more than the first.
 pub fn kills_after_the_end_have_no_effect<B: Backend>(case: Case) {
     case.run::<B, _>(|| {
-        let finished = stealing::spawn(|| 5);
+        let who = case.who;
+        let finished = who.spawn(async { 5 });
         finished.wait().unwrap();
         finished.kill();
         finished.kill();
         assert_eq!(finished.join().unwrap(), 5);
 
-        let log = Log::default();
-        let inner = log.clone();
-        let victim = spawn_parked(move |waits| {
-            let _guard = inner.on_drop("once");
+        let census = Census::default();
+        let one = census.one();
+        let victim = who.spawn_parked(|waits| async move {
+            let _one = one;
             waits.set();
-            park_for_ever::<()>();
+            who.stay::<()>().await;
         });
         victim.kill();
         victim.kill();
         assert_killed(victim);
-        log.assert("once");
+        who.settles(|| census.dropped() == 1);
     });
 }
 
@@ -333,13 +347,14 @@ pub fn a_kill_waits_for_both_halves_of_a_join<B: Backend>(case: Case) {
 
 /// A value that was handed to a receiver which is killed is dropped once; one that was not stays the sender's.
 pub fn a_value_for_a_killed_receiver_is_dropped_once<B: Backend>(case: Case) {
+    let who = case.who;
     let census = Census::default();
     let (mut received, mut lost, mut returned) = (0, 0, 0);
     case.run::<B, _>(|| {
         for round in 0..300 {
             let values = channel();
             let source = values.clone();
-            let receiver = stealing::spawn(move || values.recv().unwrap());
+            let receiver = who.spawn(async move { who.recv(&values).await.unwrap() });
             yield_until(|| source.balance() == -1);
             let killer = || {
                 if round % 2 == 0 {
@@ -377,15 +392,16 @@ pub fn a_value_for_a_killed_receiver_is_dropped_once<B: Backend>(case: Case) {
 
 /// A sender that is killed while it waits takes its value along; receivers get those of the others, in order.
 pub fn a_killed_senders_value_is_dropped_once<B: Backend>(case: Case) {
+    let who = case.who;
     let census = Census::default();
     case.run::<B, _>(|| {
         let values = channel();
         let senders: Vec<_> = (0..10)
             .map(|number| {
                 let (values, value) = (values.clone(), census.one());
-                let sender = stealing::spawn({
+                let sender = who.spawn({
                     let values = values.clone();
-                    move || drop(values.send((number, value)))
+                    async move { drop(who.send(&values, (number, value)).await) }
                 });
                 yield_until(|| values.balance() == number + 1);
                 sender
@@ -395,7 +411,7 @@ pub fn a_killed_senders_value_is_dropped_once<B: Backend>(case: Case) {
             sender.kill();
             sender.wait().unwrap();
         }
-        assert_eq!(census.dropped(), 4);
+        who.settles(|| census.dropped() == 4);
         let received: Vec<isize> = (0..6).map(|_| values.recv().unwrap().0).collect();
         assert_eq!(received, [1, 2, 4, 5, 7, 8]);
     });

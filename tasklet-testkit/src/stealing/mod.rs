@@ -29,31 +29,31 @@ pub use setup::run_cases;
 macro_rules! stealing_suite {
     ($backend:ty) => {
         $crate::__stealing_tests! { $backend, [1, 2, 4];
-            joins: join_returns_the_result;
-            joins: join_returns_the_panic;
-            joins: a_detached_tasklet_goes_on;
-            joins: several_wait_on_one_handle;
-            joins: a_plain_thread_joins;
-            joins: a_tasklet_of_another_runtime_joins;
-            joins: a_handle_is_a_future;
-            joins: join_timeout_gives_the_handle_back;
+            joins: join_returns_the_result, soft;
+            joins: join_returns_the_panic, soft;
+            joins: a_detached_tasklet_goes_on, soft;
+            joins: several_wait_on_one_handle, soft;
+            joins: a_plain_thread_joins, soft;
+            joins: a_tasklet_of_another_runtime_joins, soft;
+            joins: a_handle_is_a_future, soft;
+            joins: join_timeout_gives_the_handle_back, soft;
             joins: a_tasklet_cannot_join_itself;
-            joins: is_finished_tells_the_end;
-            joins: results_are_dropped_once;
+            joins: is_finished_tells_the_end, soft;
+            joins: results_are_dropped_once, soft;
             places: a_started_tasklet_never_moves, own "scopes lend the stack";
             places: a_local_tasklet_may_hold_an_rc;
             places: a_local_tasklet_stays_on_its_worker;
             places: a_tasklet_runs_on_the_worker_it_was_spawned_on;
             places: a_worker_that_does_not_exist_is_refused;
-            places: a_builder_spawns_into_the_runtime_it_is_for;
+            places: a_builder_spawns_into_the_runtime_it_is_for, soft;
             runtimes: spawning_outside_of_a_runtime_panics_helpfully;
-            runtimes: a_thread_enters_runtimes;
-            runtimes: runtimes_are_independent;
-            runtimes: a_channel_joins_two_runtimes;
+            runtimes: a_thread_enters_runtimes, soft;
+            runtimes: runtimes_are_independent, soft;
+            runtimes: a_channel_joins_two_runtimes, soft;
             runtimes: run_is_for_code_outside, own "running in another runtime lends the stack";
             runtimes: hooks_run_once_on_each_named_thread;
             runtimes: a_panicking_hook_disturbs_nothing;
-            runtimes: workers_run_on_threads_of_the_application;
+            runtimes: workers_run_on_threads_of_the_application, soft;
             runtimes: a_spawn_handler_that_fails_fails_the_build;
             runtimes: a_worker_that_is_given_up_fails_the_build;
             runtimes: absurd_numbers_are_refused;
@@ -61,26 +61,26 @@ macro_rules! stealing_suite {
             budgets: a_loop_of_permits_gives_way;
             budgets: a_loop_of_tries_gives_way;
             budgets: a_loop_of_checkpoints_gives_way;
-            budgets: a_receiver_that_never_waits_gives_way;
+            budgets: a_receiver_that_never_waits_gives_way, soft;
             budgets: a_kill_waits_for_a_scheduling_point;
             permits: permits_are_kept_and_merge;
             permits: anybody_may_unpark;
             permits: no_permit_is_lost;
             permits: plain_threads_park_too;
             permits: park_timeout_ends_with_the_permit;
-            time: sleepers_of_all_workers_wake;
+            time: sleepers_of_all_workers_wake, soft;
             kills: a_new_local_tasklet_that_is_killed_never_runs;
-            kills: kills_race_with_starts;
-            kills: a_waiting_tasklet_is_killed_where_it_waits;
-            kills: a_kill_comes_from_anywhere;
-            kills: a_tasklet_kills_itself;
-            kills: kills_after_the_end_have_no_effect;
+            kills: kills_race_with_starts, soft;
+            kills: a_waiting_tasklet_is_killed_where_it_waits, soft;
+            kills: a_kill_comes_from_anywhere, soft;
+            kills: a_tasklet_kills_itself, soft;
+            kills: kills_after_the_end_have_no_effect, soft;
             kills: a_tasklet_that_catches_its_kill_lives_on;
             kills: a_kill_passes_through_catch_unwind;
             kills: a_kill_waits_for_a_blocking_call, own "blocking calls lend the stack";
             kills: a_kill_waits_for_both_halves_of_a_join;
-            kills: a_value_for_a_killed_receiver_is_dropped_once;
-            kills: a_killed_senders_value_is_dropped_once;
+            kills: a_value_for_a_killed_receiver_is_dropped_once, soft;
+            kills: a_killed_senders_value_is_dropped_once, soft;
             cancel: nobody_waits_under_a_cancelled_token;
             cancel: cancelling_ends_waits;
             cancel: a_cancelled_tasklet_decides_how_it_ends;
@@ -144,28 +144,28 @@ macro_rules! stealing_suite {
             trims: questions_about_stacks_race_with_ends, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_takes_from_those_that_wait, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_is_waited_for, own "it measures stacks of their own";
-            shutdown: shutdown_kills_what_waits;
-            shutdown: dropping_a_runtime_ends_it;
+            shutdown: shutdown_kills_what_waits, soft;
+            shutdown: dropping_a_runtime_ends_it, soft;
             shutdown: a_tasklet_that_catches_every_kill_is_leaked;
             shutdown: a_tasklet_that_computes_on_is_named;
             shutdown: a_blocking_call_that_goes_on_is_counted, own "blocking calls lend the stack";
-            shutdown: a_runtime_cannot_be_ended_by_its_own_tasklet;
-            shutdown: spawning_into_an_ending_runtime_counts_as_killed;
+            shutdown: a_runtime_cannot_be_ended_by_its_own_tasklet, soft;
+            shutdown: spawning_into_an_ending_runtime_counts_as_killed, soft;
             shutdown: an_ending_runtime_hangs_nobody_who_cleans_up, own "scopes lend the stack";
-            shutdown: unstarted_closures_are_dropped;
-            shutdown: a_destructor_sends_while_its_runtime_ends;
+            shutdown: unstarted_closures_are_dropped, soft;
+            shutdown: a_destructor_sends_while_its_runtime_ends, soft;
             shutdown: the_figures_add_up;
-            shutdown: ending_at_any_time_leaves_nothing;
+            shutdown: ending_at_any_time_leaves_nothing, soft;
         }
         $crate::__stealing_tests! { $backend, [1];
-            joins: waiters_go_on_in_the_order_of_waiting;
+            joins: waiters_go_on_in_the_order_of_waiting, soft;
             fairness: tasklets_that_yield_take_turns;
-            fairness: a_hot_pair_starves_nobody;
-            fairness: a_spawn_storm_starves_nobody;
-            fairness: a_full_injector_starves_nobody;
+            fairness: a_hot_pair_starves_nobody, soft;
+            fairness: a_spawn_storm_starves_nobody, soft;
+            fairness: a_full_injector_starves_nobody, soft;
             fairness: restless_soft_tasklets_starve_nobody;
-            fairness: everything_at_once_starves_nobody;
-            fairness: old_new_tasklets_start_within_the_bound;
+            fairness: everything_at_once_starves_nobody, soft;
+            fairness: old_new_tasklets_start_within_the_bound, soft;
             fairness: the_injector_is_looked_at_by_a_busy_worker;
             time: sleepers_wake_in_the_order_of_their_deadlines;
             time: a_sleep_takes_its_time;
@@ -181,7 +181,7 @@ macro_rules! stealing_suite {
             time: a_kill_counts_more_than_a_timeout;
             time: a_timeout_ends_every_kind_of_wait;
             time: a_timeout_needs_a_tasklet;
-            kills: a_new_tasklet_that_is_killed_never_runs;
+            kills: a_new_tasklet_that_is_killed_never_runs, soft;
             scopes: a_panic_before_the_second_half_drops_it;
             streaks: polls_in_a_row_are_one_turn;
             streaks: a_poll_finds_no_values_of_another;
@@ -196,22 +196,22 @@ macro_rules! stealing_suite {
             places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];
-            shutdown: a_panic_aborts_if_the_policy_says_so;
+            shutdown: a_panic_aborts_if_the_policy_says_so, soft;
         }
     };
 }
 
-/// One `#[test]` per line of a list in [`stealing_suite!`](crate::stealing_suite), with these numbers of workers. Those with a
-/// reason run on [stacks of their own](crate::kinds) alone.
+/// One `#[test]` per line of a list in [`stealing_suite!`](crate::stealing_suite), with these numbers of workers. What stands
+/// behind a name says with which [kinds](crate::kinds) of tasklets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stealing_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::stealing::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($crate::__mark!($mark $($reason)?)),*], $crate::stealing::$chapter::$test::<$backend>);
             }
         )*
     };

@@ -193,7 +193,7 @@ pub fn a_builder_spawns_into_the_runtime_it_is_for<B: Backend>(case: Case) {
     let second = Case { workers: case.workers + 1, ..case }.runtime::<B>();
     let workers = one.run(|| {
         let named = TaskletBuilder::new().name("named").on(&second);
-        let handle = named.spawn(|| stealing::Handle::try_current().unwrap().workers());
+        let handle = case.who.build(named, async { stealing::Handle::try_current().unwrap().workers() });
         assert_eq!(handle.name(), Some("named"));
         handle.join().unwrap()
     });

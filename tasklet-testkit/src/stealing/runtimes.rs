@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tasklet_core::backend::Backend;
-use tasklet_scheduler::stealing::{self, BuildError, Handle, WorkerThread};
+use tasklet_scheduler::stealing::{self, BuildError, Handle, TaskletBuilder, WorkerThread};
 
 use super::Case;
 use super::setup::{Census, Flag, Log, caught_text, channel, end, fail};
+use crate::who::Who;
 
 /// How many workers the runtime has that a tasklet spawned here runs in: tells runtimes apart.
-fn workers_here() -> usize {
-    stealing::spawn(|| Handle::try_current().unwrap().workers()).join().unwrap()
+fn workers_here(who: Who) -> usize {
+    who.build(TaskletBuilder::new(), async { Handle::try_current().unwrap().workers() }).join().unwrap()
 }
 
 /// The message says what to do.
@@ -34,21 +35,21 @@ pub fn spawning_outside_of_a_runtime_panics_helpfully<B: Backend>(_: Case) {
 pub fn a_thread_enters_runtimes<B: Backend>(case: Case) {
     let (one, other) = (case.runtime::<B>(), Case { workers: case.workers + 1, ..case }.runtime::<B>());
     let outer = one.enter();
-    assert_eq!(workers_here(), case.workers);
+    assert_eq!(workers_here(case.who), case.workers);
     let inner = other.enter();
-    assert_eq!(workers_here(), case.workers + 1);
+    assert_eq!(workers_here(case.who), case.workers + 1);
     assert!(caught_text(|| stealing::spawn_local(|| ())).contains("no worker to stay on"));
     drop(inner);
-    assert_eq!(workers_here(), case.workers);
+    assert_eq!(workers_here(case.who), case.workers);
     let inner = other.enter();
     drop(outer);
-    assert_eq!(workers_here(), case.workers + 1);
+    assert_eq!(workers_here(case.who), case.workers + 1);
     drop(inner);
     assert!(stealing::try_spawn(|| ()).unwrap_err().is_no_runtime());
     // A tasklet spawns into its own, whatever its code has entered.
     let inside = one.run(|| {
         let _entered = other.enter();
-        workers_here()
+        workers_here(case.who)
     });
     assert_eq!(inside, case.workers);
     end(one);
@@ -57,34 +58,40 @@ pub fn a_thread_enters_runtimes<B: Backend>(case: Case) {
 
 /// Three at once, of different sizes; the one in the middle goes first, and nobody else notices.
 pub fn runtimes_are_independent<B: Backend>(case: Case) {
+    let who = case.who;
     let sizes = [1, case.workers, case.workers + 1];
     let [first, middle, last] = sizes.map(|workers| Case { workers, ..case }.runtime::<B>());
     let gate = channel::<u32>();
     let waits = gate.clone();
-    let waiting = first.spawn(move || waits.recv().unwrap());
-    let doomed = middle.spawn(super::setup::park_for_ever::<()>);
-    assert_eq!(last.run(workers_here), case.workers + 1);
+    let waiting = who.spawn_in(&first, async move { who.recv(&waits).await.unwrap() });
+    let doomed = who.spawn_in(&middle, who.stay::<()>());
+    assert_eq!(last.run(|| workers_here(case.who)), case.workers + 1);
     drop(middle);
     assert!(doomed.join().unwrap_err().is_killed());
     assert!(!waiting.is_finished());
     last.run(|| gate.send(6).unwrap());
     assert_eq!(waiting.join().unwrap(), 6);
     end(last);
-    assert_eq!(first.run(workers_here), 1);
+    assert_eq!(first.run(|| workers_here(case.who)), 1);
     end(first);
 }
 
 /// One channel joins two runtimes and a plain thread, first in, first out.
 pub fn a_channel_joins_two_runtimes<B: Backend>(case: Case) {
+    let who = case.who;
     let (one, other) = (case.runtime::<B>(), case.runtime::<B>());
     let (there, back) = (channel::<u32>(), channel::<u32>());
     let (numbers, doubled) = (there.clone(), back.clone());
-    let producer = one.spawn(move || {
-        numbers.send_all(0..500).unwrap();
+    let producer = who.spawn_in(&one, async move {
+        for number in 0..500 {
+            who.send(&numbers, number).await.unwrap();
+        }
         numbers.close();
     });
-    let doubler = other.spawn(move || {
-        doubled.send_all(there.iter().map(|number| 2 * number)).unwrap();
+    let doubler = who.spawn_in(&other, async move {
+        while let Ok(number) = who.recv(&there).await {
+            who.send(&doubled, 2 * number).await.unwrap();
+        }
         doubled.close();
     });
     let received: Vec<u32> = back.iter().collect();
@@ -175,7 +182,7 @@ pub fn workers_run_on_threads_of_the_application<B: Backend>(case: Case) {
         .spawn_handler(handler)
         .build()
         .unwrap();
-    assert_eq!(runtime.run(workers_here), case.workers);
+    assert_eq!(runtime.run(|| workers_here(case.who)), case.workers);
     end(runtime);
     let mut names = names.take();
     names.sort();

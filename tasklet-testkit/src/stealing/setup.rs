@@ -15,7 +15,9 @@ use tasklet_core::tasklet::{JoinHandle, StackKind};
 use tasklet_core::unwind::{Payload, message, raise};
 use tasklet_scheduler::stealing::{self, Builder, Runtime};
 
-use crate::kinds;
+use crate::child::{self, Ended};
+use crate::kinds::{self, Mark};
+use crate::who::Who;
 
 /// How long something may take that has to happen: far more than it needs, since the machine may be busy with other tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -28,35 +30,43 @@ const HANG: Duration = Duration::from_secs(180);
 pub struct Case {
     /// How many workers its runtimes have.
     pub workers: usize,
-    /// What their tasklets sit on.
+    /// What their tasklets with a stack sit on.
     pub kind: StackKind,
+    /// Who does what is written for both: tasklets with a stack, or soft ones.
+    pub who: Who,
     /// The test's module path and name, for a child process that runs the same test.
     pub test: &'static str,
 }
 
-/// The most workers with which tests run swapped: what they do beside each other needs two.
-const SWAPPED: usize = 2;
+/// The most workers with which tests run swapped, and with soft tasklets: what they do beside each other needs two.
+const FEW: usize = 2;
 
-/// Runs a test with each of these numbers of workers and with each [kind](crate::kinds) of stacks.
+/// Runs a test with each of these numbers of workers and with each [kind](crate::kinds) of tasklets that its marks allow.
 #[doc(hidden)]
-pub fn run_cases<B: Backend>(test: &'static str, workers: &[usize], own: &[&str], body: fn(Case)) {
-    let kinds = |workers| {
-        let kinds = kinds::of::<B>(own).iter();
-        kinds.filter(move |&&kind| kind == StackKind::Private || workers <= SWAPPED).map(move |&kind| (workers, kind))
-    };
-    workers.iter().copied().flat_map(kinds).for_each(|(workers, kind)| run_case(Case { workers, kind, test }, body));
+pub fn run_cases<B: Backend>(test: &'static str, workers: &[usize], marks: &[Mark], body: fn(Case)) {
+    for &workers in workers {
+        let case = |kind, who| run_case(Case { workers, kind, who, test }, body);
+        let kinds = kinds::of::<B>(marks).iter().filter(|&&kind| kind == StackKind::Private || workers <= FEW);
+        kinds.for_each(|&kind| case(kind, Who::Stackful));
+        if marks.contains(&Mark::Soft) && workers <= FEW {
+            case(StackKind::Private, Who::Soft);
+        }
+    }
 }
 
 /// Runs one case of a test. If it hangs, the process says where and aborts.
 pub(crate) fn run_case(case: Case, body: fn(Case)) {
-    let Case { workers, kind, test } = case;
+    let (test, which) = (case.test, case.which());
+    if child::is_of_another(test, &which) {
+        return;
+    }
     // Shown if it fails.
-    println!("with {workers} workers and {kind:?} stacks");
+    println!("with {which}");
     let (ended, watch) = mpsc::channel::<()>();
     let dog = std::thread::spawn(move || {
         if watch.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
             // Not `eprintln`, which the harness would capture and lose.
-            let _ = writeln!(std::io::stderr(), "{test} hangs with {workers} workers and {kind:?} stacks");
+            let _ = writeln!(std::io::stderr(), "{test} hangs with {which}");
             std::process::abort();
         }
     });
@@ -66,6 +76,16 @@ pub(crate) fn run_case(case: Case, body: fn(Case)) {
 }
 
 impl Case {
+    fn which(self) -> String {
+        let Case { workers, kind, who, .. } = self;
+        format!("{workers} workers, {kind:?} stacks and {who:?} tasklets")
+    }
+
+    /// Runs `body` in a process of its own, which does nothing else of the test.
+    pub(crate) fn in_child(self, body: impl FnOnce()) -> Ended {
+        child::run(self.test, &self.which(), body)
+    }
+
     pub(crate) fn builder<B: Backend>(self) -> Builder<B> {
         kinds::stealing(self.kind, self.workers)
     }

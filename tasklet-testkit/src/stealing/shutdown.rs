@@ -11,32 +11,43 @@ use super::Case;
 use super::setup::{
     Census, Flag, LIMIT, Log, caught, caught_text, channel, end, fail, has_our_stacks, park_for_ever, spin_until,
 };
-use crate::child;
+use crate::who::Who;
 
 /// Everything that waits is killed, wherever it waits, and everything is dropped once; the report says that all is well.
 pub fn shutdown_kills_what_waits<B: Backend>(case: Case) {
-    let census = Census::default();
+    let (census, begun, who) = (Census::default(), Census::default(), case.who);
     let runtime = case.runtime::<B>();
     let values = channel::<u32>();
     let mut waiting = Vec::new();
     for kind in 0..60 {
-        let (one, captured, values) = (census.one(), census.one(), values.clone());
-        // Scopes lend the stack.
+        let (one, captured, values, begun) = (census.one(), census.one(), values.clone(), begun.clone());
         let builder = TaskletBuilder::new().on(&runtime);
-        let builder = if kind % 5 == 3 { builder.stackful() } else { builder };
-        let spawned = builder.spawn(move || {
+        // Scopes lend the stack.
+        let (who, builder) = if kind % 5 == 3 { (Who::Stackful, builder.stackful()) } else { (who, builder) };
+        let spawned = who.build(builder, async move {
             let _one = one;
+            let _begun = begun.one();
+            let child = begun.clone();
             match kind % 5 {
-                0 => drop(values.recv()),
-                1 => stealing::sleep(LIMIT),
-                2 => drop(stealing::spawn(park_for_ever::<()>).wait()),
+                0 => drop(who.recv(&values).await),
+                1 => who.sleep(LIMIT).await,
+                2 => {
+                    let child = who.spawn(async move {
+                        let _begun = child.one();
+                        who.stay::<()>().await;
+                    });
+                    drop(who.join(child).await);
+                }
                 3 => {
                     stealing::scope(|scope| {
-                        scope.spawn(park_for_ever::<()>);
+                        scope.spawn(move || {
+                            let _begun = child.one();
+                            park_for_ever::<()>();
+                        });
                     });
                 }
                 _ => loop {
-                    stealing::yield_now();
+                    who.give_way().await;
                 },
             }
             drop(captured);
@@ -44,7 +55,7 @@ pub fn shutdown_kills_what_waits<B: Backend>(case: Case) {
         waiting.push(spawned);
     }
     // With the two dozen that they spawn: whoever spawns when the runtime ends already finds a child that was killed, and need not wait.
-    spin_until(|| runtime.metrics().started >= 60 + 24);
+    spin_until(|| begun.made() == 60 + 24);
     let handle = runtime.handle();
     let report = runtime.shutdown(LIMIT);
     assert!(report.is_clean(), "{report}");
@@ -60,15 +71,16 @@ pub fn shutdown_kills_what_waits<B: Backend>(case: Case) {
 
 /// Dropping a runtime does the same, without a limit.
 pub fn dropping_a_runtime_ends_it<B: Backend>(case: Case) {
+    let who = case.who;
     let census = Census::default();
     let runtime = case.runtime::<B>();
     let handle = runtime.handle();
     let one = census.one();
-    let waiting = runtime.spawn(move || {
+    let waiting = who.spawn_in(&runtime, async move {
         let _one = one;
-        park_for_ever::<()>();
+        who.stay::<()>().await;
     });
-    spin_until(|| handle.metrics().started == 1);
+    spin_until(|| handle.metrics().started >= 1);
     drop(runtime);
     census.assert_all_dropped();
     assert!(waiting.join().unwrap_err().is_killed());
@@ -157,14 +169,15 @@ pub fn a_blocking_call_that_goes_on_is_counted<B: Backend>(case: Case) {
 
 /// A runtime cannot wait for its own tasklet; it says so, and ends by itself.
 pub fn a_runtime_cannot_be_ended_by_its_own_tasklet<B: Backend>(case: Case) {
+    let who = case.who;
     for shut_down in [false, true] {
         let stopped = Census::default();
         let stops = stopped.clone();
         let runtime = case.builder::<B>().on_stop(move |_| drop(stops.one())).build().unwrap();
         let (handle, own) = (runtime.handle(), channel());
         let mine = own.clone();
-        let ends_it = handle.spawn(move || {
-            let runtime: stealing::Runtime<B> = mine.recv().unwrap();
+        let ends_it = who.spawn_in(&handle, async move {
+            let runtime: stealing::Runtime<B> = who.recv(&mine).await.unwrap();
             caught_text(|| if shut_down { drop(runtime.shutdown(LIMIT)) } else { drop(runtime) })
         });
         own.send(runtime).unwrap_or_else(|_| unreachable!("the channel is open"));
@@ -177,11 +190,11 @@ pub fn a_runtime_cannot_be_ended_by_its_own_tasklet<B: Backend>(case: Case) {
 
 /// What is spawned while the runtime ends, or after, counts as killed; those who ask are told.
 pub fn spawning_into_an_ending_runtime_counts_as_killed<B: Backend>(case: Case) {
-    struct Spawns(Arc<Mutex<Vec<JoinHandle<()>>>>, Census);
+    struct Spawns(Arc<Mutex<Vec<JoinHandle<()>>>>, Census, Who);
     impl Drop for Spawns {
         fn drop(&mut self) {
             let (one, other) = (self.1.one(), self.1.one());
-            let handles = [stealing::spawn(move || drop(one)), stealing::spawn_local(move || drop(other))];
+            let handles = [self.2.spawn(async move { drop(one) }), stealing::spawn_local(move || drop(other))];
             self.0.lock().unwrap().extend(handles);
             assert!(stealing::try_spawn(|| ()).unwrap_err().is_closed());
         }
@@ -191,8 +204,10 @@ pub fn spawning_into_an_ending_runtime_counts_as_killed<B: Backend>(case: Case) 
     let handle = runtime.handle();
     let (spawned, counted, started) = (late.clone(), census.clone(), Flag::default());
     let starts = started.clone();
+    // With a stack: the future of a soft tasklet that waits is dropped when the workers have gone, and there is no runtime there.
+    let who = case.who;
     let waiting = runtime.spawn(move || {
-        let _spawns = Spawns(spawned, counted);
+        let _spawns = Spawns(spawned, counted, who);
         starts.set();
         park_for_ever::<()>();
     });
@@ -262,7 +277,7 @@ pub fn unstarted_closures_are_dropped<B: Backend>(case: Case) {
                 0 => stealing::spawn_local(body),
                 1 => stealing::spawn_on(0, body).unwrap(),
                 // Stolen, if there is somebody.
-                _ => stealing::spawn(body),
+                _ => case.who.spawn(async move { body() }),
             }
         };
         let kinds = if case.workers == 1 { 3 } else { 2 };
@@ -285,6 +300,7 @@ pub fn unstarted_closures_are_dropped<B: Backend>(case: Case) {
 
 /// A destructor may hand values to others while its runtime ends.
 pub fn a_destructor_sends_while_its_runtime_ends<B: Backend>(case: Case) {
+    let who = case.who;
     struct Sends(tasklet_channels::SharedChannel<u32>);
     impl Drop for Sends {
         fn drop(&mut self) {
@@ -300,10 +316,10 @@ pub fn a_destructor_sends_while_its_runtime_ends<B: Backend>(case: Case) {
     };
     spin_until(|| values.balance() == -1);
     let runtime = case.runtime::<B>();
-    let waiting = runtime.spawn(move || {
+    let waiting = who.spawn_in(&runtime, async move {
         let _sends = Sends(sends);
         starts.set();
-        park_for_ever::<()>();
+        who.stay::<()>().await;
     });
     started.spin();
     end(runtime);
@@ -339,21 +355,22 @@ pub fn the_figures_add_up<B: Backend>(case: Case) {
 
 /// Many runtimes, each with work in the middle of its life when it ends: none hangs, nothing is left.
 pub fn ending_at_any_time_leaves_nothing<B: Backend>(case: Case) {
+    let who = case.who;
     let census = Census::default();
     for round in 0..30 {
         let runtime = case.runtime::<B>();
         let values = channel::<super::setup::Counted>();
         for number in 0..20 {
             let (values, counted) = (values.clone(), census.clone());
-            drop(runtime.spawn(move || {
+            drop(who.spawn_in(&runtime, async move {
                 for _ in 0..10 {
                     if number % 2 == 0 {
-                        drop(values.send(counted.one()));
+                        drop(who.send(&values, counted.one()).await);
                     } else {
-                        drop(values.recv());
+                        drop(who.recv(&values).await);
                     }
                     let child = counted.one();
-                    drop(stealing::spawn(move || drop(child)));
+                    drop(who.spawn(async move { drop(child) }));
                 }
             }));
         }
@@ -365,13 +382,16 @@ pub fn ending_at_any_time_leaves_nothing<B: Backend>(case: Case) {
 
 /// With the policy that asks for it, a panic ends the process and says whose it was; a kill does not.
 pub fn a_panic_aborts_if_the_policy_says_so<B: Backend>(case: Case) {
-    let ended = child::run(case.test, || {
+    let ended = case.in_child(|| {
         let runtime = case.builder::<B>().panic_policy(PanicPolicy::Abort).build().unwrap();
-        let killed = runtime.spawn(park_for_ever::<()>);
+        let who = case.who;
+        let killed = who.spawn_in(&runtime, who.stay::<()>());
         killed.kill();
         assert!(killed.join().unwrap_err().is_killed());
         eprintln!("the kill is over");
-        let doomed = TaskletBuilder::new().name("doomed").on(&runtime).spawn(|| -> () { fail("on purpose") });
+        let doomed = who.build(TaskletBuilder::new().name("doomed").on(&runtime), async {
+            fail("on purpose");
+        });
         let _ = doomed.join();
         eprintln!("still here");
     });

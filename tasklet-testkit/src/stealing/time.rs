@@ -297,12 +297,13 @@ pub fn a_timeout_needs_a_tasklet<B: Backend>(_: Case) {
 
 /// With several workers in real time: nobody wakes early, and everybody wakes.
 pub fn sleepers_of_all_workers_wake<B: Backend>(case: Case) {
+    let who = case.who;
     case.run::<B, _>(|| {
         let sleepers: Vec<_> = (0..40)
             .map(|number| {
-                stealing::spawn(move || {
+                who.spawn(async move {
                     let start = std::time::Instant::now();
-                    stealing::sleep(ms(number % 7));
+                    who.sleep(ms(number % 7)).await;
                     start.elapsed() >= ms(number % 7)
                 })
             })

@@ -9,13 +9,12 @@ use tasklet_sync::Semaphore;
 
 use super::Case;
 use super::setup::{give_way, one_slot, scheduler};
-use crate::child;
 
 const SIGABRT: i32 = 6;
 
 /// A tasklet lends its stack to a thread and waits, in tasklets' terms: without poison the thread may find what was there, with poison it does not.
 pub fn poison_shows_a_stack_that_was_lent<B: Backend>(case: Case) {
-    let ended = child::run(case.test, || {
+    let ended = case.in_child(|| {
         for poison in [false, true] {
             let scheduler = scheduler::<B>(case, one_slot().poison(poison));
             let (away, is_away) = mpsc::channel();
@@ -54,7 +53,7 @@ pub fn poison_shows_a_stack_that_was_lent<B: Backend>(case: Case) {
 
 /// Whoever waits at a place on its own stack is found when that is to be copied.
 pub fn a_wait_at_ones_own_semaphore_aborts<B: Backend>(case: Case) {
-    let ended = child::run(case.test, || {
+    let ended = case.in_child(|| {
         let scheduler = scheduler::<B>(case, one_slot());
         scheduler.spawn(|| {
             let own = Semaphore::new(0);
@@ -79,7 +78,7 @@ pub fn an_overflow_names_tasklet_and_slot<B: Backend>(case: Case) {
         dig(depth + 1) + frame[depth as usize % 100]
     }
 
-    let ended = child::run(case.test, || {
+    let ended = case.in_child(|| {
         install_overflow_handler().unwrap();
         let scheduler = scheduler::<B>(case, one_slot());
         for number in 0..3 {

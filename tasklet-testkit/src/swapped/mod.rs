@@ -30,6 +30,7 @@ use tasklet_core::tasklet::StackKind;
 
 /// One run of a test. Without workers: under the local scheduler.
 pub use crate::stealing::Case;
+use crate::who::Who;
 
 /// Expands to one `#[test]` per behaviour of swapped tasklets, for the given backend. Where it cannot swap, it has to say so.
 #[macro_export]
@@ -116,7 +117,7 @@ macro_rules! __swapped_tests {
 #[doc(hidden)]
 pub fn run_swapped<B: Backend>(test: &'static str, workers: &[usize], body: fn(Case)) {
     if matches!(B::swaps(), Swaps::Yes) {
-        let case = |&workers| Case { workers, kind: StackKind::Swapped, test };
+        let case = |&workers| Case { workers, kind: StackKind::Swapped, who: Who::Stackful, test };
         workers.iter().map(case).for_each(|case| crate::stealing::setup::run_case(case, body));
     }
 }

@@ -8,7 +8,7 @@ use tasklet_core::backend::Backend;
 use tasklet_sync::{Condvar, Mutex};
 
 use super::Case;
-use super::setup::{give_way, run, spawn, spawn_waiting, until, waiting};
+use super::setup::{give_way, run, until, waiting};
 
 /// What waiters wait for, and how they are told.
 type Shared<T> = Arc<(Mutex<T>, Condvar)>;
@@ -19,12 +19,12 @@ fn shared<T>(value: T) -> Shared<T> {
 
 /// Each notification wakes one, and the oldest; one that finds nobody is not kept.
 pub fn notify_one_wakes_the_oldest<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let shared = shared(Vec::new());
         shared.1.notify_one();
         let wait = |number: usize| {
             let its = shared.clone();
-            spawn_waiting(
+            case.spawn_waiting(
                 || waiting(&shared.1),
                 move || {
                     let guard = its.0.lock().unwrap();
@@ -46,7 +46,7 @@ pub fn notify_one_wakes_the_oldest<B: Backend>(case: Case) {
 
 /// All that wait go on, a thread too; those that come afterwards wait.
 pub fn notify_all_wakes_those_who_wait<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let shared = shared(0_u32);
         let wait = || {
             let its = shared.clone();
@@ -55,7 +55,7 @@ pub fn notify_all_wakes_those_who_wait<B: Backend>(case: Case) {
                 *rounds += 1;
             }
         };
-        let waiters: Vec<_> = (0..3).map(|_| spawn_waiting(|| waiting(&shared.1), wait())).collect();
+        let waiters: Vec<_> = (0..3).map(|_| case.spawn_waiting(|| waiting(&shared.1), wait())).collect();
         let thread = std::thread::spawn(wait());
         until(|| waiting(&shared.1) == 4);
         *shared.0.lock().unwrap() = 1;
@@ -63,7 +63,7 @@ pub fn notify_all_wakes_those_who_wait<B: Backend>(case: Case) {
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         thread.join().unwrap();
         assert_eq!(*shared.0.lock().unwrap(), 5);
-        let late = spawn_waiting(|| waiting(&shared.1), {
+        let late = case.spawn_waiting(|| waiting(&shared.1), {
             let its = shared.clone();
             move || drop(its.1.wait(its.0.lock().unwrap()).unwrap())
         });
@@ -110,8 +110,8 @@ pub fn messages_go_through_a_condition<B: Backend>(case: Case) {
     let sum = Arc::new(AtomicU64::new(0));
     let taken = sum.clone();
     run::<B>(case, move || {
-        let makers = [0, 1].map(|_| spawn(make.clone()));
-        let takers = [0, 1].map(|_| spawn(take.clone()));
+        let makers = [0, 1].map(|_| case.spawn(make.clone()));
+        let takers = [0, 1].map(|_| case.spawn(take.clone()));
         makers.into_iter().for_each(|maker| maker.join().unwrap());
         for taker in takers {
             taken.fetch_add(taker.join().unwrap(), Ordering::SeqCst);

@@ -7,7 +7,7 @@ use tasklet_core::backend::Backend;
 use tasklet_sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use super::Case;
-use super::setup::{Flag, Log, caught, fail, give_way, run, spawn, spawn_waiting, until, waiting};
+use super::setup::{Flag, Log, caught, fail, give_way, run, until, waiting};
 
 const ROUNDS: u64 = 200;
 
@@ -30,7 +30,7 @@ pub fn one_at_a_time_is_in_a_mutex<B: Backend>(case: Case) {
         };
         let thread = std::thread::spawn(add.clone());
         run::<B>(case, move || {
-            let adders: Vec<_> = (0..4).map(|_| spawn(add.clone())).collect();
+            let adders: Vec<_> = (0..4).map(|_| case.spawn(add.clone())).collect();
             adders.into_iter().for_each(|adder| adder.join().unwrap());
         });
         thread.join().unwrap();
@@ -41,9 +41,9 @@ pub fn one_at_a_time_is_in_a_mutex<B: Backend>(case: Case) {
 
 /// Others of the worker run while a holder waits, and do not get in.
 pub fn a_mutex_is_held_while_its_tasklet_waits<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (mutex, go, ran) = (Arc::new(Mutex::new(0)), Flag::default(), Flag::default());
-        let holder = spawn({
+        let holder = case.spawn({
             let (mutex, go) = (mutex.clone(), go.clone());
             move || {
                 let mut value = mutex.lock().unwrap();
@@ -53,7 +53,7 @@ pub fn a_mutex_is_held_while_its_tasklet_waits<B: Backend>(case: Case) {
             }
         });
         until(|| mutex.is_locked());
-        let waiter = spawn({
+        let waiter = case.spawn({
             let (mutex, ran) = (mutex.clone(), ran.clone());
             move || {
                 ran.set();
@@ -71,7 +71,7 @@ pub fn a_mutex_is_held_while_its_tasklet_waits<B: Backend>(case: Case) {
 
 /// Tasklets, and a thread among them, get a fair mutex in the order in which they have begun to wait, and before one who comes later.
 pub fn a_fair_mutex_goes_to_the_oldest<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Arc::new(Mutex::new_fair(Vec::new()));
         let guard = mutex.lock().unwrap();
         let enter = |number: usize| {
@@ -83,10 +83,10 @@ pub fn a_fair_mutex_goes_to_the_oldest<B: Backend>(case: Case) {
                 give_way();
             }
         };
-        let first = spawn_waiting(|| waiting(&*mutex), enter(0));
+        let first = case.spawn_waiting(|| waiting(&*mutex), enter(0));
         let second = std::thread::spawn(enter(1));
         until(|| waiting(&*mutex) == 2);
-        let rest: Vec<_> = (2..6).map(|number| spawn_waiting(|| waiting(&*mutex), enter(number))).collect();
+        let rest: Vec<_> = (2..6).map(|number| case.spawn_waiting(|| waiting(&*mutex), enter(number))).collect();
         drop(guard);
         // It was handed over already.
         assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)) || waiting(&*mutex) == 0);
@@ -100,10 +100,10 @@ pub fn a_fair_mutex_goes_to_the_oldest<B: Backend>(case: Case) {
 
 /// `unlock_fair` hands a mutex of the usual kind over.
 pub fn a_fair_unlock_goes_to_the_oldest<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Arc::new(Mutex::new(Vec::new()));
         let guard = mutex.lock().unwrap();
-        let waiter = spawn_waiting(|| waiting(&*mutex), {
+        let waiter = case.spawn_waiting(|| waiting(&*mutex), {
             let mutex = mutex.clone();
             move || mutex.lock().unwrap().push(0)
         });
@@ -116,10 +116,10 @@ pub fn a_fair_unlock_goes_to_the_oldest<B: Backend>(case: Case) {
 
 /// One that unlocks and locks again at once, with others let run only while it holds the mutex, lets a waiter in before long.
 pub fn a_waiter_is_not_passed_for_ever<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (mutex, entered) = (Arc::new(Mutex::new(())), Flag::default());
         let guard = mutex.lock().unwrap();
-        let waiter = spawn_waiting(|| waiting(&*mutex), {
+        let waiter = case.spawn_waiting(|| waiting(&*mutex), {
             let (mutex, entered) = (mutex.clone(), entered.clone());
             move || {
                 let _guard = mutex.lock().unwrap();
@@ -146,9 +146,9 @@ pub fn a_panic_poisons<B: Backend>(case: Case) {
             *self.0.lock().unwrap() += 1;
         }
     }
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Arc::new(Mutex::new(1));
-        let in_destructor = spawn({
+        let in_destructor = case.spawn({
             let mutex = mutex.clone();
             move || {
                 let _locks = Locks(mutex);
@@ -159,7 +159,7 @@ pub fn a_panic_poisons<B: Backend>(case: Case) {
         assert!(!mutex.is_poisoned());
         assert_eq!(*mutex.lock().unwrap(), 2);
 
-        let with_guard = spawn({
+        let with_guard = case.spawn({
             let mutex = mutex.clone();
             move || {
                 let mut value = mutex.lock().unwrap();
@@ -196,9 +196,9 @@ pub fn a_panic_poisons<B: Backend>(case: Case) {
 
 /// A tasklet that is killed while it holds a guard has left its work half done.
 pub fn a_kill_poisons<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Arc::new(Mutex::new(1));
-        let holder = spawn({
+        let holder = case.spawn({
             let mutex = mutex.clone();
             move || {
                 let _guard = mutex.lock().unwrap();
@@ -216,7 +216,7 @@ pub fn a_kill_poisons<B: Backend>(case: Case) {
 
 /// Tries do not wait.
 pub fn a_try_takes_what_is_free<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mutex = Mutex::new(1);
         let guard = mutex.try_lock().unwrap();
         assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
@@ -269,7 +269,7 @@ pub fn many_read_and_one_writes<B: Backend>(case: Case) {
         let inside = Arc::new(AtomicUsize::new(0));
         let together = |_| {
             let (shared, inside) = (shared.clone(), inside.clone());
-            spawn(move || {
+            case.spawn(move || {
                 let _reader = shared.read().unwrap();
                 inside.fetch_add(1, Ordering::SeqCst);
                 until(|| inside.load(Ordering::SeqCst) == 3);
@@ -277,7 +277,7 @@ pub fn many_read_and_one_writes<B: Backend>(case: Case) {
         };
         (0..3).map(together).collect::<Vec<_>>().into_iter().for_each(|reader| reader.join().unwrap());
 
-        let all = [spawn(write.clone()), spawn(read.clone()), spawn(read)];
+        let all = [case.spawn(write.clone()), case.spawn(read.clone()), case.spawn(read)];
         all.into_iter().for_each(|tasklet| tasklet.join().unwrap());
     });
     threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -287,10 +287,10 @@ pub fn many_read_and_one_writes<B: Backend>(case: Case) {
 
 /// Readers that come after a writer do not get in before it; those that wait in a row get in together.
 pub fn a_writer_is_not_starved<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (lock, log) = (Arc::new(RwLock::new(())), Log::default());
         let reader = lock.read().unwrap();
-        let writer = spawn_waiting(|| waiting(&*lock), {
+        let writer = case.spawn_waiting(|| waiting(&*lock), {
             let (lock, log) = (lock.clone(), log.clone());
             move || {
                 let _writer = lock.write().unwrap();
@@ -301,7 +301,7 @@ pub fn a_writer_is_not_starved<B: Backend>(case: Case) {
         let inside = Arc::new(AtomicUsize::new(0));
         let late = [0, 1].map(|_| {
             let (its, log, inside) = (lock.clone(), log.clone(), inside.clone());
-            spawn_waiting(
+            case.spawn_waiting(
                 || waiting(&*lock),
                 move || {
                     let _reader = its.read().unwrap();
@@ -321,11 +321,11 @@ pub fn a_writer_is_not_starved<B: Backend>(case: Case) {
 
 /// A writer that goes on as a reader lets other readers in and no writer.
 pub fn a_downgrade_lets_readers_in<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let lock = Arc::new(RwLock::new(1));
         let mut writer = lock.write().unwrap();
         *writer = 2;
-        let late = spawn_waiting(|| waiting(&*lock), {
+        let late = case.spawn_waiting(|| waiting(&*lock), {
             let lock = lock.clone();
             move || *lock.read().unwrap()
         });

@@ -8,7 +8,7 @@ use tasklet_core::tasklet::JoinHandle;
 use tasklet_sync::{Barrier, Event, WaitGroup};
 
 use super::Case;
-use super::setup::{fail, give_way, run, spawn, spawn_waiting, until, waiting};
+use super::setup::{fail, give_way, run, until, waiting};
 
 /// Nobody goes into a round before all have come to it, a thread among them; one leads each.
 pub fn a_barrier_lets_all_pass_together<B: Backend>(case: Case) {
@@ -31,7 +31,7 @@ pub fn a_barrier_lets_all_pass_together<B: Backend>(case: Case) {
     };
     let thread = std::thread::spawn(party.clone());
     run::<B>(case, move || {
-        let parties: Vec<_> = (1..PARTIES).map(|_| spawn(party.clone())).collect();
+        let parties: Vec<_> = (1..PARTIES).map(|_| case.spawn(party.clone())).collect();
         parties.into_iter().for_each(|party| party.join().unwrap());
     });
     thread.join().unwrap();
@@ -41,12 +41,12 @@ pub fn a_barrier_lets_all_pass_together<B: Backend>(case: Case) {
 
 /// A killed party does not count.
 pub fn a_party_that_goes_away_has_not_come<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let barrier = Arc::new(Barrier::new(3));
         let came = |count: usize| format!("{barrier:?}").contains(&format!("came: {count}"));
         let come = || {
             let barrier = barrier.clone();
-            spawn(move || barrier.wait().is_leader())
+            case.spawn(move || barrier.wait().is_leader())
         };
         let killed = come();
         until(|| came(1));
@@ -66,11 +66,11 @@ pub fn a_party_that_goes_away_has_not_come<B: Backend>(case: Case) {
 
 /// A group has ended when its last member has left, also by a panic or a kill.
 pub fn a_group_waits_for_all_members<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (group, done) = (WaitGroup::new(), Arc::new(AtomicUsize::new(0)));
         let member = |end: fn()| {
             let (member, done) = (group.clone(), done.clone());
-            spawn(move || {
+            case.spawn(move || {
                 let _member = member;
                 give_way();
                 done.fetch_add(1, Ordering::SeqCst);
@@ -92,7 +92,7 @@ pub fn a_group_waits_for_all_members<B: Backend>(case: Case) {
 
 /// Set, it keeps nobody; reset, it keeps everybody.
 pub fn an_event_stays_until_it_is_reset<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let event = Arc::new(Event::new());
         assert!(!event.is_set());
         event.set();
@@ -100,7 +100,7 @@ pub fn an_event_stays_until_it_is_reset<B: Backend>(case: Case) {
         event.wait();
         event.wait();
         event.reset();
-        let waiter = spawn_waiting(|| waiting(&*event), {
+        let waiter = case.spawn_waiting(|| waiting(&*event), {
             let event = event.clone();
             move || event.wait()
         });
@@ -114,13 +114,13 @@ pub fn an_event_stays_until_it_is_reset<B: Backend>(case: Case) {
 
 /// All of them, and threads.
 pub fn an_event_wakes_those_who_wait<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let event = Arc::new(Event::new());
         let wait = || {
             let event = event.clone();
             move || event.wait()
         };
-        let waiters: Vec<_> = (0..5).map(|_| spawn_waiting(|| waiting(&*event), wait())).collect();
+        let waiters: Vec<_> = (0..5).map(|_| case.spawn_waiting(|| waiting(&*event), wait())).collect();
         let thread = std::thread::spawn(wait());
         until(|| waiting(&*event) == 6);
         event.set();

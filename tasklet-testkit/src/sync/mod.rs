@@ -2,7 +2,7 @@
 //!
 //! Each function tests one behaviour on a [`Backend`](tasklet_core::backend::Backend), and does not know which.
 //! [`sync_suite!`](crate::sync_suite) expands to one `#[test]` for each, which runs under the local scheduler and under the work-stealing one
-//! with one worker, two and four, and on [swapped](crate::kinds) stacks with up to two.
+//! with one worker, two and four, and with [swapped and soft](crate::kinds) tasklets with up to two.
 //!
 //! | chapter | what it tests |
 //! |---|---|
@@ -34,36 +34,36 @@ pub use crate::stealing::Case;
 macro_rules! sync_suite {
     ($backend:ty) => {
         $crate::__sync_tests! { $backend, [0, 1, 2, 4];
-            locks: one_at_a_time_is_in_a_mutex;
-            locks: a_mutex_is_held_while_its_tasklet_waits;
-            locks: a_fair_mutex_goes_to_the_oldest;
-            locks: a_fair_unlock_goes_to_the_oldest;
-            locks: a_panic_poisons;
+            locks: one_at_a_time_is_in_a_mutex, soft;
+            locks: a_mutex_is_held_while_its_tasklet_waits, soft;
+            locks: a_fair_mutex_goes_to_the_oldest, soft;
+            locks: a_fair_unlock_goes_to_the_oldest, soft;
+            locks: a_panic_poisons, soft;
             locks: a_kill_poisons;
             locks: a_try_takes_what_is_free;
-            locks: many_read_and_one_writes;
-            locks: a_writer_is_not_starved;
-            locks: a_downgrade_lets_readers_in;
-            conditions: notify_one_wakes_the_oldest;
-            conditions: notify_all_wakes_those_who_wait;
-            conditions: messages_go_through_a_condition;
-            permits: waiters_are_let_in_oldest_first;
-            permits: few_do_not_pass_many;
-            permits: owned_permits_travel;
-            permits: permits_are_added_and_forgotten;
-            permits: permits_go_back_to_a_full_semaphore;
-            permits: permits_are_split_and_merged;
-            permits: random_programs_keep_their_counts;
-            meeting: a_barrier_lets_all_pass_together;
+            locks: many_read_and_one_writes, soft;
+            locks: a_writer_is_not_starved, soft;
+            locks: a_downgrade_lets_readers_in, soft;
+            conditions: notify_one_wakes_the_oldest, soft;
+            conditions: notify_all_wakes_those_who_wait, soft;
+            conditions: messages_go_through_a_condition, soft;
+            permits: waiters_are_let_in_oldest_first, soft;
+            permits: few_do_not_pass_many, soft;
+            permits: owned_permits_travel, soft;
+            permits: permits_are_added_and_forgotten, soft;
+            permits: permits_go_back_to_a_full_semaphore, soft;
+            permits: permits_are_split_and_merged, soft;
+            permits: random_programs_keep_their_counts, soft;
+            meeting: a_barrier_lets_all_pass_together, soft;
             meeting: a_party_that_goes_away_has_not_come;
             meeting: a_group_waits_for_all_members;
-            meeting: an_event_stays_until_it_is_reset;
-            meeting: an_event_wakes_those_who_wait;
-            onces: one_caller_does_it;
-            onces: what_unwinds_poisons_a_once;
-            onces: a_cell_is_made_by_one;
-            onces: a_cell_whose_maker_unwinds_is_made_by_the_next;
-            onces: a_lazy_value_is_made_when_it_is_used;
+            meeting: an_event_stays_until_it_is_reset, soft;
+            meeting: an_event_wakes_those_who_wait, soft;
+            onces: one_caller_does_it, soft;
+            onces: what_unwinds_poisons_a_once, soft;
+            onces: a_cell_is_made_by_one, soft;
+            onces: a_cell_whose_maker_unwinds_is_made_by_the_next, soft;
+            onces: a_lazy_value_is_made_when_it_is_used, soft;
             leaving: a_killed_waiter_passes_the_mutex_on;
             leaving: a_killed_waiter_of_a_fair_mutex_passes_it_on;
             leaving: a_killed_writer_lets_readers_in;
@@ -101,17 +101,17 @@ macro_rules! sync_suite {
     };
 }
 
-/// One `#[test]` per line of a list in [`sync_suite!`](crate::sync_suite), with these numbers of workers. Those with a
-/// reason run on [stacks of their own](crate::kinds) alone.
+/// One `#[test]` per line of a list in [`sync_suite!`](crate::sync_suite), with these numbers of workers. What stands
+/// behind a name says with which [kinds](crate::kinds) of tasklets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __sync_tests {
-    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, own $reason:literal)?;)*) => {
+    ($backend:ty, $workers:expr; $($chapter:ident: $test:ident $(, $mark:ident $($reason:literal)?)*;)*) => {
         $(
             #[test]
             fn $test() {
                 let test = concat!(module_path!(), "::", stringify!($test));
-                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($reason)?], $crate::sync::$chapter::$test::<$backend>);
+                $crate::stealing::run_cases::<$backend>(test, &$workers, &[$($crate::__mark!($mark $($reason)?)),*], $crate::sync::$chapter::$test::<$backend>);
             }
         )*
     };

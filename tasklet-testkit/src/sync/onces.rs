@@ -7,7 +7,7 @@ use tasklet_core::backend::Backend;
 use tasklet_sync::{LazyLock, Once, OnceCell};
 
 use super::Case;
-use super::setup::{caught, caught_text, fail, give_way, run, spawn};
+use super::setup::{caught, caught_text, fail, give_way, run};
 
 /// One of many does it, and all find it done when they go on.
 pub fn one_caller_does_it<B: Backend>(case: Case) {
@@ -24,11 +24,11 @@ pub fn one_caller_does_it<B: Backend>(case: Case) {
     };
     let thread = std::thread::spawn(call.clone());
     run::<B>(case, move || {
-        let waiter = spawn({
+        let waiter = case.spawn({
             let once = once.clone();
             move || once.wait()
         });
-        let callers: Vec<_> = (0..8).map(|_| spawn(call.clone())).collect();
+        let callers: Vec<_> = (0..8).map(|_| case.spawn(call.clone())).collect();
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         waiter.join().unwrap();
         assert!(once.is_completed());
@@ -38,10 +38,10 @@ pub fn one_caller_does_it<B: Backend>(case: Case) {
 
 /// Those who wait for a function that unwinds are told, or do it themselves.
 pub fn what_unwinds_poisons_a_once<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let once = Arc::new(Once::new());
         let begun = Arc::new(AtomicUsize::new(0));
-        let fails = spawn({
+        let fails = case.spawn({
             let (once, begun) = (once.clone(), begun.clone());
             move || {
                 once.call_once(|| {
@@ -52,7 +52,7 @@ pub fn what_unwinds_poisons_a_once<B: Backend>(case: Case) {
             }
         });
         super::setup::until(|| begun.load(Ordering::SeqCst) == 1);
-        let waits = spawn({
+        let waits = case.spawn({
             let once = once.clone();
             move || caught_text(|| once.call_once(|| unreachable!("it is poisoned")))
         });
@@ -92,13 +92,13 @@ pub fn a_cell_is_made_by_one<B: Backend>(case: Case) {
         });
         let winner = cell.clone();
         run::<B>(case, move || {
-            let awaits = spawn({
+            let awaits = case.spawn({
                 let winner = winner.clone();
                 move || *winner.wait()
             });
             let makers = (1..6).map(|number| {
                 let make = make.clone();
-                spawn(move || make(number + round))
+                case.spawn(move || make(number + round))
             });
             for maker in makers.collect::<Vec<_>>() {
                 assert_eq!(Some(&maker.join().unwrap()), winner.get());
@@ -112,7 +112,7 @@ pub fn a_cell_is_made_by_one<B: Backend>(case: Case) {
 
 /// Not poisoned, other than a `Once`.
 pub fn a_cell_whose_maker_unwinds_is_made_by_the_next<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let mut cell = OnceCell::new();
         assert!(caught(|| cell.get_or_init(|| fail("on purpose"))).is_err());
         assert_eq!(cell.get(), None);
@@ -127,7 +127,7 @@ pub fn a_cell_whose_maker_unwinds_is_made_by_the_next<B: Backend>(case: Case) {
 
 /// Once; and if its function unwinds it is never there.
 pub fn a_lazy_value_is_made_when_it_is_used<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
         let lazy = Arc::new(LazyLock::new(move || {
@@ -137,7 +137,7 @@ pub fn a_lazy_value_is_made_when_it_is_used<B: Backend>(case: Case) {
         assert_eq!(made.load(Ordering::SeqCst), 0);
         let users = [0; 4].map(|_| {
             let lazy = lazy.clone();
-            spawn(move || **lazy)
+            case.spawn(move || **lazy)
         });
         users.into_iter().for_each(|user| assert_eq!(user.join().unwrap(), 5));
         assert_eq!(made.load(Ordering::SeqCst), 1);

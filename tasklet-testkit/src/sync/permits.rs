@@ -7,11 +7,11 @@ use tasklet_core::backend::Backend;
 use tasklet_sync::{Mutex, Semaphore, WaitError};
 
 use super::Case;
-use super::setup::{Dice, Log, caught_text, give_way, run, spawn, spawn_waiting, until, waiting};
+use super::setup::{Dice, Log, caught_text, give_way, run, until, waiting};
 
 /// In the order of their coming, a thread among them; nobody who tries gets in before.
 pub fn waiters_are_let_in_oldest_first<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (semaphore, order) = (Arc::new(Semaphore::new(1)), Arc::new(Mutex::new(Vec::new())));
         let permit = semaphore.acquire();
         let enter = |number: usize| {
@@ -22,10 +22,10 @@ pub fn waiters_are_let_in_oldest_first<B: Backend>(case: Case) {
                 give_way();
             }
         };
-        let first = spawn_waiting(|| waiting(&*semaphore), enter(0));
+        let first = case.spawn_waiting(|| waiting(&*semaphore), enter(0));
         let thread = std::thread::spawn(enter(1));
         until(|| waiting(&*semaphore) == 2);
-        let last = spawn_waiting(|| waiting(&*semaphore), enter(2));
+        let last = case.spawn_waiting(|| waiting(&*semaphore), enter(2));
         drop(permit);
         assert!(semaphore.try_acquire().is_err() || order.lock().unwrap().len() == 3);
         first.join().unwrap();
@@ -38,12 +38,12 @@ pub fn waiters_are_let_in_oldest_first<B: Backend>(case: Case) {
 
 /// One that wants many is not passed by those who want few.
 pub fn few_do_not_pass_many<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (semaphore, log) = (Arc::new(Semaphore::new(3)), Log::default());
         let permits = [semaphore.acquire(), semaphore.acquire()];
         let enter = |name: &'static str, count: usize| {
             let (its, log) = (semaphore.clone(), log.clone());
-            spawn_waiting(
+            case.spawn_waiting(
                 || waiting(&*semaphore),
                 move || {
                     let _permits = its.acquire_many(count);
@@ -68,15 +68,15 @@ pub fn few_do_not_pass_many<B: Backend>(case: Case) {
 
 /// An owned permit goes to another tasklet, and to a thread, and keeps the semaphore.
 pub fn owned_permits_travel<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let semaphore = Arc::new(Semaphore::new(2));
         let (first, second) = (semaphore.acquire_owned(), semaphore.try_acquire_owned().unwrap());
         assert!(semaphore.try_acquire_owned().is_err());
-        let waiter = spawn_waiting(|| waiting(&*semaphore), {
+        let waiter = case.spawn_waiting(|| waiting(&*semaphore), {
             let semaphore = semaphore.clone();
             move || drop(semaphore.acquire_many_owned(2))
         });
-        spawn(move || drop(first)).join().unwrap();
+        case.spawn(move || drop(first)).join().unwrap();
         std::thread::spawn(move || drop(second)).join().unwrap();
         waiter.join().unwrap();
         assert_eq!(semaphore.available_permits(), 2);
@@ -88,9 +88,9 @@ pub fn owned_permits_travel<B: Backend>(case: Case) {
 
 /// The number of permits may change.
 pub fn permits_are_added_and_forgotten<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let semaphore = Arc::new(Semaphore::new(0));
-        let waiter = spawn_waiting(|| waiting(&*semaphore), {
+        let waiter = case.spawn_waiting(|| waiting(&*semaphore), {
             let semaphore = semaphore.clone();
             move || semaphore.acquire_many(2).forget()
         });
@@ -108,7 +108,7 @@ pub fn permits_are_added_and_forgotten<B: Backend>(case: Case) {
 
 /// A permit goes back also where there are as many as can be counted; and it may go to another thread.
 pub fn permits_go_back_to_a_full_semaphore<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let semaphore = Semaphore::new(usize::MAX);
         let (one, two) = (semaphore.acquire(), semaphore.acquire_many(2));
         semaphore.add_permits(2);
@@ -122,7 +122,7 @@ pub fn permits_go_back_to_a_full_semaphore<B: Backend>(case: Case) {
 
 /// Permits are taken apart and put together.
 pub fn permits_are_split_and_merged<B: Backend>(case: Case) {
-    run::<B>(case, || {
+    run::<B>(case, move || {
         let (semaphore, other) = (Arc::new(Semaphore::new(4)), Semaphore::new(1));
         let mut permits = semaphore.acquire_many(3);
         let mut two = permits.split(2).unwrap();
@@ -199,7 +199,7 @@ pub fn random_programs_keep_their_counts<B: Backend>(case: Case) {
         run::<B>(case, move || {
             let spawn_one = |number| {
                 let program = program.clone();
-                spawn(move || program(seed * 100 + number))
+                case.spawn(move || program(seed * 100 + number))
             };
             let tasklets: Vec<_> = (1..8).map(spawn_one).collect();
             for tasklet in tasklets {

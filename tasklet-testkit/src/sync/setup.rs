@@ -21,16 +21,39 @@ pub(super) fn run_virtual<B: Backend>(case: Case, body: impl FnOnce() + Send + '
     crate::channels::setup::run_virtual::<B>(case, |_| body());
 }
 
-/// A tasklet that has come to where it calls its argument and, after that, waits: `waiting` tells how many do.
+/// A tasklet that has come to where it waits: `waiting` tells how many do.
 #[track_caller]
 pub(super) fn spawn_waiting<T: Send + 'static>(
     waiting: impl Fn() -> usize,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
+    when_waiting(waiting, || spawn(f))
+}
+
+/// What `spawn` makes, when one more waits.
+#[track_caller]
+fn when_waiting<T>(waiting: impl Fn() -> usize, spawn: impl FnOnce() -> JoinHandle<T>) -> JoinHandle<T> {
     let before = waiting();
-    let handle = spawn(f);
+    let handle = spawn();
     until(|| waiting() == before + 1);
     handle
+}
+
+impl Case {
+    /// A tasklet of the caller's scheduler. Nothing here has a future: a soft one waits in its poll, and the helper that polls it with it.
+    pub(super) fn spawn<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.who.spawn(async move { f() })
+    }
+
+    /// As [`spawn`](Self::spawn), of one that has come to where it waits.
+    #[track_caller]
+    pub(super) fn spawn_waiting<T: Send + 'static>(
+        self,
+        waiting: impl Fn() -> usize,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        when_waiting(waiting, || self.spawn(f))
+    }
 }
 
 /// How many wait at something that shows it.

@@ -20,6 +20,7 @@ use tasklet_core::id::TaskletId;
 use tasklet_core::tasklet::{JoinHandle, Promised, Vtable};
 use tasklet_core::unwind::{Payload, drop_quietly};
 
+use super::super::cancel::try_mask;
 use super::super::shared::Shared;
 use super::registry::Links;
 use super::state::State;
@@ -112,7 +113,13 @@ where
         let result = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(payload) => Err(payload),
+            Err(payload) => {
+                // SAFETY: a cell begins with its header.
+                let header = unsafe { this.cast::<Header>().as_ref() };
+                let promised = &header.promised;
+                header.shared.on_panic(promised.id(), promised.name(), promised.site(), &payload);
+                Err(payload)
+            }
         };
         // SAFETY: as above; its place is written next.
         drop_quietly(InPlace(unsafe { &raw mut (*slot).future }.cast::<F>()));
@@ -293,6 +300,8 @@ impl Soft {
     ///
     /// The future is there, and the caller's, who calls once.
     pub(super) unsafe fn give_up(&self) {
+        // A kill of whoever drops the future, a helper of a runtime that ends or the owner of a waker, is not for what its destructors do.
+        let _mask = try_mask();
         // SAFETY: the caller's promise.
         unsafe { self.clear() };
         if self.promised.keep() {

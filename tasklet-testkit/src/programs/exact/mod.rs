@@ -19,6 +19,7 @@ use crate::channels::setup::run;
 use crate::random::{Dice, rounds};
 use crate::stealing::Case;
 use crate::stealing::setup::Census;
+use crate::who::Who;
 
 /// What an actor does. Channels are numbered.
 #[derive(Clone, Debug)]
@@ -101,40 +102,52 @@ struct Program {
     log: Vec<String>,
 }
 
-/// Whatever happens at channels of senders and receivers and in biased selects happens in the order that the model says.
+/// Whatever happens at channels of senders and receivers and in biased selects happens in the order that the model says; so it does if who
+/// sends or receives is a tasklet that blocks on a future.
 pub fn the_order_is_the_models<B: Backend>(case: Case) {
     let mut events = 0;
+    // A kill takes a waiter out of its channel at once, but a future leaves when its tasklet unwinds: those are not killed here.
     rounds("programs::exact", 1, |dice| {
-        let program = model::make(dice);
+        let program = model::make(dice, case.who == Who::Stackful);
         events += program.log.len();
         let (scripts, capacities) = (program.scripts.clone(), program.capacities.clone());
         let census = Census::default();
         let counted = census.clone();
         let done = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let log = done.clone();
-        run::<B>(case, move || replay::replay(&scripts, &capacities, &census, &log));
-        compare(&program, &done.lock().unwrap());
+        run::<B>(case, move || replay::replay(case.who, &scripts, &capacities, &census, &log));
+        compare(&program, &done.lock().unwrap(), case.who);
         counted.assert_all_dropped();
     });
     assert!(events > 100, "programs do something");
 }
 
 #[track_caller]
-fn compare(program: &Program, log: &[String]) {
-    if program.log == log {
+fn compare(program: &Program, log: &[String], who: Who) {
+    // A future that waits has a handle of its own, and the model counts none.
+    let counts = |line: &&String| who == Who::Stackful || !line.contains(HANDLES);
+    let [model, log] = [&program.log[..], log].map(|list| list.iter().filter(counts).cloned().collect::<Vec<_>>());
+    if model == log {
         return;
     }
-    let same = program.log.iter().zip(log).take_while(|(model, real)| model == real).count();
+    let same = model.iter().zip(&log).take_while(|(model, real)| model == real).count();
     let end = |list: &[String]| list.iter().skip(same).take(4).cloned().collect::<Vec<_>>().join(", ");
-    let before = program.log[same.saturating_sub(30)..same].join("\n  ");
+    let before = model[same.saturating_sub(30)..same].join("\n  ");
     panic!(
         "after\n  {before}\nthe model has [{}], and what happens is [{}]; capacities {:?}\n{}",
-        end(&program.log),
-        end(log),
+        end(&model),
+        end(&log),
         program.capacities,
         scripts(program)
     );
 }
+
+/// How many handles a channel has, in both lists.
+fn handles(senders: usize, receivers: usize) -> String {
+    format!("{HANDLES} {senders} {receivers}")
+}
+
+const HANDLES: &str = "handles";
 
 /// What came of a receive, in both lists.
 fn shown(received: Result<u32, &str>) -> String {

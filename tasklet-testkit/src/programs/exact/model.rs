@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::lists::Channel;
-use super::{ArmOp, Op, Program, pick, shown};
+use super::{ArmOp, Op, Program, handles, pick, shown};
 use crate::random::Dice;
 
 /// Operations of one actor at most, and of whoever leads.
@@ -50,10 +50,11 @@ pub(super) struct Model<'d> {
     /// Selects do not go together with reservations here: whose turn it is between senders and reservers is not promised when a sender has
     /// just been served elsewhere.
     pub(super) has_selects: bool,
+    has_kills: bool,
 }
 
-/// Draws a program.
-pub(super) fn make(dice: &mut Dice) -> Program {
+/// Draws a program, in which the leader may kill others or does not.
+pub(super) fn make(dice: &mut Dice, has_kills: bool) -> Program {
     let capacities: Vec<_> =
         (0..1 + dice.below(3)).map(|_| [Some(0), Some(1), Some(2), Some(3), None][dice.below(5)]).collect();
     let count = 1 + dice.below(8);
@@ -78,6 +79,7 @@ pub(super) fn make(dice: &mut Dice) -> Program {
         messages: 0,
         log: Vec::new(),
         has_selects,
+        has_kills,
     };
     model.lead();
     let Model { actors, log, .. } = model;
@@ -96,7 +98,8 @@ impl Model<'_> {
                 actor.wait.as_ref().is_some_and(|wait| wait.outcome.is_none()).then_some(at)
             };
             let victims: Vec<_> = self.actors.iter().enumerate().filter_map(waiting).collect();
-            if self.dice.chance(8)
+            if self.has_kills
+                && self.dice.chance(8)
                 && let Some(whom) = pick(self.dice, &victims)
             {
                 self.actors[0].script.push(Op::Kill { whom });
@@ -294,11 +297,13 @@ impl Model<'_> {
             }
             Op::DropSender { which } => self.drop_sender(who, *which),
             Op::DropReceiver { which } => self.drop_receiver(who, *which),
-            Op::Upgrade { which } => self.log(who, &format!("{} senders", self.channels[*which].sender_count + 1)),
+            Op::Upgrade { which } => {
+                self.log(who, &handles(self.channels[*which].sender_count + 1, self.channels[*which].receiver_count))
+            }
             Op::Len { which } => {
                 let Channel { buffer, closed, sender_count, receiver_count, .. } = &self.channels[*which];
-                let line = format!("{} {closed} {sender_count} {receiver_count}", buffer.len());
-                self.log(who, &line);
+                let lines = [format!("{} {closed}", buffer.len()), handles(*sender_count, *receiver_count)];
+                lines.iter().for_each(|line| self.log(who, line));
             }
             Op::Yield => {
                 self.queue.push_back(who);

@@ -8,8 +8,9 @@ use tasklet_channels::{
 use tasklet_core::operation::AnyBackend;
 use tasklet_scheduler::local;
 
-use super::{ArmOp, Op, shown};
+use super::{ArmOp, Op, handles, shown};
 use crate::stealing::setup::{Census, Counted};
+use crate::who::Who;
 
 /// A message: its number, and that it is counted.
 struct Message(u32, #[expect(dead_code, reason = "it counts its drop")] Counted);
@@ -24,7 +25,8 @@ struct Ends {
 }
 
 struct Player {
-    who: usize,
+    number: usize,
+    who: Who,
     census: Census,
     log: Log,
 }
@@ -38,7 +40,7 @@ impl Drop for End<'_> {
     }
 }
 
-pub(super) fn replay(scripts: &[Vec<Op>], capacities: &[Option<usize>], census: &Census, log: &Log) {
+pub(super) fn replay(who: Who, scripts: &[Vec<Op>], capacities: &[Option<usize>], census: &Census, log: &Log) {
     let channels: Vec<_> = capacities.iter().map(|capacity| capacity.map_or_else(unbounded, bounded)).collect();
     let weak: Vec<(WeakSenderBy<Message, AnyBackend>, WeakReceiverBy<Message, AnyBackend>)> =
         channels.iter().map(|(tx, rx)| (tx.downgrade(), rx.downgrade())).collect();
@@ -47,17 +49,20 @@ pub(super) fn replay(scripts: &[Vec<Op>], capacities: &[Option<usize>], census: 
         .cloned()
         .enumerate()
         .skip(1)
-        .map(|(who, script)| {
+        .map(|(number, script)| {
             let ends: Vec<_> = channels
                 .iter()
                 .map(|(tx, rx)| Ends { senders: vec![tx.clone()], receivers: vec![rx.clone()] })
                 .collect();
-            let player = Player { who, census: census.clone(), log: log.clone() };
-            local::spawn(move || {
+            let player = Player { number, who, census: census.clone(), log: log.clone() };
+            let play = async move {
                 let mut ends = ends;
                 let _end = End(&player);
-                script.iter().for_each(|op| player.play(op, &mut ends));
-            })
+                for op in &script {
+                    player.play(op, &mut ends).await;
+                }
+            };
+            local::spawn(move || who.run(play))
         })
         .collect();
     drop(channels);
@@ -80,7 +85,7 @@ pub(super) fn replay(scripts: &[Vec<Op>], capacities: &[Option<usize>], census: 
 
 impl Player {
     fn log(&self, what: &str) {
-        self.log.lock().unwrap().push(format!("{} {what}", self.who));
+        self.log.lock().unwrap().push(format!("{} {what}", self.number));
     }
 
     fn message(&self, number: u32) -> Message {
@@ -105,15 +110,16 @@ impl Player {
         self.log(&format!("got {line}"));
     }
 
-    fn play(&self, op: &Op, ends: &mut [Ends]) {
+    async fn play(&self, op: &Op, ends: &mut [Ends]) {
+        let who = self.who;
         match op {
             Op::Send { to, message, waits } => {
                 let (sender, value) = (&ends[*to].senders[0], self.message(*message));
-                self.sent(*message, if *waits { sender.send(value) } else { sender.try_send(value) });
+                self.sent(*message, if *waits { who.send(sender, value).await } else { sender.try_send(value) });
             }
             Op::Recv { from, waits } => {
                 let receiver = &ends[*from].receivers[0];
-                self.got(if *waits { receiver.recv() } else { receiver.try_recv() });
+                self.got(if *waits { who.recv(receiver).await } else { receiver.try_recv() });
             }
             Op::RecvMany { from, limit } => {
                 let mut got = Vec::new();
@@ -152,15 +158,16 @@ impl Player {
             Op::DropReceiver { which } => drop(ends[*which].receivers.pop()),
             Op::Upgrade { which } => {
                 let sender = ends[*which].senders[0].downgrade().upgrade().expect("there is one");
-                self.log(&format!("{} senders", sender.sender_count()));
+                self.log(&handles(sender.sender_count(), sender.receiver_count()));
             }
             Op::Len { which } => {
                 let Ends { senders, receivers } = &ends[*which];
-                let line = match (senders.first(), receivers.first()) {
-                    (Some(tx), _) => counts(tx.len(), tx.is_closed(), tx.sender_count(), tx.receiver_count()),
-                    (None, Some(rx)) => counts(rx.len(), rx.is_closed(), rx.sender_count(), rx.receiver_count()),
+                let (len, closed, line) = match (senders.first(), receivers.first()) {
+                    (Some(tx), _) => (tx.len(), tx.is_closed(), handles(tx.sender_count(), tx.receiver_count())),
+                    (None, Some(rx)) => (rx.len(), rx.is_closed(), handles(rx.sender_count(), rx.receiver_count())),
                     (None, None) => unreachable!("it has an end of it"),
                 };
+                self.log(&format!("{len} {closed}"));
                 self.log(&line);
             }
             Op::Yield => local::schedule(),
@@ -223,10 +230,6 @@ impl Player {
         drop((sends, recvs, closeds));
         self.log(&format!("arm {chosen} {line}"));
     }
-}
-
-fn counts(len: usize, closed: bool, senders: usize, receivers: usize) -> String {
-    format!("{len} {closed} {senders} {receivers}")
 }
 
 fn numbers(messages: Vec<Message>) -> Vec<u32> {
