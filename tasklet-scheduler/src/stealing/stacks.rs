@@ -1,7 +1,6 @@
 //! The stacks of a worker's tasklets: measured for whoever asks, and trimmed.
 
 use std::any::Any;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use tasklet_core::current;
@@ -62,24 +61,6 @@ impl Worker {
         }
     }
 
-    /// There is no memory for a stack: the other workers give back what their tasklets do not need. This one has.
-    #[cold]
-    pub(super) fn ask_for_memory(&self) {
-        let others = self.shared.seats.iter().enumerate().filter(|(at, _)| *at != self.index);
-        for (_, seat) in others {
-            let Some(home) = seat.home() else { continue };
-            // Relaxed: one request at a time is enough, and one too few is made up for when the caller looks again.
-            if seat.asked.swap(true, Ordering::Relaxed) {
-                continue;
-            }
-            let relieve = |worker: &Worker| {
-                worker.shared.seats[worker.index].asked.store(false, Ordering::Relaxed);
-                worker.engine.relieve();
-            };
-            let _ = home.submit(Remote::Call(Box::new(move |worker| with_worker(worker, relieve))));
-        }
-    }
-
     /// How much memory the stack takes that a tasklet of this worker sits on.
     pub(super) fn stack_usage_of(&self, record: &Record) -> Option<StackUsage> {
         self.fiber_of(record).and_then(|fiber| self.engine.stack_usage(fiber))
@@ -91,7 +72,7 @@ impl Worker {
 }
 
 /// Calls `f` if a worker calls.
-fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
+pub(super) fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
     if let Some(worker) = scheduler.downcast_ref::<Worker>() {
         f(worker);
     }
