@@ -40,7 +40,11 @@ fn main() {
         }
         before = waiting;
     }
-    println!("{count} pages, {workers} workers: {} tasklets wait, {} for a stack", -before, handles.len() as isize + before);
+    println!(
+        "{count} pages, {workers} workers: {} tasklets wait, {} for a stack",
+        -before,
+        handles.len() as isize + before
+    );
     let (start, slept, ticks_before) = (Instant::now(), runtime.metrics().slept, ticks());
     for second in 1..=SECONDS {
         std::thread::sleep(Duration::from_secs(second).saturating_sub(start.elapsed()));

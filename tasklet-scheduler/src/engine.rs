@@ -385,8 +385,8 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
     }
 
     fn has_occupied(&self, size: StackSize, kind: StackKind) -> bool {
-        // SAFETY: F1; a seat is alive too, X4.
         let is_one = |head: NonNull<FiberHead>| {
+            // SAFETY: F1; a seat is alive too, X4.
             let head = unsafe { head.as_ref() };
             head.tasklet.get().is_some() && head.fits(size, kind)
         };

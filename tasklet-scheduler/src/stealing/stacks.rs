@@ -98,8 +98,9 @@ impl Handle {
         self.depot().trim();
     }
 
-    /// How much memory the stack of a tasklet of this runtime takes. `None` if it has not started or has ended, is soft or swapped, if the
-    /// backend brings its own stacks, and for a tasklet of another scheduler.
+    /// How much memory the stack of a tasklet of this runtime takes. `None` if it has not started or has ended, is soft, if the backend
+    /// brings its own stacks, and for a tasklet of another scheduler; and for one that [may move](super::spawn_migratable) while no worker has it: it has
+    /// yielded, and waits for one that takes it.
     ///
     /// Its worker is asked, which measures in between two tasklets.
     ///

@@ -72,7 +72,8 @@ impl Worker {
     pub(super) fn tell_starved(&self, news: News) {
         for (at, seat) in self.shared.seats.iter().enumerate() {
             // Relaxed: one that is missed looks after its pause.
-            if at == self.index || !seat.starved.load(Ordering::Relaxed) || !seat.starved.swap(false, Ordering::Relaxed) {
+            if at == self.index || !seat.starved.load(Ordering::Relaxed) || !seat.starved.swap(false, Ordering::Relaxed)
+            {
                 continue;
             }
             if let Some(home) = seat.home() {
