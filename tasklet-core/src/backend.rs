@@ -111,8 +111,8 @@ pub unsafe trait Backend: Sized + 'static {
 
     /// Whether what lies on the stack of a suspended coroutine may be copied away and back. A backend that says yes promises:
     ///
-    /// - **B11** [`stack_pointer`](Self::stack_pointer) tells the lowest address that a suspended coroutine needs. What lies from there to
-    ///   the top of its stack, and that address, are all there is of it: when both are what they were at an earlier time at which it was
+    /// - **B11** [`stack_pointer`](Self::stack_pointer) tells the lowest address that a suspended coroutine needs, and nothing of one that
+    ///   runs. What lies from there to the top of its stack, and that address, are all there is of it: when both are what they were at an earlier time at which it was
     ///   suspended, the next resume goes on from there, as that one would have.
     ///
     /// What the coroutine's code has on its stack that others point to is another matter, and its author's.
@@ -121,7 +121,8 @@ pub unsafe trait Backend: Sized + 'static {
     }
 
     /// The lowest address of its stack that a suspended coroutine needs, on a stack of ours; none if the backend does not know, or the
-    /// coroutine never ran or has finished.
+    /// coroutine runs, never ran or has finished. It lies elsewhere if the coroutine was suspended by code that had changed to another stack on top of
+    /// its own.
     fn stack_pointer(coroutine: &Self::Coroutine) -> Option<NonNull<u8>> {
         let _ = coroutine;
         None

@@ -157,7 +157,7 @@ pub unsafe trait Scheduler: Any {
         let _ = masked;
     }
 
-    /// How much memory the stack of the running tasklet takes; none if that is not one of [ours](crate::stack), or others have it too.
+    /// How much memory the stack of the running tasklet takes; none if that is not one of [ours](crate::stack).
     fn stack_usage(&self) -> Option<StackUsage> {
         None
     }

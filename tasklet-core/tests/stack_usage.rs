@@ -172,6 +172,23 @@ fn free_stacks_of_all_pools_are_trimmed_before_one_is_refused() {
 }
 
 #[test]
+fn what_comes_back_after_a_refusal_serves_at_once() {
+    let depot = Depot::new(StackConfig::new().resident_ceiling(100 * PAGE).cache_limit(0));
+    let (one, other) = (depot.pool(), depot.pool());
+    let (mut stacks, error) = fill(&one, 1, 1_000);
+    assert!(error.unwrap().is_resident_ceiling());
+    for round in 0..50 {
+        assert!(other.acquire(StackSize::DEFAULT).unwrap_err().is_resident_ceiling(), "round {round}");
+        // Straight to the depot, with its page.
+        drop(stacks.pop());
+        let stack = other.acquire(StackSize::DEFAULT).unwrap();
+        touch(&stack, 1);
+        stacks.push(stack);
+        assert!(depot.resident() <= 101 * PAGE, "{} in round {round}", depot.resident() / PAGE);
+    }
+}
+
+#[test]
 fn a_ceiling_below_a_page_is_beyond_all_hope() {
     let pool = Depot::new(StackConfig::new().resident_ceiling(PAGE - 1)).pool();
     assert!(pool.acquire(StackSize::DEFAULT).unwrap_err().is_beyond_ceiling());

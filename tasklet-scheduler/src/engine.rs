@@ -163,6 +163,9 @@ pub(crate) trait Engine<H: Host>: Trim {
     /// The fibers on which a tasklet sits.
     fn occupied(&self) -> Vec<NonNull<FiberHead>>;
 
+    /// Whether a tasklet sits on a fiber of a kind that has such a stack.
+    fn has_occupied(&self, size: StackSize, kind: StackKind) -> bool;
+
     /// On the root: ends the slots of swapped tasklets at which nobody sits, and lets their stacks go back to the system.
     fn end_slots(&self, host: &H);
 
@@ -353,6 +356,7 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
 
     fn run_fibers(&self, host: &H) {
         while let Some(fiber) = host.fiber_to_run() {
+            self.relief.disturb();
             // SAFETY: F1, a tasklet that is to run sits on it.
             if unsafe { fiber.as_ref() }.swapped {
                 self.swapper.resume(fiber);
@@ -378,6 +382,18 @@ impl<B: Backend, H: Host> Engine<H> for Fibers<B, H> {
             .filter(|head: &NonNull<FiberHead>| unsafe { head.as_ref() }.tasklet.get().is_some())
             .chain(self.swapper.occupied())
             .collect()
+    }
+
+    fn has_occupied(&self, size: StackSize, kind: StackKind) -> bool {
+        let is_one = |head: NonNull<FiberHead>| {
+            // SAFETY: F1; a seat is alive too, X4.
+            let head = unsafe { head.as_ref() };
+            head.tasklet.get().is_some() && head.fits(size, kind)
+        };
+        match kind {
+            StackKind::Private => self.fibers.borrow().iter().any(|fiber| is_one(fiber.cast())),
+            StackKind::Swapped => self.swapper.occupied().into_iter().any(is_one),
+        }
     }
 
     fn retire_idle(&self, host: &H) {

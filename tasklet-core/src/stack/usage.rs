@@ -12,6 +12,9 @@ use super::os;
 ///
 /// It is the stack that is measured, not the tasklet: a tasklet starts on a stack that others have used before it, with the pages that they
 /// have touched, unless those were given back.
+///
+/// The stack of a [swapped](https://docs.rs/tasklet/latest/tasklet/swapped/index.html) tasklet is its slot, which others have in turns: what it has
+/// to itself is [`copied`](Self::copied).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StackUsage {
@@ -22,12 +25,23 @@ pub struct StackUsage {
     pub high_water: usize,
     /// What is in memory.
     pub resident: usize,
+    /// Of a swapped tasklet, the memory that keeps what lies on its stack while others have that. It stays until the tasklet ends, in the size of the last
+    /// copy; zero for one that was never copied away. Not part of the others.
+    pub copied: usize,
+    /// Tasklets whose stack it is: those that sit at the slot of a swapped one, else 1.
+    pub sharers: usize,
 }
 
 impl StackUsage {
-    /// These figures.
+    /// These figures, of a stack that one tasklet has.
     pub fn new(reserved: usize, high_water: usize, resident: usize) -> StackUsage {
-        StackUsage { reserved, high_water, resident }
+        StackUsage { reserved, high_water, resident, copied: 0, sharers: 1 }
+    }
+
+    /// The same stack, for one of several that have it in turns.
+    #[must_use]
+    pub fn shared(self, sharers: usize, copied: usize) -> StackUsage {
+        StackUsage { sharers, copied, ..self }
     }
 }
 

@@ -61,10 +61,14 @@ impl Block {
         self.used as usize
     }
 
+    /// Bytes there are.
+    pub(super) fn room(&self) -> usize {
+        (self.room & ((1 << ALIGN) - 1)) as usize * STEP
+    }
+
     fn layout(&self) -> Layout {
-        let room = (self.room & ((1 << ALIGN) - 1)) as usize * STEP;
         // SAFETY: it is the layout that the block was made with.
-        unsafe { Layout::from_size_align_unchecked(room, 1 << (self.room >> ALIGN)) }
+        unsafe { Layout::from_size_align_unchecked(self.room(), 1 << (self.room >> ALIGN)) }
     }
 }
 

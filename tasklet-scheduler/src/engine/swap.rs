@@ -34,12 +34,13 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::NonNull;
 
 use tasklet_core::backend::{Backend, Resumed, StackSource, Swaps};
-use tasklet_core::stack::{Stack, StackError, StackSize};
+use tasklet_core::stack::{Stack, StackError, StackPages, StackSize, StackUsage};
 use tasklet_core::swap::Relocation;
 use tasklet_core::tasklet::Record;
 use tasklet_core::unwind::AbortOnUnwind;
 
 use super::blocks::{Block, Blocks};
+use super::trim::{Look, Marks};
 use super::{FiberHead, Host};
 use crate::swapped::{SlotStats, Slots};
 
@@ -57,6 +58,8 @@ struct Slot<B: Backend> {
     base: Cell<usize>,
     /// Its lowest address.
     stack: *mut u8,
+    pages: StackPages,
+    marks: Marks,
     /// What is below `base` without an occupant.
     vacant: RefCell<Vacant>,
     seats: Cell<usize>,
@@ -255,6 +258,39 @@ impl<B: Backend> Swapper<B> {
         heads.iter().map(|seat| seat.cast()).filter(is_taken).collect()
     }
 
+    /// How many slots there are.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Looks at a slot. What is below its stack pointer is nobody's, whether or not it has an occupant (X2).
+    ///
+    /// # Safety
+    ///
+    /// As [`Look::stack`].
+    pub(super) unsafe fn look(&self, at: usize, look: &mut Look<'_>) {
+        // SAFETY: X4, it is in `slots`.
+        let slot = unsafe { self.slots.borrow()[at].as_ref() };
+        let stack_pointer = || {
+            // SAFETY: F3 and the caller's promise: it is not the one that is being resumed, so nobody has its coroutine.
+            unsafe { &*slot.coroutine.get() }.as_ref().and_then(B::stack_pointer)
+        };
+        // SAFETY: the caller's promise.
+        unsafe { look.stack(slot.pages, stack_pointer, &slot.marks) };
+    }
+
+    /// How much memory a seat takes, and the slot that it is at.
+    pub(super) fn stack_usage(&self, head: NonNull<FiberHead>) -> StackUsage {
+        // SAFETY: X4, callers pass one that is alive.
+        let seat = unsafe { head.cast::<Seat<B>>().as_ref() };
+        // SAFETY: X4.
+        let slot = unsafe { seat.slot.as_ref() };
+        let block = seat.block.take();
+        let copied = block.as_ref().map_or(0, Block::room);
+        seat.block.set(block);
+        slot.marks.usage(slot.pages).shared(slot.seats.get(), copied)
+    }
+
     /// On the root: ends the slots at which nobody sits, and lets unused memory go.
     #[cold]
     pub(super) fn trim<H: Host>(&self, host: &H) {
@@ -293,7 +329,7 @@ impl<B: Backend> Swapper<B> {
     }
 
     pub(super) fn stats(&self) -> SlotStats {
-        SlotStats { slots: self.slots.borrow().len(), tasklets: self.seats.borrow().len(), bytes: self.blocks.in_use() }
+        SlotStats { slots: self.slots(), tasklets: self.seats.borrow().len(), bytes: self.blocks.in_use() }
     }
 }
 
@@ -308,6 +344,8 @@ impl<B: Backend> Slot<B> {
             occupant: Cell::new(None),
             base: Cell::new(0),
             stack: stack.limit(),
+            pages: stack.pages(),
+            marks: Marks::default(),
             vacant: RefCell::default(),
             seats: Cell::new(0),
             retire: Cell::new(false),

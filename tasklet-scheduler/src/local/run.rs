@@ -112,7 +112,7 @@ impl Inner {
         } else if self.hooks.is_quiet() {
             return Err(RunError::Park(ParkError::InHook));
         }
-        self.look_at_stacks();
+        self.begin_run_with_stacks();
         let record = self.current();
         let this = NonNull::from(record);
         let replaced = match options.limit {

@@ -119,7 +119,7 @@ impl Tasklet {
     }
 
     /// How much memory its stack takes, which is measured: about 1 us for a stack of the default size. `None` if it has not started or has ended,
-    /// is the main tasklet or swapped, and if the backend brings its own stacks.
+    /// is the main tasklet, its scheduler is gone, and if the backend brings its own stacks.
     pub fn stack_usage(&self) -> Option<StackUsage> {
         if self.inner.closed.get() { None } else { self.inner.stack_usage_of(&self.record) }
     }

@@ -20,6 +20,7 @@ use crossbeam_deque::Steal;
 use tasklet_core::stack::{StackError, StackSize};
 use tasklet_core::tasklet::{Record, Spec, StackKind, Unstarted};
 
+use super::starved::News;
 use super::task::{PackedTask, Task};
 use super::worker::Worker;
 use crate::engine::{FiberHead, Host as _};
@@ -38,9 +39,6 @@ const NEW_EVERY: u32 = 8;
 
 /// One new tasklet in so many is the oldest one and not the youngest.
 const OLDEST_EVERY: u32 = 32;
-
-/// Tasklets that wait for a stack which are looked at again at a time. A guess.
-const RETRIES: usize = 64;
 
 /// New tasklets that want a stack where there is none, which are passed over at a switch to find one that needs none. A guess.
 const PASSED_OVER: usize = 8;
@@ -149,6 +147,8 @@ impl Worker {
             self.looks.disturb();
             self.look_at_stacks();
             self.shared.config.depot.cool(COOL_IN_BETWEEN);
+            // Their stacks may have come back to the depot, and tasklets may wait now.
+            self.tell_starved(News::Perhaps);
         }
         // One at a time: more would take them from workers that have nothing to do.
         if let Steal::Success(task) = self.shared.injector.steal() {
@@ -309,19 +309,6 @@ impl Worker {
         }
     }
 
-    /// On the root, with nothing that can go on: who waits for a stack is looked at once more, because the tasklets that sit on stacks may
-    /// wait for them in turn, and one that needs a larger stack than any of those has to be told.
-    #[cold]
-    pub(super) fn retry_starved(&self) {
-        self.starved.set(false);
-        let mut waiting = self.waiting_for_stack.borrow_mut();
-        for _ in 0..waiting.len().min(RETRIES) {
-            if let Some(record) = waiting.pop_front() {
-                self.queue.push(record);
-            }
-        }
-    }
-
     /// Sits a tasklet down on its fiber.
     #[inline]
     fn settle(&self, record: Arc<Record>, fiber: NonNull<FiberHead>) -> Arc<Record> {
@@ -369,11 +356,9 @@ impl Worker {
         kind: StackKind,
         own: Option<NonNull<FiberHead>>,
     ) -> Result<NonNull<FiberHead>, Option<StackError>> {
-        // SAFETY: F1, just listed.
-        let is_enough = |head: &NonNull<FiberHead>| unsafe { head.as_ref() }.fits(size, kind);
         // F3: a fiber without a tasklet does not count as the root.
         let is_on_root = own.is_none() && self.is_on_root();
-        if !is_on_root || self.engine().occupied().iter().any(is_enough) {
+        if !is_on_root || self.engine().has_occupied(size, kind) {
             self.starved.set(true);
             return Err(None);
         }

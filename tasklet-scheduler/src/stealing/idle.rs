@@ -21,6 +21,7 @@ use crossbeam_deque::Steal;
 use super::lifecycle::KILL_ATTEMPTS;
 use super::shared::Phase;
 use super::sleep::{Leaves, Roused, Searchers};
+use super::starved::News;
 use super::task::PackedTask;
 use super::worker::Worker;
 use crate::engine::Host as _;
@@ -85,16 +86,14 @@ impl Worker {
     #[cold]
     pub(super) fn find_work(&self) -> bool {
         self.looks.disturb();
-        if self.starved.get() {
-            self.retry_starved();
-        }
+        self.begin_to_starve();
         let mut search = Search {
             worker: self,
             sights: Vec::new(),
             is_searching: Cell::new(false),
             random: self.tick.get().wrapping_mul(2654435761) | 1,
         };
-        let (mut rounds, mut watch) = (0, WATCH[0]);
+        let (mut rounds, mut watch, mut has_told) = (0, WATCH[0], false);
         loop {
             if self.token.has_requests() {
                 self.take_requests();
@@ -153,16 +152,17 @@ impl Worker {
             }
             self.patience.set(self.patience.get() / 2);
             self.look_at_stacks();
-            // Stacks that others give up are not told of.
-            let limit = (left || self.starved.get()).then_some(watch);
+            if !std::mem::replace(&mut has_told, true) {
+                // Since the last time, something has run here.
+                self.tell_starved(News::Perhaps);
+            }
+            let limit = left.then_some(watch).into_iter().chain(self.hunger_limit()).min();
             if search.sleep(limit) {
                 // Somebody called: it is worth a search.
                 self.patience.set(first_patience(self.shared.seats.len()));
             }
             rounds = 0;
-            if self.starved.get() {
-                self.retry_starved();
-            }
+            self.starve_on();
             watch = (watch * 2).min(WATCH[1]);
         }
     }

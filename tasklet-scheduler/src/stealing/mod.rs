@@ -17,6 +17,7 @@
 //! | `time`, `cancel`, `extras` | time limits, tokens and masks, tasklet-local values |
 //! | `migrate` | tasklets that may change their worker |
 //! | `stacks` | stacks of tasklets that wait: measured, trimmed |
+//! | `starved` | tasklets that wait for a stack |
 //! | `soft`, `blocking` | futures; threads for code that blocks |
 //! | `shared`, `metrics` | what workers share; figures |
 //!
@@ -45,6 +46,7 @@ mod sleep;
 mod soft;
 mod spawn;
 mod stacks;
+mod starved;
 mod switch;
 mod task;
 mod time;

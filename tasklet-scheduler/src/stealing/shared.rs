@@ -68,6 +68,8 @@ pub(super) struct Seat {
     pub(super) alive: AtomicBool,
     /// The worker was asked to give memory back, and has not come to it yet.
     pub(super) asked: AtomicBool,
+    /// The worker sleeps for want of a stack, and was not told of one since.
+    pub(super) starved: AtomicBool,
     pub(super) counters: Counters,
 }
 
@@ -130,6 +132,7 @@ impl Seat {
             running_site: AtomicPtr::new(ptr::null_mut()),
             alive: AtomicBool::new(true),
             asked: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }

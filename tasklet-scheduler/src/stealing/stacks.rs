@@ -1,7 +1,6 @@
 //! The stacks of a worker's tasklets: measured for whoever asks, and trimmed.
 
 use std::any::Any;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use tasklet_core::current;
@@ -62,24 +61,6 @@ impl Worker {
         }
     }
 
-    /// There is no memory for a stack: the other workers give back what their tasklets do not need. This one has.
-    #[cold]
-    pub(super) fn ask_for_memory(&self) {
-        let others = self.shared.seats.iter().enumerate().filter(|(at, _)| *at != self.index);
-        for (_, seat) in others {
-            let Some(home) = seat.home() else { continue };
-            // Relaxed: one request at a time is enough, and one too few is made up for when the caller looks again.
-            if seat.asked.swap(true, Ordering::Relaxed) {
-                continue;
-            }
-            let relieve = |worker: &Worker| {
-                worker.shared.seats[worker.index].asked.store(false, Ordering::Relaxed);
-                worker.engine.relieve();
-            };
-            let _ = home.submit(Remote::Call(Box::new(move |worker| with_worker(worker, relieve))));
-        }
-    }
-
     /// How much memory the stack takes that a tasklet of this worker sits on.
     pub(super) fn stack_usage_of(&self, record: &Record) -> Option<StackUsage> {
         self.fiber_of(record).and_then(|fiber| self.engine.stack_usage(fiber))
@@ -91,14 +72,14 @@ impl Worker {
 }
 
 /// Calls `f` if a worker calls.
-fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
+pub(super) fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
     if let Some(worker) = scheduler.downcast_ref::<Worker>() {
         f(worker);
     }
 }
 
 impl Handle {
-    /// Gives back to the system what is in memory and of no use: the pages of tasklets' stacks below where each is suspended, and
+    /// Gives back to the system what is in memory and of no use: the pages of tasklets' stacks, and of slots, below where each is suspended, and
     /// [free stacks](tasklet_core::stack::Depot::trim); and the slots at which no [swapped](crate::swapped) tasklet sits, when their worker has nothing else
     /// to do. Tasklets notice nothing but a page fault for each page that they use again.
     ///
@@ -117,8 +98,9 @@ impl Handle {
         self.depot().trim();
     }
 
-    /// How much memory the stack of a tasklet of this runtime takes. `None` if it has not started or has ended, is soft or swapped, if the
-    /// backend brings its own stacks, and for a tasklet of another scheduler.
+    /// How much memory the stack of a tasklet of this runtime takes. `None` if it has not started or has ended, is soft, if the backend
+    /// brings its own stacks, and for a tasklet of another scheduler; and for one that [may move](super::spawn_migratable) while no worker has it: it has
+    /// yielded, and waits for one that takes it.
     ///
     /// Its worker is asked, which measures in between two tasklets.
     ///

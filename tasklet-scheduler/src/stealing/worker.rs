@@ -37,6 +37,7 @@ use tasklet_core::unwind::AbortOnUnwind;
 use super::idle::first_patience;
 use super::queue::Queue;
 use super::shared::{Counters, Shared};
+use super::starved::Hunger;
 use super::task::PackedTask;
 use super::timers::{Timer, coalesced};
 use crate::engine::{Engine, FiberHead, Fibers};
@@ -67,6 +68,8 @@ pub(crate) struct Worker {
     pub(super) quiet: Cell<u32>,
     /// A new tasklet could not start for want of a stack, and none has become free since.
     pub(super) starved: Cell<bool>,
+    /// When it is looked for one again.
+    pub(super) hunger: Hunger,
     /// Tasklets of this worker alone that wait for a stack.
     pub(super) waiting_for_stack: RefCell<VecDeque<Arc<Record>>>,
     /// What polls soft tasklets, when none is being polled.
@@ -150,6 +153,7 @@ impl Worker {
             // The root is the worker's own code.
             quiet: Cell::new(0),
             starved: Cell::new(false),
+            hunger: Hunger::default(),
             waiting_for_stack: RefCell::default(),
             spare_runner: Cell::new(None),
             blocked: Cell::new(None),
