@@ -89,7 +89,7 @@ fn round(handles: &mut Vec<JoinHandle<u64>>) {
 /// The place, the node in its list, the waker, the message and how it ends, with nothing twice.
 #[test]
 fn a_future_that_waits_is_eight_words() {
-    const LIMIT: usize = 8 * size_of::<usize>();
+    const LIMIT: usize = size_of::<[usize; 8]>();
     let channel = Channel::<u64>::new();
     let (sender, receiver) = channel::unbounded::<u64>();
     let sizes = [
