@@ -93,9 +93,14 @@ impl Worker {
         hunger.next.set(hunger.next.get().min(next));
     }
 
+    /// Whether tasklets wait for a stack. Those that were looked at last may all have got one, and others be left.
+    fn is_hungry(&self) -> bool {
+        self.starved.get() || !self.waiting_for_stack.borrow().is_empty()
+    }
+
     /// On the root, with nothing that can go on, after something has: looks whether there is a stack, if some wait for one.
     pub(super) fn begin_to_starve(&self) {
-        if self.starved.get() {
+        if self.is_hungry() {
             self.hunger.pause.set(PAUSE[0]);
             self.look_for_stack();
         }
@@ -103,7 +108,7 @@ impl Worker {
 
     /// How long a starved worker may sleep.
     pub(super) fn hunger_limit(&self) -> Option<Duration> {
-        if !self.starved.get() {
+        if !self.is_hungry() {
             return None;
         }
         // Relaxed: see `tell_starved`.
@@ -113,7 +118,7 @@ impl Worker {
 
     /// On the root, awake again: looks whether there is a stack, if it is time.
     pub(super) fn starve_on(&self) {
-        if self.starved.get() && self.now() >= self.hunger.next.get() {
+        if self.is_hungry() && self.now() >= self.hunger.next.get() {
             self.hunger.pause.set((self.hunger.pause.get() * 2).clamp(PAUSE[0], PAUSE[1]));
             self.look_for_stack();
         }

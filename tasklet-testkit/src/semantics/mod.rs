@@ -349,6 +349,7 @@ macro_rules! semantics_suite {
             trims: a_running_tasklet_is_left_alone, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_ends_the_run_and_loses_nothing, own "it measures stacks of their own";
             trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
+            trims: runs_give_free_stacks_back, own "it needs a stack for each";
             demos: a_mutex_made_of_a_channel_serves_in_turns;
             demos: sleepers_wake_by_the_virtual_clock;
         }

@@ -154,3 +154,28 @@ pub fn what_waits_for_a_while_is_trimmed<B: Backend>(kind: StackKind) {
         }
     }
 }
+
+/// Of the stacks that are left of a burst, a run gives some back before it begins, and a run that waits all that are too many.
+pub fn runs_give_free_stacks_back<B: Backend>(kind: StackKind) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    let clock = Arc::new(VirtualClock::default());
+    let depot = Depot::new(StackConfig::new().warm_limit(10).cache_limit(4));
+    let builder = kinds::local::<B>(kind).clock(clock.clone()).driver(VirtualDriver::new(clock));
+    let s = Setup::on(builder.stacks(StackPool::new(&depot)).max_idle_fibers(1).build());
+    let tasklets: Vec<_> = (0..300).map(|_| s.spawn("t", |_| leave())).collect();
+    s.run();
+    tasklets.iter().for_each(|tasklet| tasklet.insert().unwrap());
+    s.run();
+    let left = depot.resident();
+    let each = left / 300;
+    assert!(each >= 4096, "{left}: stacks keep their pages");
+    s.run();
+    // No more than that: whoever runs tasklets in a frame of a game waits for it.
+    let given_back = left - depot.resident();
+    assert!((32 * 4096..=32 * 2 * each).contains(&given_back), "{given_back} of {left}");
+    s.spawn("sleeper", move |_| tasklet_scheduler::time::sleep(Duration::from_secs(1)));
+    s.scheduler.run_with(RunOptions::new().block_thread()).unwrap();
+    assert!(depot.resident() <= left / 10, "{} of {left}", depot.resident());
+}

@@ -3,6 +3,7 @@
 pub mod blocking;
 pub mod budgets;
 pub mod cancel;
+pub mod ceilings;
 pub mod fairness;
 pub mod joins;
 pub mod kills;
@@ -143,6 +144,9 @@ macro_rules! stealing_suite {
             trims: questions_about_stacks_race_with_ends, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_takes_from_those_that_wait, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_is_waited_for, own "it measures stacks of their own";
+            trims: who_waits_on_another_stack_is_left_alone, own "swapped tasklets wait on their slot's stack";
+            ceilings: who_waits_for_memory_is_quiet, own "it needs a stack for each";
+            ceilings: memory_comes_back_from_elsewhere, own "it needs a stack for each";
             shutdown: shutdown_kills_what_waits;
             shutdown: dropping_a_runtime_ends_it;
             shutdown: a_tasklet_that_catches_every_kill_is_leaked;
@@ -184,8 +188,13 @@ macro_rules! stealing_suite {
             scopes: a_panic_before_the_second_half_drops_it;
             trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
             trims: a_busy_worker_trims_too, own "it measures stacks of their own";
+            trims: an_idle_worker_gives_free_stacks_back, own "it needs a stack for each";
+            trims: a_busy_worker_gives_free_stacks_back, own "it needs a stack for each";
+            ceilings: a_ceiling_on_memory_holds, own "it needs a stack for each";
+            ceilings: pauses_between_looks_for_memory_grow, own "it needs a stack for each";
         }
         $crate::__stealing_tests! { $backend, [2, 4];
+            ceilings: a_worker_gets_memory_from_others, own "it needs a stack for each";
             places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];

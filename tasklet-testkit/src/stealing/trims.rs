@@ -4,9 +4,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use tasklet_channels::SharedChannel;
-use tasklet_core::backend::{Backend, Swaps};
+use tasklet_core::backend::{Backend, Resumed, StackSource, Swaps};
+use tasklet_core::clock::VirtualClock;
 use tasklet_core::current;
-use tasklet_core::stack::{StackSize, StackUsage};
+use tasklet_core::stack::{Depot, Stack, StackConfig, StackPool, StackSize, StackUsage};
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{self, Handle, Runtime};
 
@@ -308,5 +309,119 @@ pub fn a_busy_worker_trims_too<B: Backend>(case: Case) {
         gate.send(1).unwrap();
         assert_eq!(one.join().unwrap(), 225);
     });
+    end(runtime);
+}
+
+/// A depot that keeps few free stacks, and the settings of a runtime that keeps none.
+fn forgetful<B: Backend>(builder: stealing::Builder<B>) -> (Depot, stealing::Builder<B>) {
+    let depot = Depot::new(StackConfig::new().warm_limit(10).cache_limit(4));
+    (depot.clone(), builder.depot(depot).max_idle_fibers(1))
+}
+
+/// Many tasklets that wait at once, and end. Returns how much memory their stacks have left behind; the worker was not idle meanwhile.
+fn burst(depot: &Depot) -> usize {
+    let gate = channel::<()>();
+    let tasklet = |gate: SharedChannel<()>| move || gate.recv().unwrap();
+    let tasklets: Vec<_> = (0..300).map(|_| stealing::spawn_local(tasklet(gate.clone()))).collect();
+    super::setup::yield_until(|| gate.balance() == -300);
+    (0..300).for_each(|_| gate.send(()).unwrap());
+    tasklets.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+    let resident = depot.resident();
+    assert!(resident >= 300 * 4096, "{resident}: stacks keep their pages");
+    resident
+}
+
+/// Of the stacks that are left of a burst, a worker that has nothing else to do gives back what is too much.
+pub fn an_idle_worker_gives_free_stacks_back<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    let body = |_: &VirtualClock| {
+        let depot = Handle::try_current().unwrap().depot().clone();
+        let before = burst(&depot);
+        stealing::sleep(Duration::from_secs(1));
+        (before, depot.resident())
+    };
+    let (before, after) = case.run_virtual_with::<B, _>(|builder| forgetful(builder).1, body);
+    assert!(after <= before / 10, "{after} of {before} bytes are left");
+}
+
+/// And a worker that always has something else to do does it now and then.
+pub fn a_busy_worker_gives_free_stacks_back<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    let (depot, builder) = forgetful::<B>(case.builder());
+    let runtime = builder.build().unwrap();
+    runtime.run(|| {
+        let done = super::setup::Flag::default();
+        let seen = done.clone();
+        let before = burst(&depot);
+        // There is always somebody who can go on.
+        let pair = stealing::spawn_local(move || seen.wait());
+        super::setup::yield_until(|| {
+            (0..4096).for_each(|_| stealing::yield_now());
+            depot.resident() <= before / 10
+        });
+        done.set();
+        pair.join().unwrap();
+    });
+    end(runtime);
+}
+
+/// Calls `f` on another stack than the caller's, as code does that grows its stack.
+fn on_another_stack<B: Backend>(stack: Stack, f: &mut dyn FnMut()) {
+    unsafe fn entry<B: Backend>(argument: *mut (), _: &B::Suspender) {
+        // SAFETY: `create` was given its address, and whoever did so waits below.
+        unsafe { (*argument.cast::<&mut dyn FnMut()>())() };
+    }
+    let mut f = f;
+    // SAFETY: what is called unwinds only if a test fails, which then aborts; `f` is there until it has returned.
+    let made = unsafe { B::create(StackSource::Ours(stack), entry::<B>, (&raw mut f).cast()) };
+    let mut coroutine = made.unwrap_or_else(|error| panic!("{error}"));
+    // SAFETY: it is new.
+    assert!(unsafe { B::resume(&mut coroutine) } == Resumed::Finished, "it is nobody else who is suspended");
+}
+
+/// Of a tasklet that waits on top of another stack nobody knows what it needs of its own; nor while it runs there.
+pub fn who_waits_on_another_stack_is_left_alone<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    // Some lie above the stacks of the runtime, some below.
+    let before = StackPool::default();
+    let stacks = || -> Vec<_> { (0..4).map(|_| before.acquire(StackSize::DEFAULT).unwrap()).collect() };
+    let above = stacks();
+    let runtime = case.runtime::<B>();
+    let below = StackPool::default().acquire(StackSize::new(1 << 20).unwrap()).unwrap();
+    let (gate, handle) = (channel::<()>(), runtime.handle());
+    let tasklets: Vec<_> = above
+        .into_iter()
+        .chain([below])
+        .map(|stack| {
+            let (gate, handle, mut stack) = (gate.clone(), handle.clone(), Some(stack));
+            runtime.spawn(move || {
+                // Suspended once, high up on its own stack.
+                stealing::yield_now();
+                deep_down(DEEP, &mut || {
+                    on_another_stack::<B>(stack.take().unwrap(), &mut || {
+                        handle.trim();
+                        (0..1000).for_each(|_| stealing::checkpoint());
+                        stealing::yield_now();
+                        gate.recv().unwrap();
+                    });
+                });
+            })
+        })
+        .collect();
+    spin_until(|| gate.balance() == -5);
+    runtime.trim();
+    for tasklet in &tasklets {
+        let usage = runtime.stack_usage(tasklet).expect("it waits");
+        assert!(usage.resident >= DEEP, "{usage:?}");
+    }
+    (0..5).for_each(|_| gate.send(()).unwrap());
+    // They look at their frames.
+    tasklets.into_iter().for_each(|tasklet| tasklet.join().unwrap());
     end(runtime);
 }

@@ -41,6 +41,7 @@ macro_rules! swapped_suite {
             stacks: registers_come_back;
             stacks: ten_thousand_take_turns;
             stacks: eviction_comes_anywhere;
+            stacks: what_a_swapped_tasklet_takes_is_told;
             waits: every_wait_is_served;
             waits: every_wait_is_killed;
             waits: messages_that_wait_are_dropped_once;
@@ -69,6 +70,7 @@ macro_rules! swapped_suite {
             stacks: pairs_at_different_slots_are_not_copied;
             stacks: unused_slots_go;
             stacks: fewer_slots_will_do;
+            stacks: slots_give_their_pages_back;
             waits: dumps_show_who_is_away;
             waits: deadlocks_are_found;
             ends: the_end_of_a_scheduler_unwinds_all;

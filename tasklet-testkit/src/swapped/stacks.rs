@@ -3,16 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tasklet_channels::{bounded, rendezvous};
 use tasklet_core::backend::Backend;
-use tasklet_core::stack::{Depot, StackConfig, StackPool};
+use tasklet_core::clock::VirtualClock;
+use tasklet_core::current;
+use tasklet_core::driver::VirtualDriver;
+use tasklet_core::stack::{Depot, StackConfig, StackPool, StackSize, StackUsage};
+use tasklet_scheduler::stealing;
 use tasklet_scheduler::swapped::Slots;
 
 use super::Case;
 use super::setup::{end, until};
 use super::setup::{evict, give_way, one_slot, run, run_on, runtime, scheduler, spawn_here, spawn_waiting};
 use crate::kinds;
+use crate::stealing::trims::{DEEP, SHALLOW, deep_down};
 
 /// Frames of different sizes up to `depth`, each with a number and a reference to the frame above; `at_the_end` is called in the last. Adds up
 /// what the frames hold.
@@ -201,7 +208,7 @@ pub fn unused_slots_go<B: Backend>(case: Case) {
 
 /// Where there is no room for more slots, those that there are will do; where there is none for one, the run says so.
 pub fn fewer_slots_will_do<B: Backend>(case: Case) {
-    let size = Slots::new().count(8).size(tasklet_core::stack::StackSize::new(256 << 10).unwrap());
+    let size = Slots::new().count(8).size(StackSize::new(256 << 10).unwrap());
     let depot = Depot::new(StackConfig::new().slab_bytes(512 << 10).ceiling(512 << 10));
     let scheduler = kinds::local::<B>(case.kind).slots(size).stacks(StackPool::new(&depot)).build();
     let ended = Rc::new(Cell::new(0));
@@ -255,4 +262,82 @@ pub fn stacks_of_slots_come_back<B: Backend>(case: Case) {
     runtime.trim();
     until(|| runtime.metrics().swapped.slots == 0);
     end(runtime);
+}
+
+/// A swapped tasklet is told what it has to itself, and what of the slot's stack is in memory for all of them.
+pub fn what_a_swapped_tasklet_takes_is_told<B: Backend>(case: Case) {
+    let size = StackSize::new(1 << 20).unwrap();
+    let look = |usage: Option<StackUsage>| usage.expect("it has started");
+    let is_slot = move |usage: &StackUsage| {
+        let whole = size.bytes() <= usage.reserved && usage.reserved <= 2 * size.bytes();
+        whole && 0 < usage.resident && usage.resident <= usage.high_water && usage.high_water <= usage.reserved
+    };
+    run_on::<B>(case, one_slot(), move || {
+        let before = look(current::stack_usage());
+        assert!(is_slot(&before) && before.sharers == 1 && before.copied == 0, "{before:?}");
+        let (gate, opened) = rendezvous::<()>();
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let opened = opened.clone();
+                spawn_here(move || {
+                    let large = black_box([7_u8; 5000]);
+                    opened.recv().unwrap();
+                    large[0]
+                })
+            })
+            .collect();
+        until(|| gate.blocked_receivers() == 3);
+        let after = look(current::stack_usage());
+        assert!(is_slot(&after) && after.sharers == 4, "{after:?}");
+        // It was copied away, and keeps the memory for that.
+        assert!((100..100_000).contains(&after.copied), "{after:?}");
+        if let Ok(runtime) = stealing::Handle::try_current() {
+            // One that waits holds its large frame, in a copy; a soft one has no stack.
+            let usage = look(runtime.stack_usage(&others[0]));
+            assert!(is_slot(&usage) && usage.sharers == 4 && (5000..100_000).contains(&usage.copied), "{usage:?}");
+        }
+        (0..3).for_each(|_| gate.send(()).unwrap());
+        assert!(others.into_iter().all(|other| other.join().unwrap() == 7));
+        assert_eq!(look(current::stack_usage()).sharers, 1);
+    });
+}
+
+/// What lies below the frames of whoever has a slot's stack goes back, as on any other stack; nobody who takes turns there notices.
+pub fn slots_give_their_pages_back<B: Backend>(case: Case) {
+    let hour = Duration::from_secs(3600);
+    for by_itself in [false, true] {
+        let clock = Arc::new(VirtualClock::default());
+        let builder = kinds::local::<B>(case.kind).slots(one_slot()).clock(clock.clone());
+        let scheduler = builder.driver(VirtualDriver::new(clock.clone())).trim_after(by_itself.then_some(hour)).build();
+        let (gate, opened) = rendezvous::<u64>();
+        let tasklets: Vec<_> = (0..3)
+            .map(|_| {
+                let opened = opened.clone();
+                scheduler.spawn(move || {
+                    deep_down(DEEP, &mut || {});
+                    let got = opened.recv().unwrap();
+                    deep_down(DEEP, &mut || give_way());
+                    assert_eq!(got, 3);
+                })
+            })
+            .collect();
+        scheduler.run().unwrap();
+        let usages = || tasklets.iter().map(|tasklet| tasklet.stack_usage().expect("it waits"));
+        assert!(usages().all(|usage| usage.resident >= DEEP && usage.sharers == 3));
+        if by_itself {
+            // In the first round all have moved, and are looked at in the second.
+            for _ in 0..4 {
+                scheduler.run().unwrap();
+                clock.advance(hour);
+            }
+        } else {
+            scheduler.trim();
+        }
+        for usage in usages() {
+            assert!(usage.resident <= SHALLOW && usage.high_water >= DEEP, "{usage:?}");
+        }
+        (0..3).for_each(|_| gate.try_send(3).unwrap());
+        scheduler.run().unwrap();
+        assert!(tasklets.iter().all(|tasklet| !tasklet.is_alive() && tasklet.stack_usage().is_none()));
+    }
 }
