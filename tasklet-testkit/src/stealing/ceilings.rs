@@ -1,11 +1,10 @@
 //! A ceiling on the memory of stacks: that it holds, who gives back what for whom, and that who waits for memory is quiet.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tasklet_channels::SharedChannel;
 use tasklet_core::backend::Backend;
-use tasklet_core::stack::Depot;
+use tasklet_core::stack::{Depot, StackConfig};
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{self, Handle, Runtime};
 
@@ -103,8 +102,7 @@ pub fn a_ceiling_on_memory_holds<B: Backend>(case: Case) {
 
 /// A runtime whose ceiling is hit by tasklets that wait and need a page each, with more for each worker that wait for memory.
 fn hungry<B: Backend>(case: Case) -> (Runtime<B>, SharedChannel<()>, Vec<JoinHandle<()>>) {
-    let page = has_our_stacks::<B>().then_some(4096).expect("callers have looked");
-    let runtime = case.builder::<B>().resident_ceiling(100 * page).trim_after(None).build().unwrap();
+    let runtime = case.builder::<B>().resident_ceiling(100 * 4096).trim_after(None).build().unwrap();
     let gate = channel::<()>();
     let tasklet = |gate: SharedChannel<()>| move || gate.recv().unwrap();
     let tasklets: Vec<_> =
@@ -143,9 +141,8 @@ pub fn pauses_between_looks_for_memory_grow<B: Backend>(case: Case) {
     if !has_our_stacks::<B>() {
         return;
     }
-    let page = 4096;
     case.run_virtual_with::<B, _>(
-        |builder| builder.resident_ceiling(100 * page).trim_after(None),
+        |builder| builder.resident_ceiling(100 * 4096).trim_after(None),
         |_| {
             let gate = channel::<()>();
             let tasklets: Vec<_> = (0..300)
@@ -173,20 +170,21 @@ pub fn memory_comes_back_from_elsewhere<B: Backend>(case: Case) {
     if !has_our_stacks::<B>() {
         return;
     }
-    let config = tasklet_core::stack::StackConfig::new().resident_ceiling(100 * 4096);
-    let depot = Depot::new(config);
+    let depot = Depot::new(StackConfig::new().resident_ceiling(100 * 4096));
     let (one, other) = (case.builder::<B>().depot(depot.clone()), case.builder::<B>().depot(depot));
     let (one, other) = (one.build().unwrap(), other.build().unwrap());
     let (gate, late) = (channel::<()>(), channel::<()>());
-    let wait = |gate: &Arc<SharedChannel<()>>| {
+    let wait = |gate: &SharedChannel<()>| {
         let gate = gate.clone();
         move || gate.recv().unwrap()
     };
-    let (shared, shared_late) = (Arc::new(gate.clone()), Arc::new(late.clone()));
-    let had: Vec<_> = (0..60).map(|_| one.spawn_on(0, wait(&shared)).unwrap()).collect();
+    let had: Vec<_> = (0..60).map(|_| one.spawn_on(0, wait(&gate)).unwrap()).collect();
     spin_until(|| gate.balance() == -60);
-    let needed: Vec<_> = (0..80).map(|_| other.spawn_on(0, wait(&shared_late)).unwrap()).collect();
-    spin_until(|| late.balance() < -5);
+    let needed: Vec<_> = (0..80).map(|_| other.spawn_on(0, wait(&late)).unwrap()).collect();
+    // Its worker has looked for memory some times, and pauses.
+    let slept = other.metrics().slept;
+    spin_until(|| other.metrics().slept >= slept + 5);
+    assert!(-late.balance() < 80, "nobody waits for memory");
     open(&gate, had);
     assert!(one.shutdown(LIMIT).is_clean());
     spin_until(|| late.balance() == -80);
