@@ -46,7 +46,8 @@
 //! # Costs
 //!
 //! No copy as long as nobody else needs the stack; then one out and one back, some 11 ns for 256 bytes that are in the cache. Each worker, or local
-//! scheduler, has its own [slots](Slots). Memory for copies is the allocator's: it counts against no ceiling for stacks, and if there is none the process
+//! scheduler, has its own [slots](Slots). [`StackUsage`](tasklet_core::stack::StackUsage) tells what the copy of one takes, and what is in memory of the slot
+//! that it shares. Memory for copies is the allocator's: it counts against no ceiling for stacks, and if there is none the process
 //! aborts, as it does for a `Box`; so it does if a message that others are to reach in the copy has an alignment for which there is no room between the
 //! tasklet's last frame and the slot's end.
 //!

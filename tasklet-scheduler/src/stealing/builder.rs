@@ -127,7 +127,8 @@ impl<B: Backend> Builder<B> {
     }
 
     /// The most memory for stacks, in bytes, of all workers together: see [`StackConfig::resident_ceiling`]. Tasklets for which there is none wait
-    /// until others end. Of no effect with [`depot`](Self::depot), or with a backend that brings its own stacks.
+    /// until others end, or give back what they do not need while they wait. What comes back from elsewhere, where several share a
+    /// [`depot`](Self::depot), is found within a third of a second. Of no effect with [`depot`](Self::depot), or with a backend that brings its own stacks.
     pub fn resident_ceiling(mut self, bytes: usize) -> Self {
         self.stacks = self.stacks.resident_ceiling(bytes);
         self

@@ -24,7 +24,7 @@ pub struct Metrics {
     pub polled: u64,
     /// Times a worker waited on its driver.
     pub slept: u64,
-    /// Bytes of stacks in use that were given back to the system: see [`Handle::trim`](super::Handle::trim). What was given back for want of a
+    /// Bytes of stacks in use, slots among them, that were given back to the system: see [`Handle::trim`](super::Handle::trim). What was given back for want of a
     /// stack is not counted.
     pub trimmed: u64,
     /// Workers that sleep.

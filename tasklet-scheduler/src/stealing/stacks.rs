@@ -79,7 +79,7 @@ pub(super) fn with_worker(scheduler: &dyn Any, f: impl FnOnce(&Worker)) {
 }
 
 impl Handle {
-    /// Gives back to the system what is in memory and of no use: the pages of tasklets' stacks below where each is suspended, and
+    /// Gives back to the system what is in memory and of no use: the pages of tasklets' stacks, and of slots, below where each is suspended, and
     /// [free stacks](tasklet_core::stack::Depot::trim); and the slots at which no [swapped](crate::swapped) tasklet sits, when their worker has nothing else
     /// to do. Tasklets notice nothing but a page fault for each page that they use again.
     ///
