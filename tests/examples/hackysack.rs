@@ -54,10 +54,15 @@ fn the_other_kinds_cost_less_than_a_page() {
     if !cfg!(target_os = "linux") {
         return;
     }
+    // Measured 3815 to 3822 bytes, with optimization 1211 to 1232, on either backend; and 485 to 498. A tenth more is a regression.
+    let most = |kind| match kind {
+        "soft" => 550.0,
+        _ if cfg!(debug_assertions) => 4250.0,
+        _ => 1360.0,
+    };
     for kind in kinds().into_iter().filter(|kind| *kind != "stackful") {
         let text = stdout(&run("hackysack", ["20000", "1", "--kind", kind]));
-        // A build without optimization has larger frames.
-        assert!((100.0..4000.0).contains(&figure(&text, "memory")), "{text}");
+        assert!((most(kind) / 2.0..most(kind)).contains(&figure(&text, "memory")), "{text}");
     }
 }
 
@@ -81,9 +86,15 @@ fn thousands_wait_at_once() {
         assert!(figure(&text, name) < 60.0, "{text}");
     }
     if cfg!(target_os = "linux") {
-        // Two pages and page tables on the generator backend, one page elsewhere, and the tasklet itself.
-        let bytes = figure(&text, "memory");
-        assert!((1000.0..20_000.0).contains(&bytes), "{text}");
+        // Pages, page tables and the tasklet itself: with optimization one page, without three, one more on the generator backend. Measured 4836 to
+        // 4847 and 9129 bytes, 13,094 to 13,151 and 17,308; a tenth more is a regression.
+        let most = match (backend::Default::NAME, cfg!(debug_assertions)) {
+            ("generator", true) => 19_200.0,
+            ("generator", false) => 10_100.0,
+            (_, true) => 14_600.0,
+            (_, false) => 5_400.0,
+        };
+        assert!((most / 2.0..most).contains(&figure(&text, "memory")), "{text}");
     }
 }
 
