@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam_deque::Steal;
 use tasklet_core::home::Remote;
 
 use super::stacks::with_worker;
@@ -28,6 +29,9 @@ const SPACING: Duration = Duration::from_millis(5);
 
 /// Tasklets that wait for a stack which are looked at again at a time. A guess.
 const RETRIES: usize = 64;
+
+/// Tasks that it takes from the injector with each look, beside other workers: some six in a second when its pauses are longest.
+const INJECTED: usize = 2;
 
 /// What a starved worker is told.
 #[derive(Clone, Copy)]
@@ -103,6 +107,7 @@ impl Worker {
         if self.is_hungry() {
             self.hunger.pause.set(PAUSE[0]);
             self.look_for_stack();
+            self.take_injected(0);
         }
     }
 
@@ -118,9 +123,28 @@ impl Worker {
 
     /// On the root, awake again: looks whether there is a stack, if it is time.
     pub(super) fn starve_on(&self) {
-        if self.is_hungry() && self.now() >= self.hunger.next.get() {
+        if !self.is_hungry() {
+            return;
+        }
+        let is_time = self.now() >= self.hunger.next.get();
+        if is_time {
             self.hunger.pause.set((self.hunger.pause.get() * 2).clamp(PAUSE[0], PAUSE[1]));
             self.look_for_stack();
+        }
+        self.take_injected(if is_time { INJECTED } else { 0 });
+    }
+
+    /// Takes so many tasks of the injector, where a starved worker does not look otherwise: one of them may need no stack. All, if there is no other
+    /// worker, which might have stacks for them.
+    fn take_injected(&self, most: usize) {
+        let injector = &self.shared.injector;
+        let most = if self.shared.seats.len() == 1 { usize::MAX } else { most };
+        for _ in 0..injector.len().min(most) {
+            match injector.steal() {
+                Steal::Success(task) => self.deque.push(task),
+                Steal::Retry => {}
+                Steal::Empty => return,
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tasklet_channels::{bounded, rendezvous};
 use tasklet_core::backend::{Backend, Swaps};
@@ -14,10 +15,11 @@ use tasklet_scheduler::stealing::{self, Runtime, TaskletBuilder};
 
 use super::Case;
 use super::setup::{
-    caught_text, end, evict, fail, give_way, one_slot, run, runtime, scheduler, spawn_here, spawn_waiting,
+    LIMIT, caught_text, end, evict, fail, give_way, one_slot, run, runtime, scheduler, spawn_here, spawn_waiting,
 };
 use super::stacks::descend;
 use crate::kinds;
+use crate::stealing::setup::{channel, spin_until};
 
 /// A builder of swapped tasklets, for those that lend nothing of their stacks.
 fn swapped() -> TaskletBuilder {
@@ -227,6 +229,35 @@ pub fn who_needs_no_stack_is_not_held_up<B: Backend>(case: Case) {
         let newest = own().spawn(|| ());
         waiting.into_iter().chain([sends, newest]).for_each(|tasklet| tasklet.join().unwrap());
     });
+    end(runtime);
+}
+
+/// A worker that sleeps since there is no memory for stacks finds what a thread spawns and needs none, behind what needs one.
+pub fn who_needs_no_stack_is_found_by_who_waits_for_memory<B: Backend>(case: Case) {
+    let builder = case.builder::<B>().resident_ceiling(100 * 4096).trim_after(None).slots(one_slot());
+    let runtime = builder.build().unwrap();
+    let handle = runtime.handle();
+    // There is a slot before there is no memory.
+    handle.spawn(give_way).join().unwrap();
+    let gate = channel::<()>();
+    let waiting: Vec<_> = (0..300)
+        .map(|_| {
+            let gate = gate.clone();
+            TaskletBuilder::new().stackful().on(&handle).spawn(move || gate.recv().unwrap())
+        })
+        .collect();
+    // Its pauses are the longest then.
+    let slept = handle.metrics().slept;
+    spin_until(|| handle.metrics().slept >= slept + 15);
+    assert!((1..300).contains(&-gate.balance()), "{} wait", -gate.balance());
+    let start = Instant::now();
+    for _ in 0..3 {
+        handle.spawn(|| ()).join().unwrap();
+    }
+    // Three pauses at most. If it came to the injector by chance alone, this would take minutes.
+    assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
+    waiting.iter().for_each(|_| gate.send(()).unwrap());
+    waiting.into_iter().for_each(|tasklet| tasklet.join().unwrap());
     end(runtime);
 }
 

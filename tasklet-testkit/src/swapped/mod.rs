@@ -93,6 +93,9 @@ macro_rules! swapped_suite {
             mixing: a_destructor_may_block_while_it_unwinds;
             mixing: who_needs_no_stack_is_not_held_up;
         }
+        $crate::__swapped_tests! { $backend, [1];
+            mixing: who_needs_no_stack_is_found_by_who_waits_for_memory;
+        }
         #[test]
         fn a_backend_that_cannot_swap_says_so() {
             $crate::swapped::mixing::a_backend_that_cannot_swap_says_so::<$backend>();
