@@ -340,8 +340,8 @@ impl Worker {
             Err(error) if error.is_beyond_ceiling() => Err(Some(error)),
             Err(error) => {
                 // Once, until it is tried again.
-                if error.is_resident_ceiling() && !self.starved.get() {
-                    self.ask_for_memory();
+                if !self.starved.get() {
+                    self.ask_for_stacks(error.is_resident_ceiling());
                 }
                 self.no_fiber(size, kind, own)
             }

@@ -146,6 +146,7 @@ impl Worker {
                 continue;
             }
             self.trim_slots();
+            self.give_idle_stacks();
             if self.shared.config.depot.cool(COOL) != 0 {
                 // Somebody may have come meanwhile.
                 continue;

@@ -3,7 +3,7 @@
 //! A worker for whose new tasklets there is no stack is *starved*. What else it has goes on; a tasklet that ends leaves its stack to one that
 //! waits. A starved worker with nothing to run looks again after a pause that doubles as long as it finds nothing, and sooner if another tells it:
 //!
-//! - one that was asked for memory, and has given some back: at once;
+//! - one that was asked for stacks, and has given some memory back, or stacks at which nobody sat: at once;
 //! - one that has nothing more to run, or is busy and has run many: since then tasklets of it may wait, and stacks may have come back to the depot. Then
 //!   the starved one looks when [`SPACING`] has passed since its last look.
 //!
@@ -48,12 +48,15 @@ pub(super) struct Hunger {
     pause: Cell<Duration>,
     looked: Cell<Duration>,
     next: Cell<Duration>,
+    /// Others have asked for stacks.
+    others: Cell<bool>,
 }
 
 impl Worker {
-    /// There is no memory for a stack: the other workers give back what their tasklets do not need. This one has.
+    /// There is no stack, for want of memory or of something else: the other workers give back what their tasklets do not need, and, when they have
+    /// nothing to run, the stacks at which nobody sits. This one has.
     #[cold]
-    pub(super) fn ask_for_memory(&self) {
+    pub(super) fn ask_for_stacks(&self, needs_memory: bool) {
         let others = self.shared.seats.iter().enumerate().filter(|(at, _)| *at != self.index);
         for (_, seat) in others {
             let Some(home) = seat.home() else { continue };
@@ -61,14 +64,23 @@ impl Worker {
             if seat.asked.swap(true, Ordering::Relaxed) {
                 continue;
             }
-            let relieve = |worker: &Worker| {
+            let relieve = move |worker: &Worker| {
                 worker.shared.seats[worker.index].asked.store(false, Ordering::Relaxed);
-                if worker.engine.relieve() {
+                worker.hunger.others.set(true);
+                if needs_memory && worker.engine.relieve() {
                     worker.hear(News::Given);
                     worker.tell_starved(News::Given);
                 }
             };
             let _ = home.submit(Remote::Call(Box::new(move |worker| with_worker(worker, relieve))));
+        }
+    }
+
+    /// On the root, with nothing to run: gives stacks at which nobody sits to those that have asked.
+    pub(super) fn give_idle_stacks(&self) {
+        if self.hunger.others.take() && self.engine.counts().1 != 0 {
+            self.engine.retire_idle(self);
+            self.tell_starved(News::Given);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tasklet_channels::SharedChannel;
 use tasklet_core::backend::Backend;
-use tasklet_core::stack::{Depot, StackConfig};
+use tasklet_core::stack::{Depot, StackConfig, StackSize};
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{self, Handle, Runtime};
 
@@ -190,4 +190,32 @@ pub fn memory_comes_back_from_elsewhere<B: Backend>(case: Case) {
     spin_until(|| late.balance() == -80);
     open(&late, needed);
     end(other);
+}
+
+/// Stacks on which tasklets of one worker have ended serve those of another, which wait for each other.
+pub fn ends_make_room_on_other_workers<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    let size = StackSize::new(64 << 10).unwrap();
+    let builder = || case.builder::<B>().stack_size(size).trim_after(None);
+    // Room for some hundred.
+    for builder in [builder().resident_ceiling(100 * 4096), builder().stack_ceiling(100 * (68 << 10))] {
+        let runtime = builder.build().unwrap();
+        let (gate, late) = (channel::<()>(), channel::<()>());
+        let wait = |gate: &SharedChannel<()>| {
+            let gate = gate.clone();
+            move || gate.recv().unwrap()
+        };
+        let had: Vec<_> = (0..60).map(|_| runtime.spawn_on(0, wait(&gate)).unwrap()).collect();
+        spin_until(|| gate.balance() == -60);
+        let needed: Vec<_> = (0..70).map(|_| runtime.spawn_on(1, wait(&late)).unwrap()).collect();
+        let slept = runtime.metrics().slept;
+        spin_until(|| runtime.metrics().slept >= slept + 5);
+        assert!(-late.balance() < 70, "nobody waits for a stack");
+        open(&gate, had);
+        spin_until(|| late.balance() == -70);
+        open(&late, needed);
+        end(runtime);
+    }
 }

@@ -202,6 +202,7 @@ macro_rules! stealing_suite {
         }
         $crate::__stealing_tests! { $backend, [2, 4];
             ceilings: a_worker_gets_memory_from_others, own "it needs a stack for each";
+            ceilings: ends_make_room_on_other_workers, own "it needs a stack for each";
             places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];
