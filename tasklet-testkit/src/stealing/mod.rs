@@ -137,6 +137,7 @@ macro_rules! stealing_suite {
             stacks: a_ceiling_is_waited_for;
             stacks: a_ceiling_is_waited_for_by_all_kinds;
             stacks: a_tasklet_that_waits_for_a_stack_is_killed, own "it needs a stack for each";
+            stacks: who_needs_a_larger_stack_than_others_have_is_told, own "swapped tasklets have a slot's stack, whatever they ask for";
             stacks: stacks_are_used_again, own "it needs a stack for each";
             trims: a_deep_tasklet_gives_its_pages_back_and_goes_on, own "it measures stacks of their own";
             trims: a_trimmed_tasklet_is_killed, own "it measures stacks of their own";
@@ -202,6 +203,7 @@ macro_rules! stealing_suite {
         }
         $crate::__stealing_tests! { $backend, [2, 4];
             ceilings: a_worker_gets_memory_from_others, own "it needs a stack for each";
+            ceilings: who_waits_for_memory_is_told_that_others_have_run, own "it needs a stack for each";
             places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];
