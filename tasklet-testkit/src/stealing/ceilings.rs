@@ -1,11 +1,9 @@
 //! A ceiling on the memory of stacks: that it holds, who gives back what for whom, and that who waits for memory is quiet.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tasklet_channels::SharedChannel;
 use tasklet_core::backend::Backend;
-use tasklet_core::clock::VirtualClock;
 use tasklet_core::stack::{Depot, StackConfig};
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing::{self, Handle, Runtime};
@@ -192,39 +190,4 @@ pub fn memory_comes_back_from_elsewhere<B: Backend>(case: Case) {
     spin_until(|| late.balance() == -80);
     open(&late, needed);
     end(other);
-}
-
-/// A worker that waits for memory, and has paused longer each time, is told when another has run something: it looks soon, not after its pause.
-pub fn who_waits_for_memory_is_told_that_others_have_run<B: Backend>(case: Case) {
-    if !has_our_stacks::<B>() {
-        return;
-    }
-    let depot = Depot::new(StackConfig::new().resident_ceiling(100 * 4096).cache_limit(4));
-    // Time stands still but where it is told to go on.
-    let clock = Arc::new(VirtualClock::default());
-    let builder = case.builder::<B>().depot(depot).max_idle_fibers(1).clock(clock.clone());
-    let runtime = builder.build().unwrap();
-    let (gate, late) = (channel::<()>(), channel::<()>());
-    let wait = |gate: &SharedChannel<()>| {
-        let gate = gate.clone();
-        move || gate.recv().unwrap()
-    };
-    let had: Vec<_> = (0..60).map(|_| runtime.spawn_on(0, wait(&gate)).unwrap()).collect();
-    spin_until(|| gate.balance() == -60);
-    let needed: Vec<_> = (0..150).map(|_| runtime.spawn_on(1, wait(&late)).unwrap()).collect();
-    // After some looks its pause is longer than what is between two where it is told.
-    for _ in 0..8 {
-        let slept = runtime.metrics().slept;
-        clock.advance(Duration::from_secs(1));
-        spin_until(|| runtime.metrics().slept >= slept + 5);
-    }
-    let before = late.balance();
-    assert!(-before < 150, "nobody waits for memory");
-    let live = runtime.metrics().stacks.live;
-    open(&gate, had);
-    spin_until(|| runtime.metrics().stacks.live + 50 <= live);
-    clock.advance(Duration::from_millis(6));
-    spin_until(|| late.balance() < before);
-    open(&late, needed);
-    end(runtime);
 }

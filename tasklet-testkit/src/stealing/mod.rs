@@ -203,7 +203,6 @@ macro_rules! stealing_suite {
         }
         $crate::__stealing_tests! { $backend, [2, 4];
             ceilings: a_worker_gets_memory_from_others, own "it needs a stack for each";
-            ceilings: who_waits_for_memory_is_told_that_others_have_run, own "it needs a stack for each";
             places: children_of_a_busy_worker_start_elsewhere, own "scopes lend the stack";
         }
         $crate::__stealing_tests! { $backend, [2];
