@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 use tasklet::backend::{self, Backend, StackProvision};
 
 /// Bytes of memory that one tasklet of each kind may take, with its channel: a page and its share of the page tables, what lies on its stack, or its
-/// future; and its control block. A tenth more than what was measured, the same in each run: 4746, 1156 (1174 on context) and 465.
-const BYTES_EACH: [(&str, u64); 3] = [("stackful", 5250), ("swapped", 1290), ("soft", 515)];
+/// future; and its control block. A tenth more than what was measured, the same in each run: 4746, 1056 and 369.
+const BYTES_EACH: [(&str, u64); 3] = [("stackful", 5250), ("swapped", 1180), ("soft", 406)];
 
 /// Builds the example with the features of this test, whatever else was built there before, and returns where it is.
 fn hackysack() -> PathBuf {

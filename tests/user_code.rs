@@ -4,6 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use tasklet::local::{self, Budget, RunOptions, RunOutcome, Scheduler, Tasklet, TaskletStateError};
@@ -177,4 +180,29 @@ fn the_largest_budget_of_ticks_is_a_budget() {
     s.spawn(|| local::tick(5));
     let options = RunOptions::new().slice(Budget::Ticks(u64::MAX)).hard();
     assert!(matches!(s.run_with(options), Ok(RunOutcome::Idle)));
+}
+
+/// Whoever polls last is woken, and a future that was ready says so when it is polled again.
+#[test]
+fn a_future_wakes_who_polled_it_last() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (sender, receiver) = tasklet::channel::unbounded::<u32>();
+    let counts = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+    let mut future = Box::pin(receiver.recv_async());
+    let mut poll = |count: &Arc<Count>| future.as_mut().poll(&mut Context::from_waker(&count.clone().into()));
+    assert!(counts.iter().all(|count| poll(count).is_pending()));
+    sender.send(7).unwrap();
+    assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
+    assert_eq!(poll(&counts[0]), Poll::Ready(Ok(7)));
+    let again = catch_unwind(AssertUnwindSafe(|| poll(&counts[0]))).unwrap_err();
+    assert!(text_of(&*again).contains("polled again"));
+}
+
+fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload.downcast_ref::<String>().map_or("", |text| text)
 }

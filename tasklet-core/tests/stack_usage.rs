@@ -6,6 +6,7 @@ mod child;
 
 use std::os::unix::process::ExitStatusExt;
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 use tasklet_core::stack::{Depot, GuardMode, Stack, StackConfig, StackError, StackPool, StackSize};
 
@@ -186,6 +187,21 @@ fn what_comes_back_after_a_refusal_serves_at_once() {
         stacks.push(stack);
         assert!(depot.resident() <= 101 * PAGE, "{} in round {round}", depot.resident() / PAGE);
     }
+}
+
+#[test]
+fn what_was_unmapped_after_a_refusal_makes_room_at_once() {
+    let depot = Depot::new(StackConfig::new().resident_ceiling(100 * PAGE).cache_limit(0));
+    let pool = depot.pool();
+    let (stacks, _) = fill(&pool, 1, 1_000);
+    // As often as it takes until it is not measured again for a while.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(50) {
+        assert!(pool.acquire(StackSize::DEFAULT).unwrap_err().is_resident_ceiling());
+    }
+    drop(stacks);
+    depot.trim();
+    assert!(pool.acquire(StackSize::DEFAULT).is_ok());
 }
 
 #[test]

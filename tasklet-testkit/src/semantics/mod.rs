@@ -346,8 +346,10 @@ macro_rules! semantics_suite {
             stacks: running_out_of_stacks_is_raised_in_a_main_that_does_not_run;
             stacks: a_tasklet_gets_the_stack_it_asked_for, own "swapped tasklets have a slot's stack, whatever they ask for";
             trims: a_deep_tasklet_gives_its_pages_back_and_goes_on, own "it measures stacks of their own";
+            trims: a_high_water_mark_outlives_shallower_calls, own "it measures stacks of their own";
             trims: a_running_tasklet_is_left_alone, own "it measures stacks of their own";
             trims: a_ceiling_on_memory_ends_the_run_and_loses_nothing, own "it measures stacks of their own";
+            trims: memory_is_looked_for_again_after_somebody_has_run, own "it measures stacks of their own";
             trims: what_waits_for_a_while_is_trimmed, own "it measures stacks of their own";
             trims: runs_give_free_stacks_back, own "it needs a stack for each";
             demos: a_mutex_made_of_a_channel_serves_in_turns;

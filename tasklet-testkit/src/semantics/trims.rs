@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::VirtualClock;
@@ -55,6 +55,28 @@ pub fn a_deep_tasklet_gives_its_pages_back_and_goes_on<B: Backend>(kind: StackKi
     tasklets[2].insert().unwrap();
     s.run();
     s.log.assert("a c");
+}
+
+/// The mark is of the deepest call, however often less was given back since.
+pub fn a_high_water_mark_outlives_shallower_calls<B: Backend>(kind: StackKind) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    let s = Setup::<B>::new(kind);
+    let tasklet = s.spawn("a", |_| {
+        for bytes in [DEEP / 2, DEEP, DEEP / 2] {
+            deep_down(bytes, &mut || {});
+            leave();
+        }
+    });
+    for (bytes, round) in [DEEP / 2, DEEP, DEEP].into_iter().zip(1..) {
+        s.run();
+        s.scheduler.trim();
+        let usage = tasklet.stack_usage().expect("it waits");
+        assert!((bytes..bytes + SHALLOW).contains(&usage.high_water), "{usage:?} after call {round}");
+        tasklet.insert().unwrap();
+    }
+    s.run();
 }
 
 /// A tasklet knows its own stack; while it runs, nothing of any is given back.
@@ -123,6 +145,45 @@ pub fn a_ceiling_on_memory_ends_the_run_and_loses_nothing<B: Backend>(kind: Stac
     assert_eq!(s.log.take().split(' ').filter(|name| *name == "d").count(), 100);
     shallow.iter().for_each(|tasklet| tasklet.insert().unwrap());
     s.run();
+}
+
+/// Where nobody had anything to give back, somebody has when it has run.
+pub fn memory_is_looked_for_again_after_somebody_has_run<B: Backend>(kind: StackKind) {
+    if !trims::<B>() {
+        return;
+    }
+    let depot = Depot::new(StackConfig::new().resident_ceiling(40 * DEEP).cache_limit(4));
+    let builder = kinds::local(kind).stacks(StackPool::new(&depot)).trim_after(None);
+    let s = Setup::<B>::on(builder.build());
+    let spawn = |_| {
+        s.spawn("d", |_| {
+            deep_down(DEEP, &mut leave);
+            leave();
+        })
+    };
+    let tasklets: Vec<_> = (0..150).map(spawn).collect();
+    let is_refused = || match s.scheduler.run() {
+        Err(RunError::Stack { error, .. }) => error.is_resident_ceiling(),
+        outcome => panic!("there is no memory, but the run ended with {outcome:?}"),
+    };
+    // Again and again: a look in vain is not repeated at once.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(20) {
+        assert!(is_refused());
+    }
+    let (begun, queued): (Vec<_>, Vec<_>) = tasklets.iter().partition(|tasklet| tasklet.stack_usage().is_some());
+    assert!(begun.len() >= 5 && queued.len() >= 5, "{} have begun", begun.len());
+    queued.iter().filter(|tasklet| !tasklet.is_paused()).for_each(|tasklet| tasklet.remove().unwrap());
+    // Each comes up to where it does not need what it has.
+    begun.iter().for_each(|tasklet| tasklet.insert().unwrap());
+    s.run();
+    queued.iter().for_each(|tasklet| tasklet.insert().unwrap());
+    let start = Instant::now();
+    while queued.iter().all(|tasklet| tasklet.stack_usage().is_none()) {
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody looks at those who have run");
+        let _ = s.scheduler.run();
+    }
+    tasklets.iter().for_each(|tasklet| tasklet.kill().unwrap());
 }
 
 /// Who waits for long enough gives back what it does not need, without anybody asking: at the beginning of a run, and while one waits.

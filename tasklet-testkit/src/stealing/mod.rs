@@ -137,6 +137,7 @@ macro_rules! stealing_suite {
             stacks: a_ceiling_is_waited_for;
             stacks: a_ceiling_is_waited_for_by_all_kinds;
             stacks: a_tasklet_that_waits_for_a_stack_is_killed, own "it needs a stack for each";
+            stacks: who_needs_a_larger_stack_than_others_have_is_told, own "swapped tasklets have a slot's stack, whatever they ask for";
             stacks: stacks_are_used_again, own "it needs a stack for each";
             trims: a_deep_tasklet_gives_its_pages_back_and_goes_on, own "it measures stacks of their own";
             trims: a_trimmed_tasklet_is_killed, own "it measures stacks of their own";

@@ -3,12 +3,13 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use tasklet_channels::SharedChannel;
 use tasklet_core::backend::Backend;
 use tasklet_core::stack::StackSize;
 use tasklet_scheduler::stealing::{self, TaskletBuilder};
 
 use super::Case;
-use super::setup::{Census, channel, end, has_our_stacks, yield_until};
+use super::setup::{Census, LIMIT, channel, end, has_our_stacks, yield_until};
 
 /// Tasklets that never wait run one after the other on the stacks of those before them.
 pub fn short_tasklets_need_few_stacks<B: Backend>(case: Case) {
@@ -188,6 +189,39 @@ pub fn a_tasklet_that_waits_for_a_stack_is_killed<B: Backend>(case: Case) {
         assert_eq!(killed.count(), 40 - with_a_stack);
     });
     census.assert_all_dropped();
+    end(runtime);
+}
+
+/// A tasklet that needs a larger stack than any that others may leave to it does not wait for them: they might wait for it.
+pub fn who_needs_a_larger_stack_than_others_have_is_told<B: Backend>(case: Case) {
+    if !has_our_stacks::<B>() {
+        return;
+    }
+    // Room for the large one alone, and for many small ones.
+    let ceiling = 32 * (StackSize::DEFAULT.bytes() + (64 << 10));
+    let large = StackSize::new(StackSize::DEFAULT.bytes() * 8).unwrap();
+    let runtime = case.builder::<B>().stack_ceiling(ceiling).build().unwrap();
+    runtime.run(|| {
+        let gate = channel::<()>();
+        let tasklet = |gate: SharedChannel<()>| move || gate.recv().unwrap();
+        let parked: Vec<_> = (0..80).map(|_| stealing::spawn_local(tasklet(gate.clone()))).collect();
+        let (mut before, mut still) = (1, 0);
+        while still < 1_000 {
+            stealing::yield_now();
+            still = if gate.balance() == before { still + 1 } else { 0 };
+            before = gate.balance();
+        }
+        assert!((-79..=-10).contains(&before), "{before}: some have a stack, some wait for one");
+        let builder = || TaskletBuilder::new().stack_size(large);
+        for handle in [builder().spawn_local(|| ()), builder().spawn(|| ())] {
+            let Ok(ended) = handle.join_timeout(LIMIT) else { panic!("it waits for stacks that are too small") };
+            let error = ended.unwrap_err();
+            assert!(error.stack_error().is_some_and(|error| error.is_ceiling()), "{error}");
+        }
+        (0..80).for_each(|_| gate.send(()).unwrap());
+        parked.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+        assert!(builder().spawn_local(|| true).join().unwrap());
+    });
     end(runtime);
 }
 
