@@ -200,7 +200,8 @@ pub fn ends_make_room_on_other_workers<B: Backend>(case: Case) {
     let size = StackSize::new(64 << 10).unwrap();
     let builder = || case.builder::<B>().stack_size(size).trim_after(None);
     // Room for some hundred.
-    for builder in [builder().resident_ceiling(100 * 4096), builder().stack_ceiling(100 * (68 << 10))] {
+    let ceilings = [(builder().resident_ceiling(100 * 4096), true), (builder().stack_ceiling(100 * (68 << 10)), false)];
+    for (builder, is_estimated) in ceilings {
         let runtime = builder.build().unwrap();
         let (gate, late) = (channel::<()>(), channel::<()>());
         let wait = |gate: &SharedChannel<()>| {
@@ -212,7 +213,8 @@ pub fn ends_make_room_on_other_workers<B: Backend>(case: Case) {
         let needed: Vec<_> = (0..70).map(|_| runtime.spawn_on(1, wait(&late)).unwrap()).collect();
         let slept = runtime.metrics().slept;
         spin_until(|| runtime.metrics().slept >= slept + 5);
-        assert!(-late.balance() < 70, "nobody waits for a stack");
+        // What is in memory is estimated between two measurings, so there may have been room for all.
+        assert!(is_estimated || -late.balance() < 70, "nobody waits for a stack");
         open(&gate, had);
         spin_until(|| late.balance() == -70);
         open(&late, needed);
