@@ -262,7 +262,9 @@ pub fn a_ceiling_on_memory_is_waited_for<B: Backend>(case: Case) {
 /// Who waits for long enough gives back what it does not need, without anybody asking; and then its worker sleeps for good.
 pub fn what_waits_for_a_while_is_trimmed<B: Backend>(case: Case) {
     let hour = Duration::from_secs(3600);
-    for (after, waits, gives_back) in [(Some(hour), 3, true), (Some(hour), 1, false), (None, 3, false)] {
+    for (after, waits, gives_back) in
+        [(Some(hour), 3 * hour, true), (Some(hour), hour / 2, false), (None, 3 * hour, false)]
+    {
         let (resident, slept) = case.run_virtual_with::<B, _>(
             |builder| builder.trim_after(after),
             |_| {
@@ -270,7 +272,7 @@ pub fn what_waits_for_a_while_is_trimmed<B: Backend>(case: Case) {
                 let one = stealing::spawn_local(diver(gate.clone(), &census));
                 stealing::sleep(Duration::from_secs(1));
                 assert_eq!(gate.balance(), -1);
-                stealing::sleep(hour * waits);
+                stealing::sleep(waits);
                 let handle = Handle::try_current().unwrap();
                 let resident = handle.stack_usage(&one).map(|usage| usage.resident);
                 let slept = handle.metrics().slept;
@@ -283,7 +285,7 @@ pub fn what_waits_for_a_while_is_trimmed<B: Backend>(case: Case) {
         );
         assert_eq!(resident.is_some(), has_our_stacks::<B>());
         let is_small = resident.is_some_and(|resident| resident <= SHALLOW);
-        assert_eq!(is_small, gives_back && trims::<B>(), "{after:?}, {waits} hours: {resident:?}");
+        assert_eq!(is_small, gives_back && trims::<B>(), "{after:?}, {waits:?}: {resident:?}");
         // Some rounds until there is nothing to look at any more, not one in each hour.
         assert!(slept <= 10, "{slept}");
     }
