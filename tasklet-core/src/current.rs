@@ -16,6 +16,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::Job;
+use crate::driver::Driver;
 use crate::home::Home;
 use crate::id::SchedulerId;
 use crate::park::Parked;
@@ -131,6 +133,13 @@ pub fn unpark(who: Parked) {
     get().scheduler().unpark(who);
 }
 
+/// Calls `f` with what the current scheduler waits on when it has nothing to run; `None` on a plain thread.
+pub fn with_driver<R>(f: impl FnOnce(&dyn Driver) -> R) -> Option<R> {
+    let (mut f, mut result) = (Some(f), None);
+    get().scheduler().with_driver(&mut |driver| result = f.take().map(|f| f(driver)));
+    result
+}
+
 /// Calls `f` with the current scheduler if its type is `S`, and a tasklet of it or its host runs.
 ///
 /// # Safety
@@ -182,6 +191,27 @@ pub fn is_swapped() -> bool {
     let record = record();
     // SAFETY: the code that calls is that of this tasklet, so it runs on its home's thread.
     unsafe { record.local_unchecked() }.kind.get() == StackKind::Swapped
+}
+
+/// For calls that lend what lies on the caller's stack. While its thread unwinds, a tasklet waits with its thread blocked, so nothing is copied.
+///
+/// # Panics
+///
+/// The caller is swapped.
+#[track_caller]
+pub fn refuse_swapped(what: &str) {
+    assert!(
+        std::thread::panicking() || !is_swapped(),
+        "{what} was called in a swapped tasklet, whose stack nobody may borrow from while it waits: call it in a tasklet with a stack of its own, and join that"
+    );
+}
+
+pub(crate) fn can_offload() -> bool {
+    get().scheduler().can_offload()
+}
+
+pub(crate) fn offload(job: Job) -> Result<(), Job> {
+    get().scheduler().offload(job)
 }
 
 /// Lets others run: see [`Scheduler::yield_now`].

@@ -3,7 +3,11 @@
 //! Drivers wait and notify. A notification that comes while nobody waits is kept, so that a scheduler which looked at its inbox
 //! and then waits misses nothing; several are kept as one.
 
-use std::sync::{Arc, PoisonError};
+use std::any::Any;
+use std::cell::OnceCell;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::VirtualClock;
@@ -29,24 +33,78 @@ pub trait Driver {
 
     /// What ends the wait from outside.
     fn notifier(&self) -> Arc<dyn Notify>;
+
+    /// Takes note of what has happened outside, without waiting; a scheduler that always has something to run calls it now and then. Returns
+    /// whether something has.
+    fn poll(&self) -> bool {
+        false
+    }
+
+    /// Where a [`Reactor`] can be attached; none if this driver cannot wait on one.
+    fn reactor(&self) -> Option<&ReactorCell> {
+        None
+    }
 }
 
-/// Waits on a condition variable: the driver of a scheduler that has no I/O of its own.
+/// Events of the operating system, which a driver waits for together with notifications. It makes what waits for them runnable, under the
+/// scheduler that waits on the driver.
+pub trait Reactor: Any {
+    /// Returns after events, after a notification, or when `timeout` has passed. May return early. With a timeout of zero it does not wait.
+    /// Returns whether there were events.
+    fn wait(&self, timeout: Option<Duration>) -> bool;
+
+    /// What ends the wait from outside.
+    fn notifier(&self) -> Arc<dyn Notify>;
+}
+
+/// Where a driver has its [`Reactor`], once somebody has waited for events.
+#[derive(Default)]
+pub struct ReactorCell {
+    reactor: OnceCell<Box<dyn Reactor>>,
+    signal: Arc<Signal>,
+}
+
+impl ReactorCell {
+    /// The reactor; `make` makes it if there is none. It is called on the thread that waits on the driver.
+    ///
+    /// # Errors
+    ///
+    /// As `make`.
+    pub fn get_or_attach(&self, make: impl FnOnce() -> io::Result<Box<dyn Reactor>>) -> io::Result<&dyn Reactor> {
+        if let Some(reactor) = self.reactor.get() {
+            return Ok(&**reactor);
+        }
+        let reactor = make()?;
+        // The thread does not wait, so nobody notifies it where it would.
+        let _ = self.signal.reactor.set(reactor.notifier());
+        Ok(&**self.reactor.get_or_init(|| reactor))
+    }
+}
+
+impl fmt::Debug for ReactorCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorCell").field("is_attached", &self.reactor.get().is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Waits on a condition variable or, once a tasklet of its scheduler has waited for I/O, on a [`Reactor`].
 ///
 /// Not [`std::thread::park`], whose token belongs to one OS thread: the reference backend runs a scheduler's tasklets on several.
 #[derive(Debug, Default)]
 pub struct ThreadDriver {
-    signal: Arc<Signal>,
+    cell: ReactorCell,
 }
 
 /// A notification costs a system call only if somebody waits. As std's parker for threads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Signal {
     /// `EMPTY`, `WAITING` or `NOTIFIED`.
     state: AtomicU8,
     /// Held by the waiter from before it says so until it waits.
     lock: Mutex<()>,
     changed: Condvar,
+    /// Where the waiter waits instead, if there is one. Set by the waiter while it does not wait.
+    reactor: OnceLock<Arc<dyn Notify>>,
 }
 
 /// Nobody waits, and there is no notification.
@@ -71,8 +129,12 @@ impl Signal {
 
 impl Notify for Signal {
     fn notify(&self) {
-        // Release: pairs with the acquire in `take`, also when the state does not change.
+        // Release: pairs with the acquire in `take`, also when the state does not change. Acquire: pairs with the release where the state
+        // becomes `WAITING`: where it waits is known.
         if self.state.swap(NOTIFIED, Ordering::AcqRel) == WAITING {
+            if let Some(reactor) = self.reactor.get() {
+                return reactor.notify();
+            }
             // The waiter holds the lock until it waits, so the notification cannot come in between.
             drop(self.lock());
             self.changed.notify_one();
@@ -82,8 +144,17 @@ impl Notify for Signal {
 
 impl Driver for ThreadDriver {
     fn wait(&self, timeout: Option<Duration>) {
-        let signal = &*self.signal;
+        let signal = &*self.cell.signal;
         if signal.take() {
+            return;
+        }
+        if let Some(reactor) = self.cell.reactor.get() {
+            // Release: pairs with the acquire in `notify`.
+            if signal.state.compare_exchange(EMPTY, WAITING, Ordering::Release, Ordering::Relaxed).is_ok() {
+                reactor.wait(timeout);
+            }
+            // Acquire: as in `take`. Notified or not, the wait is over.
+            signal.state.swap(EMPTY, Ordering::Acquire);
             return;
         }
         let lock = signal.lock();
@@ -111,7 +182,15 @@ impl Driver for ThreadDriver {
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        self.signal.clone()
+        self.cell.signal.clone()
+    }
+
+    fn poll(&self) -> bool {
+        self.cell.reactor.get().is_some_and(|reactor| reactor.wait(Some(Duration::ZERO)))
+    }
+
+    fn reactor(&self) -> Option<&ReactorCell> {
+        Some(&self.cell)
     }
 }
 
@@ -149,7 +228,7 @@ impl Driver for VirtualDriver {
             None => self.real.wait(None),
             // A notification that is there already ends the wait before any time passes.
             Some(timeout) => {
-                if !self.real.signal.take() {
+                if !self.real.cell.signal.take() && !self.real.poll() {
                     self.clock.advance(timeout);
                 }
             }
@@ -158,6 +237,14 @@ impl Driver for VirtualDriver {
 
     fn notifier(&self) -> Arc<dyn Notify> {
         self.real.notifier()
+    }
+
+    fn poll(&self) -> bool {
+        self.real.poll()
+    }
+
+    fn reactor(&self) -> Option<&ReactorCell> {
+        self.real.reactor()
     }
 }
 

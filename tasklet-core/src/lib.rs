@@ -13,6 +13,7 @@
 //! Tasklets park and unpark, workers sleep and wake, drivers wait and notify, coroutines suspend and resume.
 
 pub mod backend;
+pub mod blocking;
 pub mod channel;
 pub mod clock;
 pub mod current;

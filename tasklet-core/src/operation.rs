@@ -222,6 +222,20 @@ pub fn perform_until<'s, S: Switch, O: Operation<'s>>(mut operation: O, at: Dura
     perform::<S, O>(operation)
 }
 
+/// Counts as an operation of the caller, for those that look at nothing of ours, such as system calls.
+///
+/// # Scheduling
+///
+/// Every so often the caller gives way to others, as with any operation.
+///
+/// # Panics
+///
+/// Unwinds with what is thrown at the caller.
+#[inline(never)]
+pub fn count() {
+    let _ = current::begin_operation();
+}
+
 /// Stops the timer of a wait when that is over, however it ends.
 struct Timer<'a> {
     scheduler: &'a dyn Scheduler,

@@ -4,7 +4,9 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::Job;
 use crate::channel::{ChannelEvent, HandOver};
+use crate::driver::Driver;
 use crate::home::Home;
 use crate::id::TaskletId;
 use crate::operation::SwitchToken;
@@ -160,6 +162,25 @@ pub unsafe trait Scheduler: Any {
     /// How much memory the stack of the running tasklet takes; none if that is not one of [ours](crate::stack).
     fn stack_usage(&self) -> Option<StackUsage> {
         None
+    }
+
+    /// Whether there is a place for [`offload`](Self::offload).
+    fn can_offload(&self) -> bool {
+        false
+    }
+
+    /// Has `job` called on a thread that may block. Gives it back if none can be had.
+    ///
+    /// # Errors
+    ///
+    /// There is no such thread.
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+
+    /// Calls `f` with what the scheduler waits on when it has nothing to run, if it has such a thing and its own code does not use it.
+    fn with_driver(&self, f: &mut dyn FnMut(&dyn Driver)) {
+        let _ = f;
     }
 
     /// Suspends the running fiber, for callers that do not know its backend.

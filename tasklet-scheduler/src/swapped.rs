@@ -60,7 +60,6 @@
 use std::fmt;
 
 use tasklet_core::backend::{Backend, Swaps};
-use tasklet_core::current;
 use tasklet_core::stack::StackSize;
 
 /// Slots of each worker, or local scheduler, by default: enough that tasklets which talk to each other are seldom at the same one.
@@ -142,15 +141,6 @@ impl SwapError {
             Swaps::No(reason) => Some(SwapError { backend: B::NAME, reason }),
         }
     }
-}
-
-/// For calls that lend what lies on the caller's stack. While its thread unwinds, a tasklet waits with its thread blocked, so nothing is copied.
-#[track_caller]
-pub(crate) fn refuse_swapped(what: &str) {
-    assert!(
-        std::thread::panicking() || !current::is_swapped(),
-        "{what} was called in a swapped tasklet, whose stack nobody may borrow from while it waits: call it in a tasklet with a stack of its own, and join that"
-    );
 }
 
 impl fmt::Display for SwapError {

@@ -156,6 +156,14 @@ impl Inner {
         guard.disarm();
     }
 
+    /// Takes note of what has happened outside.
+    pub(super) fn poll_driver(&self) {
+        let _quiet = self.hooks.quiet();
+        let guard = AbortOnUnwind::new("a scheduler's driver");
+        self.driver.poll();
+        guard.disarm();
+    }
+
     pub(super) fn shared(&self) -> Rc<Inner> {
         self.this.upgrade().expect("a scheduler in use is alive")
     }
@@ -326,6 +334,11 @@ impl Host for Inner {
 unsafe impl Scheduler for Inner {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
+    }
+
+    fn with_driver(&self, f: &mut dyn FnMut(&dyn Driver)) {
+        self.expect_events();
+        f(&*self.driver);
     }
 
     fn current_id(&self) -> TaskletId {

@@ -107,6 +107,7 @@ impl Inner {
         options.check()?;
         self.poll();
         self.fire_timers();
+        self.poll_events();
         if self.ring.len() > 1 || options.block_thread {
             self.may_switch().map_err(RunError::Park)?;
         } else if self.hooks.is_quiet() {

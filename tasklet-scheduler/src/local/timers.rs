@@ -27,6 +27,9 @@ const MAX_SKIPPED: u32 = 15;
 /// Looks that were further apart than this follow each other at every point: what lies between two points is long beside the clock's cost.
 const CLOSE: Duration = Duration::from_micros(10);
 
+/// Scheduling points between two looks at the events of the operating system, once a tasklet has waited for any: each is a system call. A guess.
+const POLL_EVERY: u32 = 64;
+
 /// The timers of one scheduler, and when it looks at them.
 #[derive(Default)]
 pub(super) struct Alarms {
@@ -39,6 +42,8 @@ pub(super) struct Alarms {
     looked: Cell<Duration>,
     /// The scheduler ends: nothing goes off any more.
     closed: Cell<bool>,
+    /// Points before events are looked at; none if nobody has waited for any.
+    until_poll: Cell<Option<u32>>,
 }
 
 impl Alarms {
@@ -78,16 +83,33 @@ impl Inner {
     /// At a scheduling point: does what is due, if it is time to look.
     #[inline]
     pub(super) fn poll_timers(&self) {
-        if self.alarms.timers.earliest().is_some() {
+        if self.alarms.timers.earliest().is_some() || self.alarms.until_poll.get().is_some() {
             self.pass_point();
         }
     }
 
     #[inline(never)]
     fn pass_point(&self) {
+        match self.alarms.until_poll.get() {
+            Some(0) => self.poll_events(),
+            left => self.alarms.until_poll.set(left.map(|left| left - 1)),
+        }
         match self.alarms.skip.get().checked_sub(1) {
             Some(left) => self.alarms.skip.set(left),
             None => self.fire_timers(),
+        }
+    }
+
+    /// The driver waits for events from now on.
+    pub(super) fn expect_events(&self) {
+        self.alarms.until_poll.set(Some(self.alarms.until_poll.get().unwrap_or(POLL_EVERY)));
+    }
+
+    /// Looks at events, if somebody has waited for any. Switches to nobody.
+    pub(super) fn poll_events(&self) {
+        if self.alarms.until_poll.get().is_some() && !self.hooks.is_quiet() {
+            self.alarms.until_poll.set(Some(POLL_EVERY));
+            self.poll_driver();
         }
     }
 

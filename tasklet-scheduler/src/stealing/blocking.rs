@@ -3,20 +3,11 @@
 //! A thread is started when work comes and none is idle, up to a limit; what comes beyond queues. An idle one ends after a while.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use tasklet_core::current;
-use tasklet_core::tasklet::{Record, spot};
-use tasklet_core::unwind::Payload;
-
-use super::runtime::Handle;
-use crate::swapped::refuse_swapped;
-
-type Job = Box<dyn FnOnce() + Send>;
+use tasklet_core::blocking::Job;
 
 /// Threads for blocking calls, of one runtime.
 pub(super) struct Pool(Arc<Inner>);
@@ -73,7 +64,7 @@ impl Pool {
     }
 
     /// Has a thread call `job`. Gives it back if none can: the pool is closed, or the first thread could not be started.
-    fn submit(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(job);
@@ -193,51 +184,5 @@ impl Inner {
 /// ```
 #[track_caller]
 pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    let runtime = match Handle::try_current() {
-        Ok(runtime) if runtime.is_current() && !thread::panicking() => runtime,
-        _ => return f(),
-    };
-    refuse_swapped("blocking");
-    let call = Call {
-        f: Mutex::new(Some(f)),
-        result: Mutex::new(None),
-        is_done: AtomicBool::new(false),
-        caller: current::record(),
-    };
-    let job: Box<dyn FnOnce() + Send + '_> = Box::new(|| call.run());
-    // SAFETY: only the lifetime changes. `call` stays until `is_done`, which the job sets when it has used it for the last time, and which
-    // we wait for, whatever happens; a job that comes back is dropped here.
-    let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
-    if let Err(job) = runtime.shared().config.pool.submit(job) {
-        // The closure in it is a reference, and has nothing to drop.
-        job();
-    }
-    // Acquire: pairs with the release in `run`.
-    let thrown = spot::wait_until(|| call.is_done.load(Ordering::Acquire));
-    let result = call.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(payload) = thrown {
-        drop(result);
-        resume_unwind(payload);
-    }
-    result.expect("a call that is done has a result").unwrap_or_else(|payload| resume_unwind(payload))
-}
-
-/// A call, on the caller's stack.
-struct Call<F, T> {
-    f: Mutex<Option<F>>,
-    result: Mutex<Option<Result<T, Payload>>>,
-    is_done: AtomicBool,
-    caller: Arc<Record>,
-}
-
-impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
-    fn run(&self) {
-        let f = self.f.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let result = f.map(|f| catch_unwind(AssertUnwindSafe(f)));
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
-        let caller = self.caller.clone();
-        // Release: pairs with the acquire in `blocking`. `self` may be gone from here on.
-        self.is_done.store(true, Ordering::Release);
-        caller.spot().unpark();
-    }
+    tasklet_core::blocking::blocking(f)
 }

@@ -28,6 +28,9 @@ use crate::engine::{FiberHead, Host as _};
 /// Choices between two looks at the injector, and at the timers' clock, which is dear. A guess.
 pub(super) const LOOK_EVERY: u32 = 32;
 
+/// Choices between two looks at the events of the operating system, which take a system call once the worker has waited for any. A guess.
+const POLL_EVERY: u32 = 64;
+
 /// Choices between two looks at stacks of those that wait, for a worker that never sleeps.
 const STACKS_EVERY: u32 = 1 << 13;
 
@@ -142,6 +145,9 @@ impl Worker {
             return;
         }
         self.fire_timers();
+        if tick.is_multiple_of(POLL_EVERY) {
+            self.poll_driver();
+        }
         self.note_slots();
         if tick.is_multiple_of(STACKS_EVERY) {
             self.looks.disturb();

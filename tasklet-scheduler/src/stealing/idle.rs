@@ -138,7 +138,9 @@ impl Worker {
             };
             if rounds < self.patience.get() && search.may_search() {
                 rounds += 1;
-                if rounds % 8 == 0 {
+                if rounds % 8 == 1 {
+                    self.poll_driver();
+                } else if rounds % 8 == 0 {
                     std::thread::yield_now();
                 } else {
                     (0..1 << rounds.min(6)).for_each(|_| std::hint::spin_loop());
@@ -211,12 +213,17 @@ impl Search<'_> {
     /// Whether there is something that this worker would begin now.
     fn has_work(&self, limit: Option<Duration>) -> bool {
         let (worker, shared) = (self.worker, &self.worker.shared);
+        // An event that the driver has waited for may have made somebody runnable here.
+        if !worker.queue.is_empty() {
+            return true;
+        }
         if worker.starved.get() {
             return false;
         }
         let is_others = |at: usize| at != worker.index;
         let mut seats = shared.seats.iter().enumerate();
-        !shared.injector.is_empty()
+        !worker.deque.is_empty()
+            || !shared.injector.is_empty()
             || (limit.is_none() && seats.any(|(at, seat)| is_others(at) && !seat.stealer.is_empty()))
     }
 

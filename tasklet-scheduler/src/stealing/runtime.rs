@@ -17,7 +17,6 @@ use super::metrics::Metrics;
 use super::shared::{Phase, Shared};
 use super::spawn::{SpawnError, TaskletBuilder};
 use super::worker::Worker;
-use crate::swapped::refuse_swapped;
 
 /// Workers, stacks and timers: runs tasklets on every core. Any number may exist, each made and dropped at will.
 ///
@@ -76,7 +75,7 @@ impl<B: Backend> Runtime<B> {
             !self.handle.is_current(),
             "a tasklet calls what it wants to run; `run` is for code outside of the runtime"
         );
-        refuse_swapped("Runtime::run");
+        current::refuse_swapped("Runtime::run");
         let spawned = TaskletBuilder::at(Location::caller()).on(&self.handle);
         // SAFETY: we wait below until the tasklet has finished, whatever happens, and consume the handle.
         let handle = unsafe { spawned.spawn_unchecked(f) }.unwrap_or_else(|error| panic!("{error}"));

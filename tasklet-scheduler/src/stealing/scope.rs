@@ -13,7 +13,6 @@ use tasklet_core::unwind::is_tasklet_exit;
 
 use super::cancel::Uncancelled;
 use super::spawn::TaskletBuilder;
-use crate::swapped::refuse_swapped;
 
 /// Where tasklets are spawned that may borrow from outside of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -81,7 +80,7 @@ impl Wake for Shared {
 /// ```
 #[track_caller]
 pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
-    refuse_swapped("scope");
+    current::refuse_swapped("scope");
     let scope = Scope {
         shared: Arc::new(Shared {
             running: AtomicUsize::new(0),

@@ -5,8 +5,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tasklet_core::blocking::Job;
 use tasklet_core::channel::HandOver;
 use tasklet_core::current;
+use tasklet_core::driver::Driver;
 use tasklet_core::home::{Home, Remote};
 use tasklet_core::id::TaskletId;
 use tasklet_core::operation::{AnyBackend, Switch, SwitchToken};
@@ -209,6 +211,18 @@ impl Host for Worker {
 unsafe impl Scheduler for Worker {
     fn home(&self) -> &Arc<Home> {
         self.token.home()
+    }
+
+    fn can_offload(&self) -> bool {
+        true
+    }
+
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        self.shared.config.pool.submit(job)
+    }
+
+    fn with_driver(&self, f: &mut dyn FnMut(&dyn Driver)) {
+        self.use_driver(f);
     }
 
     fn current_id(&self) -> TaskletId {

@@ -268,6 +268,22 @@ impl Worker {
         }
     }
 
+    /// Takes note of what has happened outside.
+    pub(super) fn poll_driver(&self) {
+        let _quiet = self.quiet();
+        let guard = AbortOnUnwind::new("a worker's driver");
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.poll();
+        }
+        guard.disarm();
+    }
+
+    pub(super) fn use_driver(&self, f: &mut dyn FnMut(&dyn Driver)) {
+        if let Some(driver) = &*self.driver.borrow() {
+            f(&**driver);
+        }
+    }
+
     /// Ends a worker, on its thread. If a tasklet has gone to another worker with functions of this one on its stack, the memory stays until
     /// no worker runs any more.
     pub(super) fn finish(self: Box<Self>) {
