@@ -133,6 +133,46 @@ pub mod sync {
     pub use tasklet_sync::*;
 }
 
+/// Descriptors that tasklets wait for, of any kind, pipes, and the standard streams. Sockets are in [`net`], files in [`fs`].
+pub mod io {
+    #[doc(inline)]
+    pub use tasklet_io::Async;
+    #[doc(inline)]
+    pub use tasklet_io::pipe::{Reader as PipeReader, Writer as PipeWriter, pipe};
+    #[doc(inline)]
+    pub use tasklet_io::stdio::*;
+}
+
+/// Files, with the names of [`std::fs`].
+pub mod fs {
+    #[doc(inline)]
+    pub use tasklet_io::fs::*;
+}
+
+/// Other processes, with the names of [`std::process`].
+pub mod process {
+    #[doc(inline)]
+    pub use tasklet_io::process::*;
+}
+
+/// Signals to wait for.
+pub mod signal {
+    #[doc(inline)]
+    pub use tasklet_io::signal::*;
+}
+
+/// Sockets, with the names of [`std::net`].
+pub mod net {
+    #[doc(inline)]
+    pub use tasklet_io::net::*;
+}
+
+/// Sockets with paths for addresses, with the names of [`std::os::unix::net`].
+pub mod unix {
+    #[doc(inline)]
+    pub use tasklet_io::unix::*;
+}
+
 /// Stacks: sizes, limits, guards, figures.
 pub mod stack {
     pub use tasklet_core::current::{install_overflow_handler, stack_usage};

@@ -1,8 +1,9 @@
 //! Runs the body of a test in a process of its own, for what ends a process or changes it.
 
 use std::env;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Set in the child, to the name of the test that started it, and which run of that.
 const CHILD: &str = "TASKLET_CONTRACT_CHILD";
@@ -30,7 +31,8 @@ fn key(test: &str, which: &str) -> String {
 /// In the child: runs `body` and exits. In the parent: starts the child and says how it ended.
 ///
 /// `test` is the module path and name of the test function that calls this, `which` is which of its runs.
-pub(crate) fn run(test: &str, which: &str, body: impl FnOnce()) -> Ended {
+/// The child reads `input`, which is less than a pipe holds.
+pub(crate) fn run(test: &str, which: &str, input: &str, body: impl FnOnce()) -> Ended {
     let key = key(test, which);
     if env::var(CHILD).is_ok_and(|name| name == key) {
         body();
@@ -38,11 +40,17 @@ pub(crate) fn run(test: &str, which: &str, body: impl FnOnce()) -> Ended {
     }
     // The test harness knows a test by its path without the crate's name.
     let name = test.split_once("::").map_or(test, |(_, name)| name);
-    let output = Command::new(env::current_exe().expect("the path of this program"))
+    let mut child = Command::new(env::current_exe().expect("the path of this program"))
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, key)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("a child process");
+    // Which may have ended without reading it.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("what the child has written");
     Ended {
         success: output.status.success(),
         signal: output.status.signal(),

@@ -19,6 +19,7 @@ pub mod channels;
 pub mod contract;
 pub mod differential;
 pub mod histories;
+pub mod io;
 pub mod kinds;
 pub mod programs;
 pub mod semantics;

@@ -70,14 +70,16 @@ pub(crate) const CRATES: &[Krate] = &[
     Krate { name: "tasklet-bridge", may_use: CORE, unsafe_code: UnsafeCode::Forbidden, alone: Alone::Build },
     Krate { name: "tasklet-channels", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
     Krate { name: "tasklet-sync", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
+    Krate { name: "tasklet-io", may_use: CORE, unsafe_code: UnsafeCode::Documented, alone: Alone::Test },
     Krate {
         name: "tasklet-testkit",
-        // The suites are generic over a backend, so they may see a scheduler, channels, locks and bridges but no backend.
+        // The suites are generic over a backend, so they may see a scheduler, channels, locks, I/O and bridges but no backend.
         may_use: Edges::Only(&[
             "tasklet-core",
             "tasklet-scheduler",
             "tasklet-channels",
             "tasklet-sync",
+            "tasklet-io",
             "tasklet-bridge",
         ]),
         unsafe_code: UnsafeCode::Documented,

@@ -28,9 +28,10 @@ const LOCAL_TESTS: [&str; 2] = ["local_semantics", "differential"];
 /// The same for the work-stealing runtime.
 const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
-/// The same for channels, select and locks, under both schedulers: what they promise, and that random programs and small histories keep to
-/// it.
-const CHANNEL_TESTS: [&str; 4] = ["channel_semantics", "channel_programs", "channel_histories", "sync_semantics"];
+/// The same for channels, select, locks and sockets, under both schedulers: what they promise, and that random programs and small histories
+/// keep to it.
+const CHANNEL_TESTS: [&str; 5] =
+    ["channel_semantics", "channel_programs", "channel_histories", "sync_semantics", "io_semantics"];
 
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.
@@ -224,7 +225,7 @@ fn alone() -> impl Iterator<Item = Cell> {
 }
 
 /// The crates with protocols between threads: their models meet every order of the threads' steps.
-const MODELLED: [&str; 4] = ["core", "channels", "scheduler", "sync"];
+const MODELLED: [&str; 5] = ["core", "channels", "scheduler", "sync", "io"];
 
 fn loom(name: &'static str) -> Cell {
     Cell::new(&format!("loom/{name}"), "an order of two threads' steps that no test meets is one that a user does")

@@ -78,7 +78,7 @@ pub fn eight_threads_run_their_own<B: Backend>(_: Instance) {
 
 /// B9: where the address space ends, `create` says so; it does not panic, print or abort, and what exists goes on working.
 pub fn running_out_of_room_is_an_error<B: Backend>(instance: Instance) {
-    let ended = child::run(instance.test, "", || {
+    let ended = child::run(instance.test, "", "", || {
         // Enough for the process and for hundreds of stacks of this size, not for thousands.
         child::limit_address_space(4 << 30);
         let mut routines = Vec::new();

@@ -60,7 +60,7 @@ pub fn recursion_reaches_within_a_page_of_the_declared_size<B: Backend>(_: Insta
 
 /// B4: past the end is a guard, and the process dies by a signal instead of writing to somebody else's memory.
 pub fn running_past_the_end_faults<B: Backend>(instance: Instance) {
-    let ended = child::run(instance.test, "", || {
+    let ended = child::run(instance.test, "", "", || {
         let mut routine = Routine::<B>::with_size(size(DECLARED), |_| {
             dive::<B>(None, 0, &Cell::new(0));
         });

@@ -83,7 +83,12 @@ impl Case {
 
     /// Runs `body` in a process of its own, which does nothing else of the test.
     pub(crate) fn in_child(self, body: impl FnOnce()) -> Ended {
-        child::run(self.test, &self.which(), body)
+        self.in_child_with("", body)
+    }
+
+    /// As [`in_child`](Self::in_child), with something to read.
+    pub(crate) fn in_child_with(self, input: &str, body: impl FnOnce()) -> Ended {
+        child::run(self.test, &self.which(), input, body)
     }
 
     pub(crate) fn builder<B: Backend>(self) -> Builder<B> {

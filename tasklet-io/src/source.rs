@@ -1,0 +1,370 @@
+#![doc = include_str!("README.md")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tasklet_core::guarded::{Guarded, Locked};
+use tasklet_core::park::ParkReason;
+use tasklet_core::scheduler::Scheduler;
+use tasklet_core::wait::{Attempt, Claimed, Ended, Found, Waiters};
+
+use crate::primitive::atomic::{AtomicU32, Ordering};
+use crate::reactor::{Reactor, Registration};
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// There is something to read, or to accept.
+    Read,
+    /// There is room to write, or a connection has come about.
+    Write,
+}
+
+/// What a source is ready for, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready(u32);
+
+impl Ready {
+    pub(crate) const NOTHING: Ready = Ready(0);
+    pub(crate) const READ: Ready = Ready(1);
+    pub(crate) const WRITE: Ready = Ready(2);
+    /// There will be nothing more to read than what is there: it stays ready for the end.
+    pub(crate) const READ_ENDED: Ready = Ready(4);
+    /// As above, for writes, which fail.
+    pub(crate) const WRITE_ENDED: Ready = Ready(8);
+    /// Its owner has closed it: nobody pauses any more.
+    pub(crate) const CLOSED: Ready = Ready(16);
+
+    pub(crate) fn has(self, other: Ready) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOr for Ready {
+    type Output = Ready;
+
+    fn bitor(self, other: Ready) -> Ready {
+        Ready(self.0 | other.0)
+    }
+}
+
+impl Direction {
+    fn ready(self) -> Ready {
+        match self {
+            Direction::Read => Ready::READ,
+            Direction::Write => Ready::WRITE,
+        }
+    }
+
+    fn ended(self) -> Ready {
+        match self {
+            Direction::Read => Ready::READ_ENDED,
+            Direction::Write => Ready::WRITE_ENDED,
+        }
+    }
+}
+
+/// One event, in the count above the bits of a source's word.
+const EVENT: u32 = 32;
+
+/// The word at some time: what the source was ready for, and how many events there had been.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen(u32);
+
+impl Seen {
+    pub(crate) fn allows(self, direction: Direction) -> bool {
+        Ready(self.0).has(direction.ready())
+    }
+
+    pub(crate) fn is_closed(self) -> bool {
+        Ready(self.0).has(Ready::CLOSED)
+    }
+}
+
+/// Waits of callers elsewhere after which a source moves to where they are.
+const STRANGERS: u32 = 16;
+
+/// Something that can be waited for.
+pub(crate) struct Source {
+    word: AtomicU32,
+    place: Locked<Waiting>,
+    watched: Mutex<Where>,
+    /// Nanoseconds; 0 is none.
+    limits: [AtomicU64; 2],
+}
+
+/// What the place's lock guards.
+pub(crate) struct Waiting {
+    readers: Waiters<()>,
+    writers: Waiters<()>,
+    /// Those who wait for time to pass, or for its being closed.
+    pausing: Waiters<()>,
+}
+
+#[derive(Default)]
+struct Where {
+    registration: Option<Registration>,
+    /// Waits in a row of callers elsewhere.
+    strangers: u32,
+}
+
+impl Source {
+    /// Ready for anything: the first that is done shows whether it is.
+    pub(crate) fn new() -> Source {
+        Source {
+            word: AtomicU32::new((Ready::READ | Ready::WRITE).0),
+            place: Locked::new(Waiting { readers: Waiters::new(), writers: Waiters::new(), pausing: Waiters::new() }),
+            watched: Mutex::default(),
+            limits: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
+    }
+
+    /// What it is ready for.
+    pub(crate) fn seen(&self) -> Seen {
+        // Acquire: pairs with the release in `tell`; see R2.
+        Seen(self.word.load(Ordering::Acquire))
+    }
+
+    /// What was tried after `seen` has used up what there was: unless something has happened since, or the end is left to be seen, it is not ready.
+    pub(crate) fn clear_spent(&self, direction: Direction, seen: Seen) {
+        if !Ready(seen.0).has(direction.ended()) {
+            self.clear(direction, seen);
+        }
+    }
+
+    /// It was not ready for what was tried after `seen`: unless something has happened since, it is not.
+    pub(crate) fn clear(&self, direction: Direction, seen: Seen) {
+        let mut now = seen.0;
+        // Again if only the other direction's bit has changed.
+        while now / EVENT == seen.0 / EVENT {
+            let cleared = now & !direction.ready().0;
+            match self.word.compare_exchange_weak(now, cleared, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(changed) => now = changed,
+            }
+        }
+    }
+
+    /// It is ready: the caller has waited for it itself.
+    pub(crate) fn set(&self, direction: Direction) {
+        self.word.fetch_or(direction.ready().0, Ordering::Relaxed);
+    }
+
+    /// Something has happened: those who wait for it look again.
+    pub(crate) fn tell(&self, ready: Ready) {
+        let next = |word: u32| Some((word | ready.0).wrapping_add(EVENT));
+        // Release: pairs with the acquire in `seen`.
+        let _ = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, next);
+        let mut woken = None;
+        loop {
+            let mut state = self.place.lock();
+            let next = |waiters: &mut Waiters<()>| waiters.claim().map(Claimed::serve);
+            if ready.has(Ready::READ) {
+                woken = next(&mut state.readers);
+            }
+            if woken.is_none() && ready.has(Ready::WRITE) {
+                woken = next(&mut state.writers);
+            }
+            if woken.is_none() && ready.has(Ready::CLOSED) {
+                woken = next(&mut state.pausing);
+            }
+            drop(state);
+            match woken.take() {
+                Some(woken) => woken.wake(),
+                None => return,
+            }
+        }
+    }
+
+    /// Has it watched, by the reactor of the caller's scheduler unless it is watched already. False if there is none.
+    pub(crate) fn watch(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let watched = Reactor::with_current(|watch| {
+            let mut place = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            match &place.registration {
+                Some(old) if Arc::ptr_eq(old.watch(), watch) => place.strangers = 0,
+                Some(old) if !old.watch().is_over() && place.strangers < STRANGERS => place.strangers += 1,
+                _ => {
+                    // One at a time: an event is one scheduler's to tell.
+                    place.registration = None;
+                    place.registration = Some(watch.add(fd.as_raw_fd(), Arc::downgrade(self))?);
+                    place.strangers = 0;
+                }
+            }
+            Ok(())
+        });
+        watched?.map_or(Ok(false), |added| added.map(|()| true))
+    }
+
+    /// Nobody watches it any more: its descriptor is about to be closed.
+    pub(crate) fn forget(&self) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).registration = None;
+    }
+
+    /// How long an operation may take.
+    pub(crate) fn limit(&self, direction: Direction) -> Option<Duration> {
+        let nanos = self.limits[direction as usize].load(Ordering::Relaxed);
+        (nanos != 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Sets how long an operation may take.
+    ///
+    /// # Errors
+    ///
+    /// No time at all, as in std.
+    pub(crate) fn set_limit(&self, direction: Direction, limit: Option<Duration>) -> io::Result<()> {
+        let nanos = match limit {
+            None => 0,
+            Some(Duration::ZERO) => {
+                let message = "cannot set a time limit of zero: nothing could be done; use `None` for no limit";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            // More than 500 years are as good as no limit.
+            Some(limit) => u64::try_from(limit.as_nanos()).unwrap_or(0),
+        };
+        self.limits[direction as usize].store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Waits until the source is ready.
+pub(crate) struct Readiness<'s> {
+    pub(crate) source: &'s Source,
+    pub(crate) direction: Direction,
+}
+
+// SAFETY: A1, A2: the place is the source's, which is borrowed; the lists are fields that nobody replaces. A3: sources lie in `Arc`s.
+unsafe impl Attempt for Readiness<'_> {
+    type State = Waiting;
+    type Message = ();
+    type Output = Ended;
+
+    fn place(&self) -> &Guarded<Waiting> {
+        &self.source.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
+        match self.direction {
+            Direction::Read => &mut state.readers,
+            Direction::Write => &mut state.writers,
+        }
+    }
+
+    fn reason(&self) -> ParkReason {
+        ParkReason::Io
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        // With the lock held: R1.
+        if self.source.seen().allows(self.direction) { Found::Done } else { Found::Wait }
+    }
+
+    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Ended {
+        ended
+    }
+}
+
+/// Waits until the source is closed, or the time is up.
+pub(crate) struct Pause<'s> {
+    pub(crate) source: &'s Source,
+}
+
+// SAFETY: as for `Readiness`.
+unsafe impl Attempt for Pause<'_> {
+    type State = Waiting;
+    type Message = ();
+    type Output = Ended;
+
+    fn place(&self) -> &Guarded<Waiting> {
+        &self.source.place
+    }
+
+    fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
+        &mut state.pausing
+    }
+
+    fn reason(&self) -> ParkReason {
+        ParkReason::Io
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
+        // With the lock held: R1.
+        if self.source.seen().is_closed() { Found::Done } else { Found::Wait }
+    }
+
+    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Ended {
+        ended
+    }
+}
+
+/// Asks the system whether a descriptor is ready, and waits until it is, for `limit` at most. False if it is not.
+pub(crate) fn ask(fd: BorrowedFd<'_>, direction: Direction, limit: Option<Duration>) -> io::Result<bool> {
+    let flags = match direction {
+        Direction::Read => PollFlags::IN | PollFlags::PRI,
+        Direction::Write => PollFlags::OUT,
+    };
+    let left = limit.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    });
+    loop {
+        match rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], left.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) if left.is_none() || limit == Some(Duration::ZERO) => {}
+            // The caller knows how much time is left.
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_after_the_look_is_not_cleared() {
+        let source = Source::new();
+        let seen = source.seen();
+        source.tell(Ready::READ);
+        source.clear(Direction::Read, seen);
+        assert!(source.seen().allows(Direction::Read));
+        source.clear(Direction::Read, source.seen());
+        assert!(!source.seen().allows(Direction::Read));
+        assert!(source.seen().allows(Direction::Write), "of one direction alone");
+    }
+
+    #[test]
+    fn the_other_directions_clearing_is_in_nobodys_way() {
+        let source = Source::new();
+        let seen = source.seen();
+        source.clear(Direction::Write, seen);
+        source.clear(Direction::Read, seen);
+        assert!(!source.seen().allows(Direction::Read));
+        assert!(!source.seen().allows(Direction::Write));
+    }
+
+    #[test]
+    fn the_end_stays_to_be_seen() {
+        let source = Source::new();
+        source.tell(Ready::READ | Ready::READ_ENDED);
+        source.clear_spent(Direction::Read, source.seen());
+        assert!(source.seen().allows(Direction::Read));
+        source.clear(Direction::Read, source.seen());
+        assert!(!source.seen().allows(Direction::Read));
+    }
+}

@@ -1,0 +1,319 @@
+//! What goes wrong outside: peers that reset, descriptors that run out, signals.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use tasklet_core::backend::Backend;
+use tasklet_core::current;
+use tasklet_io::net::{TcpListener, TcpStream};
+use tasklet_io::unix::UnixStream;
+
+use super::Case;
+use super::setup::{Flag, bytes, give_way, listener, pair, run, run_virtual, spawn, until};
+
+/// A loop that accepts does not take a processor for itself, and goes on when there are descriptors again.
+pub fn accept_pauses_when_descriptors_run_out<B: Backend>(case: Case) {
+    let ended = case.in_child(|| {
+        run_virtual::<B>(case, |_| {
+            let listener = listener();
+            let clients: Vec<_> = (0..2).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+            let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+            limit_descriptors(free);
+            let mut waits = Vec::new();
+            for _ in 0..10 {
+                let begun = current::now();
+                assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+                waits.push((current::now() - begun).as_millis());
+            }
+            assert_eq!(waits, [0, 5, 10, 20, 40, 80, 160, 320, 640, 1000]);
+            limit_descriptors(free + 100);
+            let first = listener.accept().unwrap();
+            let begun = current::now();
+            let second = listener.accept().unwrap();
+            assert_eq!(current::now(), begun, "after a success there is no pause");
+            drop((clients, first, second));
+        });
+    });
+    assert!(ended.success, "{ended:?}");
+}
+
+/// The error is seen by a reader that waits, and by one that comes later.
+pub fn a_reset_is_an_error_of_the_read<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        for first_waits in [false, true] {
+            let (client, mut server) = pair();
+            let read = move || server.read(&mut [0; 8]).unwrap_err().kind();
+            let reset = || {
+                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                let size = size_of_val(&linger) as libc::socklen_t;
+                // SAFETY: the option's value is readable, and this long.
+                let result = unsafe {
+                    let value = (&raw const linger).cast();
+                    libc::setsockopt(client.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
+                };
+                assert_eq!(result, 0);
+                drop(client);
+            };
+            if first_waits {
+                let reader = spawn(read);
+                (0..3).for_each(|_| give_way());
+                reset();
+                assert_eq!(reader.join().unwrap(), ErrorKind::ConnectionReset);
+            } else {
+                reset();
+                let mut read = read;
+                assert_eq!(read(), ErrorKind::ConnectionReset);
+            }
+        }
+    });
+}
+
+/// A write to who has gone is an error, and no signal.
+pub fn who_has_gone_cannot_be_written_to<B: Backend>(case: Case) {
+    let ended = case.in_child(|| {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        run::<B>(case, || {
+            let (mut one, other) = UnixStream::pair().unwrap();
+            drop(other);
+            assert_eq!(one.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+            let (mut client, server) = pair();
+            drop(server);
+            let error = (0..1000).find_map(|_| {
+                give_way();
+                client.write(b"x").err()
+            });
+            let kind = error.expect("nobody is there").kind();
+            assert!(matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{kind}");
+        });
+    });
+    assert!(ended.success, "{ended:?}");
+}
+
+/// Another's shutdown ends the waits of a reader and of a writer.
+pub fn a_shutdown_ends_waits<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (client, server) = pair();
+        let begun = [Flag::default(), Flag::default()];
+        let (mut reading, mut writing) = (client.try_clone().unwrap(), client.try_clone().unwrap());
+        let told = begun.clone();
+        let reader = spawn(move || {
+            told[0].set();
+            reading.read(&mut [0; 8]).unwrap()
+        });
+        let told = begun.clone();
+        let writer = spawn(move || {
+            told[1].set();
+            writing.write_all(&bytes(16 << 20)).unwrap_err().kind()
+        });
+        until(|| begun.iter().all(Flag::is_set));
+        (0..20).for_each(|_| give_way());
+        client.shutdown(Shutdown::Both).unwrap();
+        assert_eq!(reader.join().unwrap(), 0);
+        assert_eq!(writer.join().unwrap(), ErrorKind::BrokenPipe);
+        drop(server);
+    });
+}
+
+/// Where nobody answers, time limits and kills end a connect.
+pub fn a_connect_waits_for_an_answer<B: Backend>(case: Case) {
+    run_virtual::<B>(case, |_| {
+        let listener = listener();
+        let addr = listener.local_addr().unwrap();
+        // SAFETY: the call has no pointers.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let limit = Duration::from_secs(3600);
+        let mut connected = Vec::new();
+        let error = loop {
+            match TcpStream::connect_timeout(&addr, limit) {
+                Ok(client) => connected.push(client),
+                Err(error) => break error,
+            }
+            assert!(connected.len() < 1000, "a backlog of nobody takes so many");
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let begun = Flag::default();
+        let told = begun.clone();
+        let client = spawn(move || {
+            told.set();
+            TcpStream::connect(addr).is_ok()
+        });
+        until(|| begun.is_set());
+        (0..5).for_each(|_| give_way());
+        client.kill();
+        assert!(client.join().unwrap_err().is_killed());
+    });
+}
+
+/// Those who send a byte now and then are in nobody's way.
+pub fn slow_clients_do_not_slow_the_fast<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (slow, waiting): (Vec<_>, Vec<_>) = (0..100)
+            .map(|_| {
+                let (client, mut server) = pair();
+                let waiting = spawn(move || {
+                    let mut received = Vec::new();
+                    server.read_to_end(&mut received).unwrap();
+                    received.len()
+                });
+                (client, waiting)
+            })
+            .unzip();
+        let (mut client, mut server) = pair();
+        let echo = spawn(move || {
+            let mut piece = [0; 1];
+            while server.read(&mut piece).unwrap() == 1 {
+                server.write_all(&piece).unwrap();
+            }
+        });
+        for mut slow in &slow {
+            slow.write_all(b"x").unwrap();
+            client.write_all(b"y").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+        drop(client);
+        echo.join().unwrap();
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "they have not ended");
+        drop(slow);
+        waiting.into_iter().for_each(|waiting| assert_eq!(waiting.join().unwrap(), 1));
+    });
+}
+
+/// A thread that blocks is not disturbed.
+pub fn signals_do_not_end_a_wait<B: Backend>(case: Case) {
+    use std::os::unix::thread::JoinHandleExt;
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    // SAFETY: the handler does nothing. Without `SA_RESTART`; all zero is a valid set of flags and signals.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
+    }
+    run::<B>(case, || {
+        let (mut client, mut server) = pair();
+        let thread = std::thread::spawn(move || server.read(&mut [0; 8]).unwrap());
+        for _ in 0..200 {
+            // SAFETY: the thread was not joined.
+            unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR2) };
+            give_way();
+        }
+        client.write_all(b"whole").unwrap();
+        until(|| thread.is_finished());
+        assert_eq!(thread.join().unwrap(), 5);
+    });
+}
+
+/// A scheduler ends that has watched what a tasklet of another waits for.
+pub fn the_end_of_a_watcher_forgets_nobody<B: Backend>(case: Case) {
+    run::<B>(case, move || {
+        let (mut client, server) = pair();
+        let (watched, end) = (Flag::default(), Flag::default());
+        let mut reader = server.try_clone().unwrap();
+        let (told, ends) = (watched.clone(), end.clone());
+        let thread = std::thread::spawn(move || {
+            run::<B>(Case { workers: 0, ..case }, move || {
+                reader.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+                // It waits here, so it is watched from here.
+                assert_eq!(reader.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
+                reader.set_read_timeout(None).unwrap();
+                told.set();
+                until(|| ends.is_set());
+            });
+        });
+        until(|| watched.is_set());
+        let waits = Flag::default();
+        let told = waits.clone();
+        let mut server = server;
+        let other = spawn(move || {
+            told.set();
+            server.read(&mut [0; 8]).unwrap()
+        });
+        until(|| waits.is_set());
+        (0..10).for_each(|_| give_way());
+        end.set();
+        until(|| thread.is_finished());
+        thread.join().unwrap();
+        client.write_all(b"x").unwrap();
+        assert_eq!(other.join().unwrap(), 1);
+    });
+}
+
+/// Who waits often enough for what another scheduler watches has it watched by its own: the other one's thread may be busy.
+pub fn a_source_moves_to_who_waits_for_it<B: Backend>(case: Case) {
+    run::<B>(case, move || {
+        let (mut client, mut server) = pair();
+        server.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let watched = Flag::default();
+        let (mut reader, told) = (server.try_clone().unwrap(), watched.clone());
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            run::<B>(Case { workers: 0, ..case }, move || {
+                assert_eq!(reader.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
+                told.set();
+                // The whole thread waits.
+                let _ = ends.recv();
+            });
+        });
+        until(|| watched.is_set());
+        for _ in 0..20 {
+            assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+        server.set_read_timeout(None).unwrap();
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0; 1]).unwrap();
+        drop(end);
+        until(|| thread.is_finished());
+        thread.join().unwrap();
+    });
+}
+
+/// Of connections that have ended in every way, and of the scheduler.
+#[cfg(target_os = "linux")]
+pub fn no_descriptor_is_left<B: Backend>(case: Case) {
+    let ended = case.in_child(|| {
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = count();
+        for _ in 0..3 {
+            run::<B>(case, || {
+                let listener = listener();
+                let addr = listener.local_addr().unwrap();
+                let acceptor = spawn(move || listener.accept().is_ok());
+                (0..3).for_each(|_| give_way());
+                acceptor.kill();
+                assert!(acceptor.join().is_err());
+                assert!(TcpStream::connect(addr).is_err());
+                let (mut client, mut server) = pair();
+                let reader = spawn(move || server.read(&mut [0; 8]).is_ok());
+                (0..3).for_each(|_| give_way());
+                client.write_all(b"x").unwrap();
+                reader.join().unwrap();
+                let (client, mut server) = pair();
+                let reader = spawn(move || server.read(&mut [0; 8]).is_ok());
+                (0..3).for_each(|_| give_way());
+                reader.kill();
+                assert!(reader.join().is_err());
+                drop(client);
+                assert!(TcpListener::bind("127.0.0.1:x").is_err());
+            });
+        }
+        // A thread of the last runtime may be about to end.
+        until(|| count() == before);
+    });
+    assert!(ended.success, "{ended:?}");
+}
+
+/// No descriptor gets a number from this one on.
+fn limit_descriptors(first: RawFd) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable, then readable.
+    let results = unsafe {
+        let got = libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = first as libc::rlim_t;
+        (got, libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))
+    };
+    assert_eq!(results, (0, 0), "RLIMIT_NOFILE");
+}
