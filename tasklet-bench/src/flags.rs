@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 use crate::Result;
 use crate::series::{SERIES, Series};
 use crate::subject::{self, BACKENDS, KINDS, RIVALS, Run, Runner, SCHEDULERS, Setting, Subject, Tasklets};
-use crate::workloads::{WORKLOADS, Workload};
+use crate::workloads::{Kind, WORKLOADS, Workload};
 
 pub(crate) const HELP: &str = "\
 Measure one workload; print a line `workload<TAB>value<TAB>unit` for each of its figures.
@@ -24,9 +24,10 @@ Options:
       --workers N          threads of the stealing scheduler, or of a rival (default: 1, or what --list says)
       --kind KIND          what suspends: stackful (the default), swapped or soft
       --backend NAME       corosensei (the default), context or generator
-      --rival NAME         the same workload in tokio, rayon or plain threads instead
+      --rival NAME         the same workload in tokio, may, rayon or plain threads instead
       --n N                the workload's own size; see --list
       --tasklets N         of `ring`: how many there are (default: 503)
+      --connections N      of `echo`: how many there are (default: 50)
       --runs N             runs to take the median of, after one that does not count (default: 5)
       --once               one run, in this process, none before it: for profilers
       --quick              small sizes and one run: tells that a workload works, not how fast
@@ -90,7 +91,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             Long("once") => once = true,
             Long("quick") => quick = true,
             Long("n") => n = Some(positive(&mut parser, "--n")?),
-            Long("tasklets") => members = Some(positive(&mut parser, "--tasklets")?),
+            Long("connections") => members = Some(("--connections", positive(&mut parser, "--connections")?)),
+            Long("tasklets") => members = Some(("--tasklets", positive(&mut parser, "--tasklets")?)),
             Long("series") => series = Some(named(&mut parser, &SERIES, |series| series.name, "series")?),
             Long("table") => return Ok(Command::Table(parser.value().map_err(|_| "--table needs a file")?.into())),
             Long("plot") => return Ok(Command::Plot(parser.value().map_err(|_| "--plot needs a file")?.into())),
@@ -110,7 +112,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     }
     if let Some(series) = series {
         let others = [workload.is_some(), scheduler.is_some(), rival.is_some(), backend.is_some(), tasklets.is_some()];
-        if others.contains(&true) || [workers, n, members].iter().any(Option::is_some) || once {
+        if others.contains(&true) || [workers, n].iter().any(Option::is_some) || members.is_some() || once {
             return Err("--series says what is measured: only --runs and --quick go with it".into());
         }
         return jobs(series, runs, quick);
@@ -131,12 +133,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         (_, workers) => usize::try_from(workers.unwrap_or(workload.workers))?,
     };
     let members = match (members, workload.members()) {
-        (Some(_), None) => return Err(format!("--tasklets is for ring; {} has none to choose", workload.name).into()),
-        (Some(members), _) if !MEMBERS.contains(&members) => {
-            let (least, most) = (MEMBERS.start(), MEMBERS.end());
-            return Err(format!("--tasklets {members}: a ring has from {least} to {most}").into());
+        (Some((given, _)), usual) if usual.is_none_or(|(option, _)| option != given) => {
+            return Err(format!("{given} is not for {}", workload.name).into());
         }
-        (members, usual) => members.or(usual).unwrap_or(0),
+        (Some((option, members)), _) if matches!(workload.kind, Kind::Ring) && !MEMBERS.contains(&members) => {
+            let (least, most) = (MEMBERS.start(), MEMBERS.end());
+            return Err(format!("{option} {members}: a ring has from {least} to {most}").into());
+        }
+        (given, usual) => given.or(usual).map_or(0, |(_, members)| members),
     };
     let n = n.unwrap_or(if quick { workload.quick_n } else { subject.default_n(workload) });
     let runs = runs.unwrap_or(if quick { 1 } else { RUNS });

@@ -31,6 +31,7 @@ pub(crate) enum Runner {
     Local,
     Stealing,
     Tokio,
+    May,
     Rayon,
     Threads,
 }
@@ -39,7 +40,7 @@ pub(crate) enum Runner {
 pub(crate) static SCHEDULERS: [Runner; 2] = [Runner::Local, Runner::Stealing];
 
 /// Others', for `--rival`.
-pub(crate) static RIVALS: [Runner; 3] = [Runner::Tokio, Runner::Rayon, Runner::Threads];
+pub(crate) static RIVALS: [Runner; 4] = [Runner::Tokio, Runner::May, Runner::Rayon, Runner::Threads];
 
 impl Runner {
     pub(crate) fn name(&self) -> &'static str {
@@ -47,6 +48,7 @@ impl Runner {
             Runner::Local => "local",
             Runner::Stealing => "stealing",
             Runner::Tokio => "tokio",
+            Runner::May => "may",
             Runner::Rayon => "rayon",
             Runner::Threads => "threads",
         }
@@ -98,6 +100,7 @@ impl Subject {
             Runner::Local => (self.backend.local)(workload.kind),
             Runner::Stealing => (self.backend.stealing)(workload.kind, self.tasklets),
             Runner::Tokio => rivals::tokio::run(workload.kind),
+            Runner::May => rivals::may::run(workload.kind),
             Runner::Rayon => rivals::rayon::run(workload.kind),
             Runner::Threads => rivals::threads::run(workload.kind),
         }

@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime, RuntimeMetrics};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
@@ -20,7 +22,7 @@ use crate::workloads::parts::{
     BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, LOCKERS, PRODUCERS, YIELDERS, branches, fibonacci, longest_nap,
     nap, share, sum_below, sum_of_primes,
 };
-use crate::workloads::{Kind, expect};
+use crate::workloads::{Kind, expect, load};
 
 /// For how long the workers must have slept before a wake.
 const ASLEEP: Duration = Duration::from_millis(2);
@@ -42,6 +44,7 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::Sleep => |setting| within(setting, sleep(setting.n)),
         Kind::IdleMem => |setting| within(setting, idle_mem(setting.n)),
         Kind::WakeLatency => wake_latency,
+        Kind::Echo => echo,
         Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth => return None,
     };
     Some(run)
@@ -49,7 +52,7 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
 
 fn runtime(workers: usize) -> Result<Runtime> {
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    Ok(builder.worker_threads(workers).enable_time().build()?)
+    Ok(builder.worker_threads(workers).enable_all().build()?)
 }
 
 /// Runs a task, on a worker, and what it spawns.
@@ -441,4 +444,35 @@ fn wait_until_asleep(metrics: &RuntimeMetrics) {
             return;
         }
     }
+}
+
+/// Requests in each second, and how long they took.
+fn echo(setting: &Setting) -> Result<Vec<f64>> {
+    let connections = setting.members;
+    load::against(setting, |tell| {
+        let runtime = runtime(setting.workers)?;
+        let serve = async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            tell(listener.local_addr()?);
+            let mut tasks = Vec::new();
+            for _ in 0..connections {
+                let (mut stream, _) = listener.accept().await?;
+                tasks.push(tokio::spawn(async move {
+                    stream.set_nodelay(true)?;
+                    let mut room = [0; load::ROOM];
+                    loop {
+                        match stream.read(&mut room).await {
+                            Ok(0) | Err(_) => return Result::Ok(()),
+                            Ok(got) => drop(stream.write_all(&room[..got]).await),
+                        }
+                    }
+                }));
+            }
+            for task in tasks {
+                task.await??;
+            }
+            Ok(())
+        };
+        runtime.block_on(runtime.spawn(serve))?
+    })
 }

@@ -8,10 +8,12 @@
 //! | `table` | the definitions |
 //! | `local` | one run of each on the local scheduler |
 //! | `stealing` | one run of each on the work-stealing scheduler |
+//! | `load` | the client of a server |
 //! | `chain` | chains of calls to wait at the end of |
 //! | `parts` | what they and the rivals' share |
 
 mod chain;
+pub(crate) mod load;
 pub(crate) mod local;
 pub(crate) mod parts;
 pub(crate) mod stealing;
@@ -21,7 +23,7 @@ use std::fmt::{Display, Write};
 
 use crate::Result;
 use crate::subject;
-use parts::RING;
+use parts::{CONNECTIONS, RING};
 
 pub(crate) use table::WORKLOADS;
 
@@ -48,9 +50,13 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// `--tasklets` if it is not given, where it may be.
-    pub(crate) fn members(&self) -> Option<u64> {
-        matches!(self.kind, Kind::Ring).then_some(RING)
+    /// How many take part, where that can be chosen: the option that says so, and what it is if it is not given.
+    pub(crate) fn members(&self) -> Option<(&'static str, u64)> {
+        match self.kind {
+            Kind::Ring => Some(("--tasklets", RING)),
+            Kind::Echo => Some(("--connections", CONNECTIONS)),
+            _ => None,
+        }
     }
 }
 
@@ -75,6 +81,7 @@ pub(crate) enum Kind {
     IdleCpu,
     IdleMem,
     Depth,
+    Echo,
 }
 
 /// What each run of a workload has for itself.
@@ -105,7 +112,8 @@ pub(crate) fn list() -> String {
         let _ = writeln!(text, "{name}: {definition}.");
         let _ = writeln!(text, "    prints {}; --n: {size} (default: {n})", lines.join(", "));
         let many = if *workers == 1 { String::new() } else { format!("; --workers: {workers} by default") };
-        let members = workload.members().map_or(String::new(), |members| format!("; --tasklets: {members} by default"));
+        let members =
+            workload.members().map_or(String::new(), |(option, members)| format!("; {option}: {members} by default"));
         let _ = writeln!(text, "    on {}{many}{members}", subject::who_runs(workload).join(", "));
         let _ = writeln!(text, "    not evidence for {not_evidence_for}");
     }

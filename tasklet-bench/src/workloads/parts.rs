@@ -15,6 +15,9 @@ pub(crate) const LOCKERS: u64 = 1000;
 /// Tasks of the ring, if nobody says how many: a prime, as in the programs of other languages that this workload is taken from.
 pub(crate) const RING: u64 = 503;
 
+/// Connections of the echo workload, if nobody says how many.
+pub(crate) const CONNECTIONS: u64 = 50;
+
 /// Tasks spawned before the first of them is joined.
 pub(crate) const BATCH: u64 = 10_000;
 

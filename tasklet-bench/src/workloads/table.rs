@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 19] = [
+pub(crate) static WORKLOADS: [Workload; 20] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -258,5 +258,22 @@ pub(crate) static WORKLOADS: [Workload; 19] = [
         workers: 1,
         isolation: Isolation::Process,
         figures: &[figure(".1", "bytes"), figure(".5", "bytes"), figure(".20", "bytes"), figure(".buffer", "bytes")],
+    },
+    Workload {
+        kind: Kind::Echo,
+        name: "echo",
+        definition: "a server sends back 64 bytes on each of 50 connections, or as many as --connections says, whenever they have come; a client on a thread \
+                     of its own sends them again. With one worker the server is on the first core and the client on the second",
+        size: "requests that count",
+        not_evidence_for: "servers that do something for a request: most of the time is the kernel's",
+        n: 500_000,
+        quick_n: 500,
+        workers: 1,
+        isolation: Isolation::Process,
+        figures: &[
+            Figure { suffix: "", unit: "requests/s", decimals: 0 },
+            Figure { suffix: ".p50", unit: "us", decimals: 0 },
+            Figure { suffix: ".p99", unit: "us", decimals: 0 },
+        ],
     },
 ];

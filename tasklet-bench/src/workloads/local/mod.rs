@@ -37,7 +37,8 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         Kind::SpawnJoin => |setting| spawning::spawn_join::<B>(setting).map(|value| vec![value]),
         Kind::IdleMem => |setting| memory::idle_mem::<B>(setting).map(Vec::from),
         Kind::Depth => memory::depth::<B>,
-        Kind::Sieve
+        Kind::Echo
+        | Kind::Sieve
         | Kind::Mpmc
         | Kind::MpscUnbounded
         | Kind::Select

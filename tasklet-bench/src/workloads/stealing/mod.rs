@@ -4,6 +4,7 @@
 //! end. A run whose runtime does not end cleanly has no figure.
 
 mod channels;
+mod echo;
 mod fork_join;
 mod idle;
 mod locks;
@@ -64,6 +65,7 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::IdleMem, Tasklets::Soft) => idle::idle_mem_soft::<B>,
         (Kind::Depth, Tasklets::Stackful | Tasklets::Swapped) => idle::depth::<B>,
         (Kind::Depth, Tasklets::Soft) => idle::depth_soft::<B>,
+        (Kind::Echo, Tasklets::Stackful | Tasklets::Swapped) => echo::echo::<B>,
         (_, Tasklets::Soft | Tasklets::Swapped) => return None,
     };
     Some(run)
