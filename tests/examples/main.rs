@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod hackysack;
+mod http_server;
 mod output;
 mod parallel_grep;
 mod pipeline;

@@ -1,0 +1,249 @@
+//! `http_server` as curl sees it, as clients see it that nobody wishes for, under load, and when it is to end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::symlink;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::program::{self, Folder};
+
+/// What ends, ends within this.
+const PROMPT: Duration = Duration::from_secs(20);
+
+/// A server with a folder of its own.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: String,
+    folder: Folder,
+}
+
+impl Server {
+    fn new(test: &str) -> Server {
+        let folder = Folder::new(test);
+        folder.file("index.html", b"<h1>hello</h1>\n");
+        folder.file("a b.txt", b"spaces\n");
+        folder.file("empty", b"");
+        let many: Vec<u8> = (0..3_000_000_u32).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
+        folder.file("many.bin", &many);
+        symlink("/etc/passwd", folder.0.join("out")).unwrap();
+        let mut command = program::command("http_server");
+        let mut child = command.arg(&folder.0).args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").expect("it says where it is").to_owned();
+        Server { child, stdout, address, folder }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PROMPT)).unwrap();
+        stream
+    }
+
+    /// What comes back until the server closes.
+    fn talk(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // A server that refuses closes with something unread, which may come as a reset.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn curl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>, path: &str) -> Vec<u8> {
+        let url = format!("http://{}{path}", self.address);
+        let mut curl = Command::new("curl");
+        curl.args(arguments).args(["--silent", "--path-as-is", "--max-time", "20", &url]);
+        let output = curl.stderr(Stdio::inherit()).output();
+        output.expect("curl is installed: `.ci/run` sees to it").stdout
+    }
+
+    fn status(&self, arguments: &[&str], path: &str) -> String {
+        let all = arguments.iter().copied().chain(["--output", "/dev/null", "--write-out", "%{http_code}"]);
+        String::from_utf8(self.curl(all, path)).unwrap()
+    }
+
+    fn terminate(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    fn ends_well(mut self) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < PROMPT, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.success(), "{status}");
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn files_come_whole_and_in_parts() {
+    let server = Server::new("http-files");
+    let many = fs::read(server.folder.0.join("many.bin")).unwrap();
+    assert!(server.curl([], "/many.bin") == many);
+    assert_eq!(server.curl([], "/"), b"<h1>hello</h1>\n");
+    assert_eq!(server.curl([], "/a%20b.txt?and=more"), b"spaces\n");
+    assert_eq!(server.curl([], "/empty"), b"");
+    assert!(server.curl(["--range", "1000000-1999999"], "/many.bin") == many[1_000_000..2_000_000]);
+    assert!(server.curl(["--range", "-10"], "/many.bin") == many[many.len() - 10..]);
+    assert!(server.curl(["--range", "2999990-"], "/many.bin") == many[2_999_990..]);
+    assert_eq!(server.status(&["--range", "0-4"], "/many.bin"), "206");
+    assert_eq!(server.status(&["--range", "3000000-"], "/many.bin"), "416");
+    // Several parts are none.
+    assert_eq!(server.status(&["--range", "0-1,3-4"], "/many.bin"), "200");
+    let head = String::from_utf8(server.curl(["--head"], "/many.bin")).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Length: 3000000\r\n"), "{head}");
+    assert!(head.contains("Content-Type: application/octet-stream\r\n"), "{head}");
+    server.terminate();
+    server.ends_well();
+}
+
+#[test]
+fn nothing_outside_is_served() {
+    let server = Server::new("http-outside");
+    for path in ["/../etc/passwd", "/%2e%2e/etc/passwd", "/x/..%2f..%2fetc/passwd", "/%00", "/%ff"] {
+        assert_eq!(server.status(&[], path), "400", "{path}");
+    }
+    for path in ["/out", "/none", "/index.html/x", "//etc/passwd"] {
+        assert_eq!(server.status(&[], path), "404", "{path}");
+    }
+    let long = format!("/{}", "x".repeat(1000));
+    assert_eq!(server.status(&[], &long), "404");
+}
+
+#[test]
+fn what_is_wrong_is_refused() {
+    let server = Server::new("http-wrong");
+    assert_eq!(server.status(&["--request", "DELETE"], "/"), "405");
+    assert_eq!(server.status(&["--data-binary", "x"], "/"), "405");
+    assert_eq!(server.status(&["--header", "Transfer-Encoding: chunked"], "/"), "501");
+    let padding = format!("X-Padding: {}", "x".repeat(20_000));
+    assert_eq!(server.status(&["--header", &padding], "/"), "431");
+    let headers = "A: b\r\n".repeat(100);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/3.0\r\nHost: x\r\n\r\n".to_owned(), "505"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n"), "431"),
+        ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".to_owned(), "413"),
+    ] {
+        let answer = server.talk(request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn requests_follow_each_other() {
+    let server = Server::new("http-keep-alive");
+    // Three in one piece, one of them with a body that nobody wants.
+    let answer = server.talk(
+        b"GET /a%20b.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nthrowHEAD /many.bin HTTP/1.1\r\nHost: x\r\n\r\n\
+          GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n",
+    );
+    assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{answer}");
+    assert!(answer.contains("\r\n\r\nspaces\nHTTP/1.1") && answer.ends_with("<h1>hello</h1>\n"), "{answer}");
+    // Byte for byte.
+    let mut stream = server.connect();
+    for byte in b"GET / HTTP/1.0\r\n\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("<h1>hello</h1>\n"), "{answer}");
+}
+
+#[test]
+fn the_slow_are_in_nobodys_way() {
+    let server = Server::new("http-slow");
+    let slow: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET / HTT").unwrap();
+            stream
+        })
+        .collect();
+    // Ask for more than the buffers hold, and do not read it.
+    let deaf: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /many.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.status(&[], "/"), "200");
+    drop((slow, deaf));
+    assert_eq!(server.status(&[], "/"), "200");
+}
+
+#[test]
+fn an_answer_on_its_way_arrives_before_the_end() {
+    let server = Server::new("http-end");
+    let idle = server.connect();
+    let mut busy = server.connect();
+    busy.write_all(b"GET /many.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut first = [0; 1];
+    busy.read_exact(&mut first).unwrap();
+    server.terminate();
+    // It accepts no more, but sends what it has begun to.
+    let mut rest = Vec::new();
+    busy.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() > 3_000_000, "{} bytes", rest.len());
+    drop(idle);
+    server.ends_well();
+}
+
+#[test]
+fn a_load_is_served() {
+    let server = Server::new("http-load");
+    let url = format!("http://{}/index.html", server.address);
+    let Ok(output) = Command::new("wrk").args(["-t1", "-c64", "-d2", &url]).output() else {
+        eprintln!("not tested: there is no `wrk`");
+        return;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Requests/sec") && !text.contains("Socket errors") && !text.contains("Non-2xx"), "{text}");
+    server.terminate();
+    server.ends_well();
+}
+
+#[test]
+fn what_cannot_be_served_is_said() {
+    let refused = |arguments: &[&str]| {
+        let output = program::run("http_server", arguments);
+        (output.status.code(), program::stderr(&output))
+    };
+    let (code, text) = refused(&["/nowhere"]);
+    assert!(code == Some(1) && text.starts_with("http_server: could not serve /nowhere: "), "{text}");
+    let (code, text) = refused(&["/etc/passwd"]);
+    assert!(code == Some(1) && text.starts_with("http_server: could not serve /etc/passwd: "), "{text}");
+    for arguments in [&[][..], &["--port"], &["--port", "70000", "."], &["--what"], &["a", "b"]] {
+        let (code, text) = refused(arguments);
+        assert!(code == Some(2) && text.contains("usage:"), "{text}");
+    }
+    let server = Server::new("http-twice");
+    let port = server.address.rsplit(':').next().unwrap();
+    let (code, text) = refused(&[".", "--port", port]);
+    assert!(code == Some(1) && text.contains(&format!("could not listen at port {port}: ")), "{text}");
+}
