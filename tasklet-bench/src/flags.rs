@@ -242,6 +242,8 @@ mod tests {
         assert_eq!(job("ring --backend context").subject.backend.name, "context");
         assert_eq!(job("ring").setting.members, 503);
         assert_eq!(job("ring --tasklets 2 --n 7").setting.members, 2);
+        assert_eq!(job("echo").setting.members, 50);
+        assert_eq!(job("echo --connections 7 --rival may").setting.members, 7);
     }
 
     #[test]
@@ -281,7 +283,7 @@ mod tests {
             ("yield --scheduler global", "there is: local, stealing"),
             ("yield --kind hard", "there is: stackful, swapped, soft"),
             ("fib --kind swapped", "it is for: stealing (stackful), rayon"),
-            ("yield --rival go", "there is: tokio, rayon, threads"),
+            ("yield --rival go", "there is: tokio, may, rayon, threads"),
             ("yield --rival rayon", "it is for: local (stackful, swapped), stealing (stackful, swapped, soft), tokio"),
             ("fib --scheduler local", "it is for: stealing (stackful), rayon"),
             ("mpmc --kind soft", "it is for: stealing (stackful, swapped), tokio"),
@@ -293,7 +295,8 @@ mod tests {
             ("yield --workers 2", "local is one thread"),
             ("fib --workers 100000", "fewer than"),
             ("yield --workers 0", "above zero"),
-            ("yield --tasklets 3", "--tasklets is for ring"),
+            ("yield --tasklets 3", "--tasklets is not for yield"),
+            ("ring --connections 3", "--connections is not for ring"),
             ("ring --tasklets 1", "--tasklets 1: a ring has from 2 to 10000000"),
             ("ring --tasklets 10000001", "a ring has from 2"),
             ("ring --tasklets many", "--tasklets many"),
