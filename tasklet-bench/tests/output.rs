@@ -55,6 +55,8 @@ const IDLE_MEM: [(&str, &str); 3] =
 const DEPTH: [(&str, &str); 4] =
     [("depth.1", "bytes"), ("depth.5", "bytes"), ("depth.20", "bytes"), ("depth.buffer", "bytes")];
 
+const ECHO: [(&str, &str); 3] = [("echo", "requests/s"), ("echo.p50", "us"), ("echo.p99", "us")];
+
 const SLEEP: [(&str, &str); 2] = [("sleep.wall", "ms"), ("sleep.cpu", "ms")];
 
 #[test]
@@ -93,6 +95,10 @@ fn workloads_of_several_figures_print_a_line_for_each() {
     prints("sleep", "--workers 2", &SLEEP);
     prints("depth", "", &DEPTH);
     prints("depth", "--scheduler stealing --workers 2", &DEPTH);
+    prints("echo", "--scheduler stealing --workers 2", &ECHO);
+    for rival in ["tokio", "may"] {
+        prints_on(&format!("echo --quick --connections 3 --workers 2 --rival {rival}"), &ECHO);
+    }
     let against_crossbeam =
         [("threads_mpmc.ours", "ns"), ("threads_mpmc.crossbeam", "ns"), ("threads_mpmc.ratio", "x")];
     prints("threads_mpmc", "", &against_crossbeam);
@@ -230,7 +236,7 @@ fn list_defines_every_workload() {
     let output = bench("--list");
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout);
-    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem", "depth"];
+    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem", "depth", "echo"];
     let names: Vec<&str> = ONE_FIGURE.iter().map(|(name, _)| *name).chain(others).collect();
     for workload in &names {
         assert!(text.lines().any(|line| line.starts_with(&format!("{workload}: "))), "{workload} in {text}");
@@ -251,7 +257,7 @@ fn bad_flags_exit_with_two_and_say_why() {
         ("yield --kind hard", "there is: stackful, swapped, soft"),
         ("fib --kind soft", "it is for: stealing (stackful), rayon"),
         ("fib --rival tokio", "it is for: stealing (stackful), rayon"),
-        ("yield --tasklets 5", "--tasklets is for ring"),
+        ("yield --tasklets 5", "--tasklets is not for yield"),
         ("ring --tasklets 1", "from 2 to 10000000"),
         ("--series all", "there is: kinds"),
         ("--series kinds --kind soft", "only --runs and --quick"),
