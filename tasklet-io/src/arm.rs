@@ -10,24 +10,24 @@ use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters};
 
-use crate::source::{Direction, Readiness, Source, Waiting, ask};
+use crate::source::{Direction, Source, Waiting, Wanted, ask};
 
 /// Waits until the system says that the descriptor is ready: a source's word alone is an opinion, which a call would find out.
 pub(crate) struct ReadyArm<'s> {
-    readiness: Readiness<'s>,
     source: &'s Arc<Source>,
+    direction: Direction,
     fd: BorrowedFd<'s>,
     error: Option<io::Error>,
 }
 
 impl<'s> ReadyArm<'s> {
     pub(crate) fn new(source: &'s Arc<Source>, fd: BorrowedFd<'s>, direction: Direction) -> ReadyArm<'s> {
-        ReadyArm { readiness: Readiness { source, direction }, source, fd, error: None }
+        ReadyArm { source, direction, fd, error: None }
     }
 
     /// Whether it is ready. If not, it is watched, so that the wait ends when it is.
     fn look(&self) -> io::Result<bool> {
-        let direction = self.readiness.direction;
+        let direction = self.direction;
         loop {
             // R2, with the question to the system for the call.
             let seen = self.source.seen();
@@ -47,7 +47,7 @@ impl<'s> ReadyArm<'s> {
     }
 }
 
-// SAFETY: A1, A2, A3: as for `Readiness`, whose place and list these are.
+// SAFETY: A1, A2, A3: as for `Await`, whose place and list these are.
 unsafe impl Attempt for ReadyArm<'_> {
     type State = Waiting;
     type Message = ();
@@ -57,11 +57,11 @@ unsafe impl Attempt for ReadyArm<'_> {
     const LOOKS_AGAIN: bool = true;
 
     fn place(&self) -> &Guarded<Waiting> {
-        self.readiness.place()
+        self.source.place()
     }
 
     fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
-        self.readiness.waiters(state)
+        state.of(Wanted::Ready(self.direction))
     }
 
     fn reason(&self) -> ParkReason {

@@ -1,17 +1,18 @@
 //! Any descriptor as something that tasklets wait for.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tasklet_core::current;
 use tasklet_core::operation::{self, AnyBackend};
 use tasklet_core::park::ParkError;
 use tasklet_core::wait::{self, ArmOf, Ended, Patience, TypedArm};
 
 use crate::arm::ReadyArm;
-use crate::source::{Direction, Pause, Readiness, Ready, Source, ask};
+use crate::source::{Await, Direction, Ready, Source, Wanted, ask};
 
 /// A descriptor whose operations park the calling tasklet instead of blocking its thread.
 ///
@@ -39,7 +40,7 @@ pub struct Async<T>(Arc<Inner<T>>);
 struct Inner<T> {
     // Dropped before the descriptor is closed.
     source: Owned,
-    /// A read that gives less than was asked for has emptied it.
+    /// A read that gives less than was asked for has emptied it: see `transfer`.
     is_stream: bool,
     io: T,
 }
@@ -95,13 +96,17 @@ impl<T> Async<T> {
         self.source().tell(Ready::READ | Ready::WRITE | Ready::CLOSED);
     }
 
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.is_stream
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.source().seen().is_closed()
     }
 
     /// Lets time pass, unless it is closed: for what no event tells of.
     pub(crate) fn pause(&self, time: Duration) -> io::Result<()> {
-        let pause = Pause { source: self.source() };
+        let pause = Await { source: self.source(), wanted: Wanted::Closed };
         match wait::perform_until::<AnyBackend, _>(pause, None, wait::deadline(time)) {
             Ended::Refused(ParkError::Unwinding | ParkError::NoTimers) => std::thread::sleep(time),
             Ended::Refused(error) => return Err(io::Error::other(error)),
@@ -181,23 +186,6 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
         self.io(Direction::Write, |io| op(io), |_| false)
     }
 
-    /// As [`read_with`](Self::read_with), for an `op` that reads `asked` bytes at most.
-    #[inline]
-    fn read_some(&self, asked: usize, op: impl FnMut(&T) -> io::Result<usize>) -> io::Result<usize> {
-        if asked == 0 {
-            // Which the system would wait with.
-            return Ok(0);
-        }
-        let is_stream = self.0.is_stream;
-        self.io(Direction::Read, op, |&got| is_stream && 0 < got && got < asked)
-    }
-
-    #[inline]
-    fn write_some(&self, asked: usize, op: impl FnMut(&T) -> io::Result<usize>) -> io::Result<usize> {
-        let is_stream = self.0.is_stream;
-        self.io(Direction::Write, op, |&written| is_stream && written < asked)
-    }
-
     /// Does `op` when the word allows it. `is_spent` says of what came of it whether the next would have to wait.
     #[inline]
     pub(crate) fn io<R>(
@@ -243,7 +231,7 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return result,
             }
-            let left = until.map_or(time, |until| until.saturating_sub(wait::deadline(Duration::ZERO)));
+            let left = until.map_or(time, |until| until.saturating_sub(current::now()));
             if left.is_zero() {
                 return Err(timed_out(limit));
             }
@@ -259,17 +247,18 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
         if std::thread::panicking() || !source.watch(self.as_fd())? {
             return self.block(direction, deadline);
         }
-        let readiness = Readiness { source, direction };
+        let readiness = Await { source, wanted: Wanted::Ready(direction) };
         let ended = match deadline.at() {
             None => wait::perform::<AnyBackend, _>(readiness, None, Patience::Wait),
             Some(at) => wait::perform_until::<AnyBackend, _>(readiness, None, at),
         };
         match ended {
-            Ended::Done => Ok(()),
+            // Whatever has woken it, the caller looks.
+            Ended::Done | Ended::Closed => Ok(()),
             Ended::TimedOut => Err(timed_out(deadline.limit)),
             Ended::Refused(ParkError::Unwinding) => self.block(direction, deadline),
             Ended::Refused(error) => Err(io::Error::other(error)),
-            Ended::Closed | Ended::WouldBlock => unreachable!("a source is not closed, and its callers wait"),
+            Ended::WouldBlock => unreachable!("callers wait"),
         }
     }
 
@@ -360,67 +349,5 @@ impl Deadline {
             self.on_thread = self.limit.and_then(|limit| Instant::now().checked_add(limit));
         }
         self.on_thread.map(|at| at.saturating_duration_since(Instant::now()))
-    }
-}
-
-impl<T: AsFd + Send + Sync + 'static> Read for &Async<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let asked = buf.len();
-        self.read_some(asked, |mut io| io.read(buf))
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
-        self.read_some(asked, |mut io| io.read_vectored(bufs))
-    }
-}
-
-impl<T: AsFd + Send + Sync + 'static> Write for &Async<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_some(buf.len(), |mut io| io.write(buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_some(bufs.iter().map(|buf| buf.len()).sum(), |mut io| io.write_vectored(bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_with(|mut io| io.flush())
-    }
-}
-
-impl<T: AsFd + Send + Sync + 'static> Read for Async<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl<T: AsFd + Send + Sync + 'static> Write for Async<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
     }
 }

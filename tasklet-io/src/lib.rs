@@ -16,6 +16,7 @@
 //! | `pool` | calls that nothing tells the end of, in threads of the scheduler |
 //! | `fs` | files, through `pool` |
 //! | `stdio` | standard input, output and errors, through `pool` |
+//! | `transfer` | reads and writes of any descriptor |
 //! | `arm` | readiness as what a select waits for |
 //! | `net` | sockets of networks |
 //! | `unix` | sockets with paths for addresses |
@@ -49,6 +50,7 @@ mod reactor;
 pub mod signal;
 mod source;
 pub mod stdio;
+mod transfer;
 pub mod unix;
 
 pub use descriptor::Async;

@@ -121,13 +121,12 @@ impl Attached for Reactor {
     fn wait(&self, timeout: Option<Duration>) -> bool {
         self.collect(timeout);
         // Who is woken may be async code, whose waker is the user's: it may use sources, and wait here for what it needs.
-        let told = self.told.take();
+        let mut told = self.told.take();
         let any = !told.is_empty();
         for (source, ready) in &told {
             source.tell(*ready);
         }
         // Its memory is used again.
-        let mut told = told;
         told.clear();
         self.told.replace(told);
         any
@@ -140,6 +139,7 @@ impl Attached for Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
+        // Relaxed: whoever has to know has been told below, and seen that.
         self.watch.is_over.store(true, Ordering::Relaxed);
         let sources = std::mem::take(&mut *self.watch.lock());
         // Those who wait for them live elsewhere: they look, and have them watched there.

@@ -105,6 +105,17 @@ pub(crate) struct Waiting {
     pausing: Waiters<()>,
 }
 
+impl Waiting {
+    /// Those who wait for the same.
+    pub(crate) fn of(&mut self, wanted: Wanted) -> &mut Waiters<()> {
+        match wanted {
+            Wanted::Ready(Direction::Read) => &mut self.readers,
+            Wanted::Ready(Direction::Write) => &mut self.writers,
+            Wanted::Closed => &mut self.pausing,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Where {
     registration: Option<Registration>,
@@ -121,6 +132,11 @@ impl Source {
             watched: Mutex::default(),
             limits: [AtomicU64::new(0), AtomicU64::new(0)],
         }
+    }
+
+    /// Where those wait who have found that it is not what they want.
+    pub(crate) fn place(&self) -> &Guarded<Waiting> {
+        &self.place
     }
 
     /// What it is ready for.
@@ -230,27 +246,33 @@ impl Source {
     }
 }
 
-/// Waits until the source is ready.
-pub(crate) struct Readiness<'s> {
+/// What somebody waits for at a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// That it is ready.
+    Ready(Direction),
+    /// That it is closed; or that time passes.
+    Closed,
+}
+
+/// Waits for that.
+pub(crate) struct Await<'s> {
     pub(crate) source: &'s Source,
-    pub(crate) direction: Direction,
+    pub(crate) wanted: Wanted,
 }
 
 // SAFETY: A1, A2: the place is the source's, which is borrowed; the lists are fields that nobody replaces. A3: sources lie in `Arc`s.
-unsafe impl Attempt for Readiness<'_> {
+unsafe impl Attempt for Await<'_> {
     type State = Waiting;
     type Message = ();
     type Output = Ended;
 
     fn place(&self) -> &Guarded<Waiting> {
-        &self.source.place
+        self.source.place()
     }
 
     fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
-        match self.direction {
-            Direction::Read => &mut state.readers,
-            Direction::Write => &mut state.writers,
-        }
+        state.of(self.wanted)
     }
 
     fn reason(&self) -> ParkReason {
@@ -263,44 +285,12 @@ unsafe impl Attempt for Readiness<'_> {
 
     fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
         // With the lock held: R1.
-        if self.source.seen().allows(self.direction) { Found::Done } else { Found::Wait }
-    }
-
-    fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Ended {
-        ended
-    }
-}
-
-/// Waits until the source is closed, or the time is up.
-pub(crate) struct Pause<'s> {
-    pub(crate) source: &'s Source,
-}
-
-// SAFETY: as for `Readiness`.
-unsafe impl Attempt for Pause<'_> {
-    type State = Waiting;
-    type Message = ();
-    type Output = Ended;
-
-    fn place(&self) -> &Guarded<Waiting> {
-        &self.source.place
-    }
-
-    fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
-        &mut state.pausing
-    }
-
-    fn reason(&self) -> ParkReason {
-        ParkReason::Io
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
-        // With the lock held: R1.
-        if self.source.seen().is_closed() { Found::Done } else { Found::Wait }
+        let seen = self.source.seen();
+        let is_so = match self.wanted {
+            Wanted::Ready(direction) => seen.allows(direction),
+            Wanted::Closed => seen.is_closed(),
+        };
+        if is_so { Found::Done } else { Found::Wait }
     }
 
     fn finish(&mut self, _: &mut Option<()>, ended: Ended) -> Ended {

@@ -5,16 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::program::{self, Folder};
-
-/// What ends, ends within this.
-const PROMPT: Duration = Duration::from_secs(20);
+use crate::program::{self, Folder, PROMPT, signal, wait_promptly};
 
 /// A server with a folder of its own.
 struct Server {
-    child: Child,
+    /// Until it has ended.
+    child: Option<Child>,
     stdout: BufReader<ChildStdout>,
     address: String,
     folder: Folder,
@@ -35,7 +32,7 @@ impl Server {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").expect("it says where it is").to_owned();
-        Server { child, stdout, address, folder }
+        Server { child: Some(child), stdout, address, folder }
     }
 
     fn connect(&self) -> TcpStream {
@@ -69,19 +66,11 @@ impl Server {
     }
 
     fn terminate(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        signal(self.child.as_ref().unwrap(), "TERM");
     }
 
     fn ends_well(mut self) {
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(start.elapsed() < PROMPT, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let status = wait_promptly(self.child.take().unwrap()).status;
         assert!(status.success(), "{status}");
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
@@ -91,8 +80,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

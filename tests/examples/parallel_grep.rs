@@ -10,15 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::program::{self, Folder, run, run_with_closed_output, stderr, stdout};
+use crate::program::{self, Folder, PROMPT, run, run_with_closed_output, signal, stderr, stdout, wait_promptly};
 
 /// Bytes that the example reads at once.
 const PIECE: usize = 96 << 10;
-
-/// What ends, ends within this: far longer than it takes, far shorter than for ever.
-const PROMPT: Duration = Duration::from_secs(20);
 
 /// Whether there is a `grep` to compare with: other ones word their messages differently.
 fn has_grep() -> bool {
@@ -441,25 +438,6 @@ fn its_own_output_is_not_searched() {
     assert_eq!(output.status.code(), expected.status.code());
 }
 
-/// Waits for a program's end, and kills one that does not end.
-#[track_caller]
-fn wait_promptly(mut child: Child) -> Output {
-    let start = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > PROMPT {
-            child.kill().unwrap();
-            panic!("it does not end: {}", stderr(&child.wait_with_output().unwrap()));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
-
-fn interrupt(child: &Child) {
-    let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
 fn start(arguments: &[&OsStr]) -> Child {
     let mut command = program::command("parallel_grep");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -475,7 +453,7 @@ fn ctrl_c_ends_it_while_files_are_being_read() {
     let child = start(&["fn".as_ref(), unopened.as_ref(), silent.as_ref()]);
     // Returns when the other end has been opened, to read what is never written.
     let _writer = File::options().write(true).open(&silent).unwrap();
-    interrupt(&child);
+    signal(&child, "INT");
     let output = wait_promptly(child);
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", stderr(&output));
@@ -489,7 +467,7 @@ fn ctrl_c_ends_it_while_nobody_reads_what_it_prints() {
     let mut child = start(&["line".as_ref(), file.as_ref()]);
     let mut printed = child.stdout.take().unwrap();
     printed.read_exact(&mut [0]).unwrap();
-    interrupt(&child);
+    signal(&child, "INT");
     let output = wait_promptly(child);
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert!(output.stderr.is_empty(), "{}", stderr(&output));

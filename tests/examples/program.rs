@@ -4,7 +4,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Where cargo has put an example: beside the tests, for which `cargo test` builds it too.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -34,7 +37,7 @@ pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input));
         child.wait_with_output().unwrap()
     })
@@ -53,6 +56,33 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What ends, ends within this: far longer than it takes, far shorter than for ever.
+pub(crate) const PROMPT: Duration = Duration::from_secs(20);
+
+/// Waits for a program's end, and kills one that does not end.
+#[track_caller]
+pub(crate) fn wait_promptly(child: Child) -> Output {
+    let id = child.id();
+    let (tell, told) = mpsc::channel();
+    let waiter = thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+    let output = told.recv_timeout(PROMPT);
+    if output.is_err() {
+        send("KILL", id);
+    }
+    waiter.join().unwrap().unwrap();
+    output.unwrap_or_else(|_| panic!("it does not end: {}", stderr(&told.recv().unwrap())))
+}
+
+/// Sends a signal to a program.
+pub(crate) fn signal(child: &Child, name: &str) {
+    send(name, child.id());
+}
+
+fn send(signal: &str, id: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &id.to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// A folder of its own for one test, removed at the end.

@@ -57,7 +57,7 @@ impl Pipe {
                     }
                 }
             } else {
-                let attempt = Readiness { source: &self.source, direction: Direction::Read };
+                let attempt = Await { source: &self.source, wanted: Wanted::Ready(Direction::Read) };
                 assert_eq!(wait::perform::<AnyBackend, _>(attempt, None, Patience::Wait), Ended::Done);
             }
         }
