@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the help that says so.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ Measure one workload; print a line `workload<TAB>value<TAB>unit` for each of its
 Usage: tasklet-bench WORKLOAD [OPTIONS]
        tasklet-bench --series NAME [--runs N] [--quick]
        tasklet-bench --table FILE | --plot FILE
+       tasklet-bench --hold ADDRESS --connections N
 
 Options:
       --list               print the workloads with their definitions, and measure nothing
@@ -24,16 +26,17 @@ Options:
       --workers N          threads of the stealing scheduler, or of a rival (default: 1, or what --list says)
       --kind KIND          what suspends: stackful (the default), swapped or soft
       --backend NAME       corosensei (the default), context or generator
-      --rival NAME         the same workload in tokio, may, rayon or plain threads instead
+      --rival NAME         the same workload in tokio, may, rayon, plain threads or Go instead
       --n N                the workload's own size; see --list
       --tasklets N         of `ring`: how many there are (default: 503)
-      --connections N      of `echo`: how many there are (default: 50)
+      --connections N      of `echo` (default: 50) and `http` (default: 64): how many there are
       --runs N             runs to take the median of, after one that does not count (default: 5)
       --once               one run, in this process, none before it: for profilers
       --quick              small sizes and one run: tells that a workload works, not how fast
       --series NAME        measure many workloads: kinds (what each kind of tasklets costs); the lines name their options
       --table FILE         print a table in Markdown of such lines, which an earlier run has printed into FILE
       --plot FILE          print a drawing of them, as SVG
+      --hold ADDRESS       open so many connections to a server, and do nothing until the standard input ends
   -h, --help               print this
 ";
 
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     Table(PathBuf),
     /// Draw them.
     Plot(PathBuf),
+    /// Hold so many connections.
+    Hold(SocketAddr, u64),
 }
 
 /// A workload, who runs it, and how often.
@@ -82,7 +87,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     let (mut workload, mut scheduler, mut rival) = (None, None, None);
     let (mut backend, mut tasklets) = (None, None);
     let (mut workers, mut n, mut members, mut runs) = (None, None, None, None);
-    let mut series = None;
+    let (mut series, mut hold) = (None, None);
     let (mut once, mut quick) = (false, false);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -93,6 +98,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             Long("n") => n = Some(positive(&mut parser, "--n")?),
             Long("connections") => members = Some(("--connections", positive(&mut parser, "--connections")?)),
             Long("tasklets") => members = Some(("--tasklets", positive(&mut parser, "--tasklets")?)),
+            Long("hold") => hold = Some(address(&mut parser)?),
             Long("series") => series = Some(named(&mut parser, &SERIES, |series| series.name, "series")?),
             Long("table") => return Ok(Command::Table(parser.value().map_err(|_| "--table needs a file")?.into())),
             Long("plot") => return Ok(Command::Plot(parser.value().map_err(|_| "--plot needs a file")?.into())),
@@ -109,6 +115,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             }
             other => return Err(other.unexpected().into()),
         }
+    }
+    if let Some(addr) = hold {
+        return match members {
+            Some(("--connections", connections)) if workload.is_none() => Ok(Command::Hold(addr, connections)),
+            _ => Err("--hold needs --connections, and no workload".into()),
+        };
     }
     if let Some(series) = series {
         let others = [workload.is_some(), scheduler.is_some(), rival.is_some(), backend.is_some(), tasklets.is_some()];
@@ -184,6 +196,11 @@ fn choose(
 
 fn text(parser: &mut lexopt::Parser, missing: &str) -> Result<String> {
     Ok(parser.value().map_err(|_| missing)?.string()?)
+}
+
+fn address(parser: &mut lexopt::Parser) -> Result<SocketAddr> {
+    let text = text(parser, "--hold needs an address")?;
+    Ok(text.parse().map_err(|_| format!("--hold {text}: needs an address and a port, as in 127.0.0.1:8080"))?)
 }
 
 fn positive(parser: &mut lexopt::Parser, option: &str) -> Result<u64> {
@@ -283,7 +300,7 @@ mod tests {
             ("yield --scheduler global", "there is: local, stealing"),
             ("yield --kind hard", "there is: stackful, swapped, soft"),
             ("fib --kind swapped", "it is for: stealing (stackful), rayon"),
-            ("yield --rival go", "there is: tokio, may, rayon, threads"),
+            ("yield --rival rust", "there is: tokio, may, rayon, threads, go"),
             ("yield --rival rayon", "it is for: local (stackful, swapped), stealing (stackful, swapped, soft), tokio"),
             ("fib --scheduler local", "it is for: stealing (stackful), rayon"),
             ("mpmc --kind soft", "it is for: stealing (stackful, swapped), tokio"),
@@ -303,6 +320,9 @@ mod tests {
             ("--series kind", "there is: kinds"),
             ("yield --series kinds", "only --runs and --quick"),
             ("--series kinds --n 3", "only --runs and --quick"),
+            ("--hold here --connections 3", "--hold here"),
+            ("--hold 127.0.0.1:1", "--hold needs --connections"),
+            ("echo --hold 127.0.0.1:1 --connections 3", "no workload"),
             ("--plot", "--plot needs a file"),
             ("--table", "--table needs a file"),
             ("yield --n x", "--n x"),

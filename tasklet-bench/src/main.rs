@@ -72,6 +72,7 @@ fn dispatch(command: Command) -> Result<()> {
         // Each as soon as it is there: a series takes minutes.
         Command::Series(jobs) => jobs.iter().try_for_each(|(options, job)| print(&lines(job, options)?)),
         Command::Table(file) => print(&series::table(&series::read(&file)?)),
+        Command::Hold(addr, connections) => workloads::load::hold::hold(addr, connections),
         Command::Plot(file) => print(&plot::plot(&series::read(&file)?)?),
     }
 }

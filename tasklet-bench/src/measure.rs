@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 use crate::flags::Job;
+use crate::subject::Setting;
 use crate::workloads::Isolation;
 
 /// The median of each of the workload's figures.
@@ -32,9 +33,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// One run in a process of its own, and what it printed.
 fn run_in_child(job: &Job) -> Result<Vec<f64>> {
     let output = Command::new(env::current_exe()?)
-        .args([job.workload.name, "--once"])
-        .args(job.subject.options())
-        .args(["--n", &job.setting.n.to_string(), "--workers", &job.setting.workers.to_string()])
+        .args(child_options(job))
         // What goes wrong in the child is told by the child.
         .stderr(Stdio::inherit())
         .output()?;
@@ -47,6 +46,16 @@ fn run_in_child(job: &Job) -> Result<Vec<f64>> {
         return Err(format!("a run in a process of its own printed {text:?}").into());
     }
     Ok(values)
+}
+
+/// What asks for one such run.
+fn child_options(job: &Job) -> Vec<String> {
+    let Setting { n, workers, members, .. } = job.setting;
+    let mut options = vec![job.workload.name.to_owned(), "--once".to_owned()];
+    options.extend(job.subject.options().into_iter().map(str::to_owned));
+    options.extend([format!("--n={n}"), format!("--workers={workers}")]);
+    options.extend(job.workload.members().map(|(option, _)| format!("{option}={members}")));
+    options
 }
 
 /// The value in a line of output.
@@ -64,6 +73,25 @@ mod tests {
         assert_eq!(median(vec![3.0, 1.0, 100.0]), 3.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 100.0]), 3.0);
         assert_eq!(median(vec![5.0]), 5.0);
+    }
+
+    #[test]
+    fn a_child_is_told_everything() {
+        let parse = |options: Vec<String>| match crate::flags::parse(options.into_iter().map(Into::into)) {
+            Ok(crate::flags::Command::Measure(job)) => job,
+            other => panic!("{other:?}"),
+        };
+        for line in
+            ["echo --connections 7 --workers 2 --n 9", "ring --tasklets 3 --kind soft", "idle_mem --rival tokio"]
+        {
+            let job = parse(line.split(' ').map(str::to_owned).collect());
+            let child = parse(child_options(&job));
+            assert!(child.once && !job.once);
+            assert_eq!(
+                format!("{:?} {:?}", child.setting, child.subject),
+                format!("{:?} {:?}", job.setting, job.subject)
+            );
+        }
     }
 
     #[test]

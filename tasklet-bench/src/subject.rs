@@ -34,13 +34,14 @@ pub(crate) enum Runner {
     May,
     Rayon,
     Threads,
+    Go,
 }
 
 /// Our own, for `--scheduler`.
 pub(crate) static SCHEDULERS: [Runner; 2] = [Runner::Local, Runner::Stealing];
 
 /// Others', for `--rival`.
-pub(crate) static RIVALS: [Runner; 4] = [Runner::Tokio, Runner::May, Runner::Rayon, Runner::Threads];
+pub(crate) static RIVALS: [Runner; 5] = [Runner::Tokio, Runner::May, Runner::Rayon, Runner::Threads, Runner::Go];
 
 impl Runner {
     pub(crate) fn name(&self) -> &'static str {
@@ -51,6 +52,7 @@ impl Runner {
             Runner::May => "may",
             Runner::Rayon => "rayon",
             Runner::Threads => "threads",
+            Runner::Go => "go",
         }
     }
 
@@ -103,6 +105,7 @@ impl Subject {
             Runner::May => rivals::may::run(workload.kind),
             Runner::Rayon => rivals::rayon::run(workload.kind),
             Runner::Threads => rivals::threads::run(workload.kind),
+            Runner::Go => rivals::go::run(workload.kind),
         }
     }
 

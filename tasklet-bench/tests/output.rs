@@ -1,6 +1,7 @@
 //! What `tasklet-bench` prints, as a script that reads it relies on.
 
-use std::process::{Command, Output};
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
 
 const BACKENDS: [&str; 3] = ["corosensei", "context", "generator"];
 
@@ -57,6 +58,15 @@ const DEPTH: [(&str, &str); 4] =
 
 const ECHO: [(&str, &str); 3] = [("echo", "requests/s"), ("echo.p50", "us"), ("echo.p99", "us")];
 
+const HTTP: [(&str, &str); 3] = [("http", "requests/s"), ("http.p50", "us"), ("http.p99", "us")];
+
+const ACCEPT_STORM: [(&str, &str); 4] = [
+    ("accept_storm.one", "connections/s"),
+    ("accept_storm.one.busiest", "%"),
+    ("accept_storm.each", "connections/s"),
+    ("accept_storm.each.busiest", "%"),
+];
+
 const SLEEP: [(&str, &str); 2] = [("sleep.wall", "ms"), ("sleep.cpu", "ms")];
 
 #[test]
@@ -96,13 +106,35 @@ fn workloads_of_several_figures_print_a_line_for_each() {
     prints("depth", "", &DEPTH);
     prints("depth", "--scheduler stealing --workers 2", &DEPTH);
     prints("echo", "--scheduler stealing --workers 2", &ECHO);
+    prints("idle_sockets", "", &[("idle_sockets", "bytes")]);
+    prints("accept_storm", "", &ACCEPT_STORM);
+    prints_on("http --once --quick --workers 2", &HTTP);
     for rival in ["tokio", "may"] {
         prints_on(&format!("echo --quick --connections 3 --workers 2 --rival {rival}"), &ECHO);
+        prints_on(&format!("http --once --quick --connections 3 --workers 2 --rival {rival}"), &HTTP);
     }
+    prints_on("idle_sockets --quick --rival tokio", &[("idle_sockets", "bytes")]);
     let against_crossbeam =
         [("threads_mpmc.ours", "ns"), ("threads_mpmc.crossbeam", "ns"), ("threads_mpmc.ratio", "x")];
     prints("threads_mpmc", "", &against_crossbeam);
     prints("skew", "", &[("skew.one", "ms"), ("skew.all", "ms"), ("skew.speedup", "x")]);
+}
+
+#[test]
+fn as_many_connections_as_are_asked_for_are_held() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = server.local_addr().expect("its address").to_string();
+    let mut held = Command::new(env!("CARGO_BIN_EXE_tasklet-bench"))
+        .args(["--hold", &addr, "--connections", "7"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let connections: Vec<_> = (0..7).map(|_| server.accept().expect("a connection").0).collect();
+    drop(held.stdin.take());
+    assert!(held.wait().expect("it ends").success());
+    for mut connection in connections {
+        assert_eq!(connection.read(&mut [0]).expect("its end"), 0);
+    }
 }
 
 #[test]
@@ -236,7 +268,19 @@ fn list_defines_every_workload() {
     let output = bench("--list");
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout);
-    let others = ["threads_mpmc", "skew", "sleep", "wake_latency", "idle_cpu", "idle_mem", "depth", "echo"];
+    let others = [
+        "threads_mpmc",
+        "skew",
+        "sleep",
+        "wake_latency",
+        "idle_cpu",
+        "idle_mem",
+        "depth",
+        "echo",
+        "http",
+        "idle_sockets",
+        "accept_storm",
+    ];
     let names: Vec<&str> = ONE_FIGURE.iter().map(|(name, _)| *name).chain(others).collect();
     for workload in &names {
         assert!(text.lines().any(|line| line.starts_with(&format!("{workload}: "))), "{workload} in {text}");

@@ -2,6 +2,7 @@
 //!
 //! Each has the same definition, written as a user of that runtime would. What a runtime has no word for, it does not run.
 
+pub(crate) mod go;
 pub(crate) mod may;
 pub(crate) mod rayon;
 pub(crate) mod threads;

@@ -8,7 +8,7 @@
 //! | `table` | the definitions |
 //! | `local` | one run of each on the local scheduler |
 //! | `stealing` | one run of each on the work-stealing scheduler |
-//! | `load` | the client of a server |
+//! | `load` | the clients of servers |
 //! | `chain` | chains of calls to wait at the end of |
 //! | `parts` | what they and the rivals' share |
 
@@ -23,7 +23,7 @@ use std::fmt::{Display, Write};
 
 use crate::Result;
 use crate::subject;
-use parts::{CONNECTIONS, RING};
+use parts::{BROWSERS, CONNECTIONS, RING};
 
 pub(crate) use table::WORKLOADS;
 
@@ -55,6 +55,7 @@ impl Workload {
         match self.kind {
             Kind::Ring => Some(("--tasklets", RING)),
             Kind::Echo => Some(("--connections", CONNECTIONS)),
+            Kind::Http => Some(("--connections", BROWSERS)),
             _ => None,
         }
     }
@@ -82,6 +83,9 @@ pub(crate) enum Kind {
     IdleMem,
     Depth,
     Echo,
+    Http,
+    IdleSockets,
+    AcceptStorm,
 }
 
 /// What each run of a workload has for itself.

@@ -18,6 +18,9 @@ pub(crate) const RING: u64 = 503;
 /// Connections of the echo workload, if nobody says how many.
 pub(crate) const CONNECTIONS: u64 = 50;
 
+/// Connections of the HTTP workload, if nobody says how many.
+pub(crate) const BROWSERS: u64 = 64;
+
 /// Tasks spawned before the first of them is joined.
 pub(crate) const BATCH: u64 = 10_000;
 

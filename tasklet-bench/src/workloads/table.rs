@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 20] = [
+pub(crate) static WORKLOADS: [Workload; 23] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -274,6 +274,55 @@ pub(crate) static WORKLOADS: [Workload; 20] = [
             Figure { suffix: "", unit: "requests/s", decimals: 0 },
             Figure { suffix: ".p50", unit: "us", decimals: 0 },
             Figure { suffix: ".p99", unit: "us", decimals: 0 },
+        ],
+    },
+    Workload {
+        kind: Kind::Http,
+        name: "http",
+        definition: "a server answers 13 bytes to each request in HTTP/1.1 on 64 connections that stay open, or as many as --connections says; the client is the program \
+                     `wrk` with one thread. Rivals are hyper on tokio, the same server on may, and Go's library. With one worker the server is on \
+                     the first core and the client on the second",
+        size: "seconds",
+        not_evidence_for: "servers that do something for a request: most of the time is the kernel's",
+        n: 3,
+        quick_n: 1,
+        workers: 1,
+        isolation: Isolation::Process,
+        figures: &[
+            Figure { suffix: "", unit: "requests/s", decimals: 0 },
+            Figure { suffix: ".p50", unit: "us", decimals: 0 },
+            Figure { suffix: ".p99", unit: "us", decimals: 0 },
+        ],
+    },
+    Workload {
+        kind: Kind::IdleSockets,
+        name: "idle_sockets",
+        definition: "N connections of another process on which nothing comes, each with a tasklet that reads into 1 KiB on its stack (a rival's: in its \
+                     future); resident bytes of the server's process, page tables included, per connection: what the kernel has for it is not in that",
+        size: "connections",
+        not_evidence_for: "connections that have carried something: buffers, and pages of the stack that calls have touched",
+        n: 10_000,
+        quick_n: 20,
+        workers: 1,
+        isolation: Isolation::Process,
+        figures: &[figure("", "bytes")],
+    },
+    Workload {
+        kind: Kind::AcceptStorm,
+        name: "accept_storm",
+        definition: "8 threads connect, send 64 bytes, read them back and go, again and again; connections in a second, and the share of the worker that \
+                     served most; first with one listener in one tasklet, then with one for each worker on the same port (SO_REUSEPORT)",
+        size: "connections",
+        not_evidence_for: "connections that stay: whose worker is busy, loses those that it has not begun",
+        n: 20_000,
+        quick_n: 64,
+        workers: 2,
+        isolation: Isolation::Process,
+        figures: &[
+            Figure { suffix: ".one", unit: "connections/s", decimals: 0 },
+            figure(".one.busiest", "%"),
+            Figure { suffix: ".each", unit: "connections/s", decimals: 0 },
+            figure(".each.busiest", "%"),
         ],
     },
 ];

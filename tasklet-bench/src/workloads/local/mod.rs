@@ -38,6 +38,9 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         Kind::IdleMem => |setting| memory::idle_mem::<B>(setting).map(Vec::from),
         Kind::Depth => memory::depth::<B>,
         Kind::Echo
+        | Kind::Http
+        | Kind::IdleSockets
+        | Kind::AcceptStorm
         | Kind::Sieve
         | Kind::Mpmc
         | Kind::MpscUnbounded

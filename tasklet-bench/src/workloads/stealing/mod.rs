@@ -4,12 +4,12 @@
 //! end. A run whose runtime does not end cleanly has no figure.
 
 mod channels;
-mod echo;
 mod fork_join;
 mod idle;
 mod locks;
 mod parallel;
 mod pipeline;
+mod serving;
 mod soft;
 mod spawning;
 mod switching;
@@ -65,7 +65,10 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::IdleMem, Tasklets::Soft) => idle::idle_mem_soft::<B>,
         (Kind::Depth, Tasklets::Stackful | Tasklets::Swapped) => idle::depth::<B>,
         (Kind::Depth, Tasklets::Soft) => idle::depth_soft::<B>,
-        (Kind::Echo, Tasklets::Stackful | Tasklets::Swapped) => echo::echo::<B>,
+        (Kind::Echo, Tasklets::Stackful | Tasklets::Swapped) => serving::echo::<B>,
+        (Kind::Http, Tasklets::Stackful | Tasklets::Swapped) => serving::http::<B>,
+        (Kind::IdleSockets, Tasklets::Stackful | Tasklets::Swapped) => serving::idle_sockets::<B>,
+        (Kind::AcceptStorm, Tasklets::Stackful) => serving::accept_storm::<B>,
         (_, Tasklets::Soft | Tasklets::Swapped) => return None,
     };
     Some(run)

@@ -1,69 +1,20 @@
-//! The client of the echo workload: connections in a closed loop, on a thread of its own.
+//! Connections in a closed loop: the next message goes out when the last one has come back.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
+use super::{MESSAGE, ROOM};
 use crate::Result;
-use crate::subject::Setting;
-
-/// Bytes of a message.
-pub(crate) const MESSAGE: usize = 64;
-
-/// What a server reads into.
-pub(crate) const ROOM: usize = 1024;
 
 /// Requests of this share of all do not count: connections begin, memory is touched for the first time.
 const WARM_UP: usize = 10;
 
 /// For how long nothing may come back before a run is given up.
 const STALL: Duration = Duration::from_secs(10);
-
-/// Runs a server and its client. `serve` is called with a function to tell where it listens, accepts as many connections as the setting has members, and
-/// returns when all have ended.
-///
-/// With one worker, the server's threads are on the first core and the client is on the second; else they are where the system puts them.
-pub(crate) fn against(
-    setting: &Setting,
-    serve: impl FnOnce(Box<dyn FnOnce(SocketAddr) + Send>) -> Result<()>,
-) -> Result<Vec<f64>> {
-    let (tell, told) = mpsc::channel();
-    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
-    let is_pinned = setting.workers == 1;
-    let client = thread::spawn(move || {
-        if is_pinned {
-            pin(1)?;
-        }
-        // Else the server has failed, and says why.
-        let addr = told.recv()?;
-        drive(addr, connections, requests)
-    });
-    if is_pinned {
-        pin(0)?;
-    }
-    let served = serve(Box::new(move |addr| {
-        // Else the client has failed, and says why.
-        let _ = tell.send(addr);
-    }));
-    let figures = client.join().map_err(|_| "the client panicked; no figure")?;
-    served.and(figures)
-}
-
-/// The calling thread, and those it starts, run on one core.
-fn pin(core: usize) -> Result<()> {
-    if thread::available_parallelism()?.get() <= core {
-        return Err("the server and its client need a core each; no figure".into());
-    }
-    let mut set = CpuSet::new();
-    set.set(core);
-    Ok(sched_setaffinity(None, &set)?)
-}
 
 struct Connection {
     stream: TcpStream,
@@ -79,9 +30,9 @@ impl Connection {
     }
 }
 
-/// Sends a message on each connection whenever the last one has come back. Requests in each second, and nanoseconds that half and 99 in 100 of them took at
-/// most, in microseconds.
-fn drive(addr: SocketAddr, connections: usize, requests: usize) -> Result<Vec<f64>> {
+/// Sends a message on each connection whenever the last one has come back. Requests in each second, and the microseconds that half of
+/// them and 99 in 100 took at most.
+pub(crate) fn drive(addr: SocketAddr, connections: usize, requests: usize) -> Result<Vec<f64>> {
     let mut poll = Poll::new()?;
     let mut all = Vec::with_capacity(connections);
     for key in 0..connections {

@@ -2,14 +2,14 @@
 //!
 //! Where tasklets have rendezvous channels, tasks have channels bounded by 1, which is the closest that there is.
 
+mod serving;
+
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime, RuntimeMetrics};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
@@ -22,7 +22,7 @@ use crate::workloads::parts::{
     BATCH, BUFFER, Bell, CONSUMERS, Countdown, FAN, LOCKERS, PRODUCERS, YIELDERS, branches, fibonacci, longest_nap,
     nap, share, sum_below, sum_of_primes,
 };
-use crate::workloads::{Kind, expect, load};
+use crate::workloads::{Kind, expect};
 
 /// For how long the workers must have slept before a wake.
 const ASLEEP: Duration = Duration::from_millis(2);
@@ -44,8 +44,10 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::Sleep => |setting| within(setting, sleep(setting.n)),
         Kind::IdleMem => |setting| within(setting, idle_mem(setting.n)),
         Kind::WakeLatency => wake_latency,
-        Kind::Echo => echo,
-        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth => return None,
+        Kind::Echo => serving::echo,
+        Kind::Http => serving::http,
+        Kind::IdleSockets => serving::idle_sockets,
+        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth | Kind::AcceptStorm => return None,
     };
     Some(run)
 }
@@ -444,35 +446,4 @@ fn wait_until_asleep(metrics: &RuntimeMetrics) {
             return;
         }
     }
-}
-
-/// Requests in each second, and how long they took.
-fn echo(setting: &Setting) -> Result<Vec<f64>> {
-    let connections = setting.members;
-    load::against(setting, |tell| {
-        let runtime = runtime(setting.workers)?;
-        let serve = async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            tell(listener.local_addr()?);
-            let mut tasks = Vec::new();
-            for _ in 0..connections {
-                let (mut stream, _) = listener.accept().await?;
-                tasks.push(tokio::spawn(async move {
-                    stream.set_nodelay(true)?;
-                    let mut room = [0; load::ROOM];
-                    loop {
-                        match stream.read(&mut room).await {
-                            Ok(0) | Err(_) => return Result::Ok(()),
-                            Ok(got) => drop(stream.write_all(&room[..got]).await),
-                        }
-                    }
-                }));
-            }
-            for task in tasks {
-                task.await??;
-            }
-            Ok(())
-        };
-        runtime.block_on(runtime.spawn(serve))?
-    })
 }
