@@ -3,41 +3,41 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tasklet_core::guarded::Guarded;
 use tasklet_core::park::ParkReason;
 use tasklet_core::scheduler::Scheduler;
 use tasklet_core::wait::{Attempt, Ended, Found, Waiters};
 
-use crate::source::{Direction, Source, Waiting, Wanted, ask};
+use crate::source::{Direction, Source, Waiting, Wanted};
 
-/// Waits until the system says that the descriptor is ready: a source's word alone is an opinion, which a call would find out.
-pub(crate) struct ReadyArm<'s> {
+/// Waits until `take` gives something, which is called whenever the descriptor may be ready.
+pub(crate) struct ReadyArm<'s, F, R> {
     source: &'s Arc<Source>,
     direction: Direction,
     fd: BorrowedFd<'s>,
-    error: Option<io::Error>,
+    take: F,
+    taken: Option<io::Result<R>>,
 }
 
-impl<'s> ReadyArm<'s> {
-    pub(crate) fn new(source: &'s Arc<Source>, fd: BorrowedFd<'s>, direction: Direction) -> ReadyArm<'s> {
-        ReadyArm { source, direction, fd, error: None }
+impl<'s, F: FnMut() -> io::Result<Option<R>>, R> ReadyArm<'s, F, R> {
+    pub(crate) fn new(source: &'s Arc<Source>, fd: BorrowedFd<'s>, direction: Direction, take: F) -> Self {
+        ReadyArm { source, direction, fd, take, taken: None }
     }
 
-    /// Whether it is ready. If not, it is watched, so that the wait ends when it is.
-    fn look(&self) -> io::Result<bool> {
+    /// What is there. If there is nothing, it is watched, so that the wait ends when there is.
+    fn look(&mut self) -> io::Result<Option<R>> {
         let direction = self.direction;
         loop {
-            // R2, with the question to the system for the call.
+            // R2, with `take` for the call.
             let seen = self.source.seen();
             if seen.allows(direction) {
-                if ask(self.fd, direction, Some(Duration::ZERO))? {
-                    return Ok(true);
+                if let Some(taken) = (self.take)()? {
+                    return Ok(Some(taken));
                 }
                 self.source.clear(direction, seen);
             } else if self.source.watch(self.fd)? {
-                return Ok(false);
+                return Ok(None);
             } else {
                 let message =
                     "cannot wait for a descriptor in a select here: a plain thread has no reactor; do it in a tasklet";
@@ -48,10 +48,10 @@ impl<'s> ReadyArm<'s> {
 }
 
 // SAFETY: A1, A2, A3: as for `Await`, whose place and list these are.
-unsafe impl Attempt for ReadyArm<'_> {
+unsafe impl<F: FnMut() -> io::Result<Option<R>>, R> Attempt for ReadyArm<'_, F, R> {
     type State = Waiting;
     type Message = ();
-    type Output = io::Result<()>;
+    type Output = io::Result<R>;
 
     // Who is told of an event looks.
     const LOOKS_AGAIN: bool = true;
@@ -74,16 +74,19 @@ unsafe impl Attempt for ReadyArm<'_> {
 
     fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
         match self.look() {
-            Ok(true) => Found::Done,
-            Ok(false) => Found::Wait,
+            Ok(None) => Found::Wait,
+            Ok(Some(taken)) => {
+                self.taken = Some(Ok(taken));
+                Found::Done
+            }
             Err(error) => {
-                self.error = Some(error);
+                self.taken = Some(Err(error));
                 Found::Done
             }
         }
     }
 
-    fn finish(&mut self, _: &mut Option<()>, _: Ended) -> io::Result<()> {
-        self.error.take().map_or(Ok(()), Err)
+    fn finish(&mut self, _: &mut Option<()>, _: Ended) -> io::Result<R> {
+        self.taken.take().expect("an arm that was chosen has taken something")
     }
 }

@@ -292,9 +292,19 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
         self.arm(Direction::Write)
     }
 
-    fn arm(&self, direction: Direction) -> ArmOf<ReadyArm<'_>> {
-        let Inner { source: Owned(source), io, .. } = &*self.0;
-        ArmOf::new(ReadyArm::new(source, io.as_fd(), direction), None)
+    /// A source's word alone is an opinion: the system is asked.
+    fn arm(&self, direction: Direction) -> impl TypedArm<Output = io::Result<()>> + use<'_, T> {
+        let fd = self.as_fd();
+        self.arm_with(direction, move || Ok(ask(fd, direction, Some(Duration::ZERO))?.then_some(())))
+    }
+
+    /// An arm that is ready when `take` gives something, which is called whenever the descriptor may be ready.
+    pub(crate) fn arm_with<R>(
+        &self,
+        direction: Direction,
+        take: impl FnMut() -> io::Result<Option<R>>,
+    ) -> impl TypedArm<Output = io::Result<R>> {
+        ArmOf::new(ReadyArm::new(self.source(), self.as_fd(), direction, take), None)
     }
 
     /// How long a read may wait; none is for ever, as at first.

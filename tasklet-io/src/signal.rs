@@ -24,7 +24,10 @@ pub use signal_hook::consts::{
     SIGUSR1, SIGUSR2, SIGWINCH,
 };
 
+use tasklet_core::wait::TypedArm;
+
 use crate::descriptor::Async;
+use crate::source::Direction;
 
 /// Signals to wait for. It listens until it is dropped.
 ///
@@ -129,9 +132,11 @@ impl Signals {
         }
     }
 
-    /// What becomes readable when a signal comes, for a caller that waits for several things: then [`try_recv`](Self::try_recv). Not to be read.
-    pub fn as_async(&self) -> &Async<PipeReader> {
-        &self.pipe
+    /// An arm that takes a signal that has come, or waits for one. In a `select!` it is `recv(signals) -> signal => ..`.
+    ///
+    /// Its output is an error on a plain thread that would have to wait: no reactor is there.
+    pub fn recv_arm(&self) -> impl TypedArm<Output = io::Result<i32>> + use<'_> {
+        self.pipe.arm_with(Direction::Read, || self.try_recv())
     }
 
     /// Each byte is one look at the flags. There are never fewer than flags that are set: a flag is set before its byte is written, and one byte at a time

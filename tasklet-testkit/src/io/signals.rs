@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tasklet_channels::{select, unbounded};
 use tasklet_core::backend::Backend;
-use tasklet_io::signal::{SIGCONT, SIGINT, SIGIO, SIGURG, SIGUSR1, SIGUSR2, SIGWINCH, Signals, ctrl_c};
+use tasklet_io::signal::{SIGCONT, SIGINT, SIGIO, SIGPIPE, SIGURG, SIGUSR1, SIGUSR2, SIGWINCH, Signals, ctrl_c};
 
 use super::Case;
 use super::setup::{Flag, give_way, run, spawn, until};
@@ -73,6 +74,37 @@ pub fn several_wait_together<B: Backend>(case: Case) {
             received.sort_unstable();
             assert_eq!(received, [SIGURG.min(SIGWINCH), SIGURG.max(SIGWINCH)]);
         }
+    });
+}
+
+/// A select takes a signal if it chooses that arm, and no other.
+pub fn a_select_takes_a_signal<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let signals = Signals::new([SIGPIPE]).unwrap();
+        let (sender, receiver) = unbounded::<i32>();
+        let (tell, told) = unbounded::<i32>();
+        select! {
+            recv(signals) -> _ => panic!("none has come"),
+            default => {}
+        }
+        let waiter = spawn(move || {
+            for _ in 0..10 {
+                select! {
+                    recv(signals) -> signal => tell.send(signal.unwrap()).unwrap(),
+                    recv(receiver) -> message => tell.send(message.unwrap()).unwrap(),
+                }
+            }
+            signals.try_recv().unwrap()
+        });
+        for number in 100..105 {
+            (0..3).for_each(|_| give_way());
+            raise(SIGPIPE);
+            assert_eq!(told.recv().unwrap(), SIGPIPE);
+            (0..3).for_each(|_| give_way());
+            sender.send(number).unwrap();
+            assert_eq!(told.recv().unwrap(), number);
+        }
+        assert_eq!(waiter.join().unwrap(), None);
     });
 }
 
