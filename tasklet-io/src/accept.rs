@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketAddrAny, SocketFlags};
+use tasklet_core::park::ParkError;
 
 use crate::descriptor::Async;
 
@@ -101,4 +102,9 @@ fn closed() -> io::Error {
 fn is_used_up(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
+}
+
+/// Whether an error is not the listener's, but says that its caller may not park, and would not the next time.
+pub(crate) fn cannot_wait(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<ParkError>())
 }

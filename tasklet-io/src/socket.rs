@@ -222,9 +222,10 @@ macro_rules! stream {
 macro_rules! listener {
     ($listener:ident, $stream:ident) => {
         impl $listener {
-            /// Accepts again and again, until the listener is [closed](Self::close).
+            /// Accepts again and again, until the listener is [closed](Self::close), or the caller cannot wait any more, as under a cancelled token: that is
+            /// the last error then. So a loop that goes on after errors ends.
             pub fn incoming(&self) -> Incoming<'_> {
-                Incoming { listener: self }
+                Incoming { listener: self, can_wait: true }
             }
 
             /// Accepts nobody any more, through whatever handle: those who wait in `accept` and those who come later get an error of the kind
@@ -241,11 +242,17 @@ macro_rules! listener {
             type Item = ::std::io::Result<$stream>;
 
             fn next(&mut self) -> Option<::std::io::Result<$stream>> {
-                let accepted = self.listener.accept();
-                if accepted.is_err() && self.listener.0.is_closed() {
+                if !self.can_wait {
                     return None;
                 }
-                Some(accepted.map(|(stream, _)| stream))
+                match self.listener.accept() {
+                    Err(_) if self.listener.0.is_closed() => None,
+                    Err(error) => {
+                        self.can_wait = !$crate::accept::cannot_wait(&error);
+                        Some(Err(error))
+                    }
+                    Ok((stream, _)) => Some(Ok(stream)),
+                }
             }
         }
     };

@@ -43,10 +43,11 @@ pub struct TcpStream(Async<net::TcpStream>);
 /// Several tasklets may accept at the same time, and each connection is one's.
 pub struct TcpListener(Async<Acceptor<net::TcpListener>>);
 
-/// The connections of a listener, without end; see [`TcpListener::incoming`].
+/// The connections of a listener; see [`TcpListener::incoming`].
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
+    can_wait: bool,
 }
 
 impl TcpStream {
@@ -157,11 +158,17 @@ impl TcpStream {
 impl TcpListener {
     /// Listens at the first of the addresses that can be had.
     ///
+    /// 4096 connections may wait to be accepted, or as many as the system allows; with std's listeners 128. Who comes when that many wait, is not told, and
+    /// tries again a second later.
+    ///
     /// # Errors
     ///
     /// As in std: in use, not this machine's, not permitted.
     pub fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        each_address(addr, |addr| net::TcpListener::bind(addr))?.try_into()
+        let listener = each_address(addr, |addr| net::TcpListener::bind(addr))?;
+        // It listens already, and has a longer queue from here on.
+        rustix::net::listen(&listener, BACKLOG)?;
+        listener.try_into()
     }
 
     /// As [`bind`](Self::bind), at an address that other listeners with the same option share: each connection goes to one of them, chosen by the

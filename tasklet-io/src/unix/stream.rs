@@ -36,6 +36,7 @@ pub struct UnixListener(Async<Acceptor<net::UnixListener>>);
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a UnixListener,
+    can_wait: bool,
 }
 
 impl UnixStream {

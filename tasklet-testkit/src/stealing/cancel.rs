@@ -1,9 +1,12 @@
 //! Asking politely, and putting it off: cancel tokens and masks.
 
+use std::io::Read;
 use std::time::Duration;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::park::ParkError;
+use tasklet_io::net::TcpListener;
+use tasklet_io::unix::UnixStream;
 use tasklet_scheduler::stealing::{self, CancelToken};
 
 use super::Case;
@@ -51,6 +54,16 @@ fn every_wait_fails(token: &CancelToken, cancel_meanwhile: bool) {
         // Returns early.
         stealing::sleep(LIMIT);
         stealing::try_sleep_until(stealing::now() + LIMIT).err()
+    }));
+    let cause = |error: std::io::Error| error.get_ref()?.downcast_ref::<ParkError>().copied();
+    let (mut stream, _other) = UnixStream::pair().unwrap();
+    cancelled(Box::new(move || cause(stream.read(&mut [0]).unwrap_err())));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    cancelled(Box::new(move || {
+        // A loop over those who come ends, whatever it does with errors.
+        let mut errors: Vec<_> = listener.incoming().map(Result::unwrap_err).collect();
+        assert_eq!(errors.len(), 1);
+        cause(errors.pop()?)
     }));
     joined.kill();
     joined.wait().unwrap();
