@@ -45,17 +45,7 @@ pub fn a_reset_is_an_error_of_the_read<B: Backend>(case: Case) {
         for first_waits in [false, true] {
             let (client, mut server) = pair();
             let read = move || server.read(&mut [0; 8]).unwrap_err().kind();
-            let reset = || {
-                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-                let size = size_of_val(&linger) as libc::socklen_t;
-                // SAFETY: the option's value is readable, and this long.
-                let result = unsafe {
-                    let value = (&raw const linger).cast();
-                    libc::setsockopt(client.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
-                };
-                assert_eq!(result, 0);
-                drop(client);
-            };
+            let reset = || reset(client);
             if first_waits {
                 let reader = spawn(read);
                 (0..3).for_each(|_| give_way());
@@ -145,6 +135,79 @@ pub fn a_connect_waits_for_an_answer<B: Backend>(case: Case) {
         client.kill();
         assert!(client.join().unwrap_err().is_killed());
     });
+}
+
+/// Where no way leads, a connect says so, and a listener is not held up by those who have given up before they were accepted.
+pub fn no_way_and_gone_already<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        // To everybody: no connection leads there.
+        let error = TcpStream::connect("255.255.255.255:9").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NetworkUnreachable, "{error}");
+        let listener = listener();
+        let addr = listener.local_addr().unwrap();
+        for _ in 0..3 {
+            reset(TcpStream::connect(addr).unwrap());
+        }
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(b"x").unwrap();
+        let from = client.local_addr().unwrap();
+        // Systems differ in whether those that have gone are passed over, or accepted and found reset.
+        let mut server = loop {
+            let (mut server, who) = listener.accept().unwrap();
+            if who == from {
+                break server;
+            }
+            assert_eq!(server.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        };
+        server.read_exact(&mut [0; 1]).unwrap();
+    });
+}
+
+/// What nobody has had to wait for is not watched: a descriptor is registered by the first wait, and until it is closed.
+#[cfg(target_os = "linux")]
+pub fn the_first_wait_registers<B: Backend>(case: Case) {
+    let ended = case.in_child(|| {
+        run::<B>(case, || {
+            let before = registered();
+            let (mut client, mut server) = UnixStream::pair().unwrap();
+            for _ in 0..3 {
+                client.write_all(b"x").unwrap();
+                server.read_exact(&mut [0; 1]).unwrap();
+            }
+            assert_eq!(registered(), before, "nobody has waited for it");
+            let reader = spawn(move || {
+                server.read_exact(&mut [0; 1]).unwrap();
+                server
+            });
+            until(|| registered() > before);
+            client.write_all(b"x").unwrap();
+            let server = reader.join().unwrap();
+            let waiting = registered();
+            drop(server);
+            assert!(registered() < waiting, "it is closed");
+        });
+    });
+    assert!(ended.success, "{ended:?}");
+}
+
+/// How many descriptors the pollers of this process watch, once for each descriptor of a poller.
+#[cfg(target_os = "linux")]
+fn registered() -> usize {
+    let of = |name: std::ffi::OsString| std::fs::read_to_string(std::path::Path::new("/proc/self/fdinfo").join(name));
+    let all = std::fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(|entry| of(entry.ok()?.file_name()).ok());
+    all.map(|text| text.lines().filter(|line| line.starts_with("tfd:")).count()).sum()
+}
+
+/// Closes a connection so that its peer gets an error.
+fn reset(connection: TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = size_of_val(&linger) as libc::socklen_t;
+    // SAFETY: the option's value is readable, and this long.
+    let result = unsafe {
+        let value = (&raw const linger).cast();
+        libc::setsockopt(connection.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
+    };
+    assert_eq!(result, 0);
 }
 
 /// Those who send a byte now and then are in nobody's way.

@@ -76,6 +76,7 @@ macro_rules! io_suite {
             signals: everybody_who_listens_is_told;
             signals: a_signal_is_kept;
             signals: several_wait_together;
+            signals: a_select_takes_a_signal;
             signals: a_killed_waiter_has_taken_none;
             signals: an_interrupt_is_received;
             signals: some_signals_are_refused;
@@ -95,6 +96,8 @@ macro_rules! io_suite {
             faults: who_has_gone_cannot_be_written_to;
             faults: a_shutdown_ends_waits;
             faults: a_connect_waits_for_an_answer;
+            faults: no_way_and_gone_already;
+            faults: the_first_wait_registers;
             faults: slow_clients_do_not_slow_the_fast;
             faults: signals_do_not_end_a_wait;
             faults: the_end_of_a_watcher_forgets_nobody;
