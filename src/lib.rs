@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod guide;
 
 /// The deterministic scheduler: one thread, Stackless's order, driven by its host.
 pub mod local {

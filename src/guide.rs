@@ -1,0 +1,4 @@
+//! Chapters of a guide: how programs of other kinds become programs with tasklets.
+
+#[doc = include_str!("../docs/porting_a_blocking_server.md")]
+pub mod porting_a_blocking_server {}
