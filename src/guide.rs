@@ -2,3 +2,6 @@
 
 #[doc = include_str!("../docs/porting_a_blocking_server.md")]
 pub mod porting_a_blocking_server {}
+
+#[doc = include_str!("../docs/cpu_bound_work.md")]
+pub mod cpu_bound_work {}
