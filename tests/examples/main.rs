@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside_tokio;
 mod hackysack;
 mod http_server;
 mod output;
