@@ -134,10 +134,10 @@ pub mod sync {
     pub use tasklet_sync::*;
 }
 
-/// Descriptors that tasklets wait for, of any kind, pipes, and the standard streams. Sockets are in [`net`], files in [`fs`].
+/// Descriptors that tasklets wait for, of any kind, pipes, the standard streams, and copies from one to another. Sockets are in [`net`], files in [`fs`].
 pub mod io {
     #[doc(inline)]
-    pub use tasklet_io::Async;
+    pub use tasklet_io::{Async, CopyFrom, CopyTo, Relay, copy};
     #[doc(inline)]
     pub use tasklet_io::pipe::{Reader as PipeReader, Writer as PipeWriter, pipe};
     #[doc(inline)]

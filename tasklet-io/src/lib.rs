@@ -16,6 +16,7 @@
 //! | `pool` | calls that nothing tells the end of, in threads of the scheduler |
 //! | `fs` | files, through `pool` |
 //! | `stdio` | standard input, output and errors, through `pool` |
+//! | `copy` | copies from one descriptor to another without a way through the process |
 //! | `transfer` | reads and writes of any descriptor |
 //! | `arm` | readiness as what a select waits for |
 //! | `net` | sockets of networks |
@@ -39,6 +40,7 @@ mod socket;
 
 mod accept;
 mod arm;
+mod copy;
 mod descriptor;
 pub mod fs;
 pub mod net;
@@ -53,4 +55,5 @@ pub mod stdio;
 mod transfer;
 pub mod unix;
 
+pub use copy::{CopyFrom, CopyTo, Relay, copy};
 pub use descriptor::Async;

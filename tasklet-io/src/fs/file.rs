@@ -125,6 +125,11 @@ impl File {
         OpenOptions::new()
     }
 
+    /// For a call that may go on when this is gone.
+    pub(crate) fn shared(&self) -> &Arc<fs::File> {
+        &self.0
+    }
+
     methods! {
         /// Waits until content and metadata are on the disk.
         sync_all() -> io::Result<()>;

@@ -51,6 +51,10 @@ pub struct Incoming<'a> {
 }
 
 impl TcpStream {
+    pub(crate) fn as_async(&self) -> &Async<net::TcpStream> {
+        &self.0
+    }
+
     /// Opens a connection to the first of the addresses that accepts it.
     ///
     /// # Scheduling

@@ -40,6 +40,10 @@ pub struct Incoming<'a> {
 }
 
 impl UnixStream {
+    pub(crate) fn as_async(&self) -> &Async<net::UnixStream> {
+        &self.0
+    }
+
     /// Connects to the socket with this path.
     ///
     /// # Scheduling

@@ -370,7 +370,7 @@ pub fn no_descriptor_is_left<B: Backend>(case: Case) {
 }
 
 /// No descriptor gets a number from this one on.
-fn limit_descriptors(first: RawFd) {
+pub(super) fn limit_descriptors(first: RawFd) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable, then readable.
     let results = unsafe {

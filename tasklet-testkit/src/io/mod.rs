@@ -11,11 +11,13 @@
 //! | [`datagrams`] | Bounds, limits, receivers that are full. |
 //! | [`faults`] | Resets, signals, descriptors that run out, peers and schedulers that go. |
 //! | [`leaving`] | Kills, time limits, and the ends of schedulers: nothing is lost, nobody is forgotten. |
+//! | [`copying`] | Copies from one descriptor to another. |
 //! | [`files`] | Files and directories. |
 //! | [`pipes`] | Pipes, and the standard streams. |
 //! | [`processes`] | Children: their ends, what they write, what is left of them. |
 //! | [`signals`] | Signals are received, and not lost. |
 
+pub mod copying;
 pub mod datagrams;
 pub mod faults;
 pub mod files;
@@ -52,6 +54,17 @@ macro_rules! io_suite {
             leaving: a_killed_writer_has_written_whole_parts;
             leaving: a_read_takes_no_longer_than_its_limit;
             leaving: nobody_listens;
+            copying: all_that_comes_is_copied;
+            copying: streams_of_any_kind_are_copied;
+            copying: a_part_is_copied;
+            copying: a_file_is_copied;
+            copying: what_the_system_cannot_copy_is_copied;
+            copying: a_killed_copy_loses_nothing;
+            copying: a_copy_keeps_time_limits;
+            copying: nobody_takes_the_copy;
+            copying: an_endless_copy_gives_way;
+            copying: a_thread_copies;
+            copying: a_copy_needs_no_descriptors_and_leaves_none;
             files: functions_do_what_they_say;
             files: what_is_written_is_read;
             files: handles_are_of_one_file;
