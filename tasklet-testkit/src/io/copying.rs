@@ -218,10 +218,12 @@ pub fn a_copy_keeps_time_limits<B: Backend>(case: Case) {
         assert!(error.kind() == ErrorKind::TimedOut && error.to_string().contains("3600s"), "{error}");
         assert_eq!((relay.copied(), relay.held()), (0, 0));
         let sender = spawn(move || (&near).write_all(&bytes(MUCH)).unwrap());
+        reader.set_read_timeout(None).unwrap();
         writer.set_write_timeout(Some(Duration::from_secs(7200))).unwrap();
         let error = relay.copy(&reader, &writer).unwrap_err();
         assert!(error.kind() == ErrorKind::TimedOut && error.to_string().contains("7200s"), "{error}");
         assert!(relay.copied() != 0 && relay.held() != 0, "{relay:?}");
+        writer.set_write_timeout(None).unwrap();
         let receiver = spawn(move || {
             let mut received = Vec::new();
             far.read_to_end(&mut received).unwrap();
@@ -235,7 +237,7 @@ pub fn a_copy_keeps_time_limits<B: Backend>(case: Case) {
     });
 }
 
-/// The error is the writer's, and what could not be written is held.
+/// The error is the writer's, and what could not be written is held, for another writer too.
 pub fn nobody_takes_the_copy<B: Backend>(case: Case) {
     run::<B>(case, || {
         let (mut near, reader) = UnixStream::pair().unwrap();
@@ -245,6 +247,12 @@ pub fn nobody_takes_the_copy<B: Backend>(case: Case) {
         let mut relay = Relay::new();
         assert_eq!(relay.copy(&reader, &writer).unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert_eq!((relay.copied(), relay.held()), (0, 7));
+        let (writer, mut far) = UnixStream::pair().unwrap();
+        assert_eq!(relay.copy_up_to(&reader, &writer, 3).unwrap(), 3);
+        assert_eq!((relay.copied(), relay.held()), (3, 4));
+        let mut received = [0; 3];
+        far.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"in ");
     });
 }
 
