@@ -24,9 +24,10 @@ use std::time::{Duration, Instant, SystemTime};
 use percent_encoding::percent_decode_str;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tasklet::io::Relay;
 use tasklet::net::{TcpListener, TcpStream};
 use tasklet::sync::{Semaphore, WaitGroup};
-use tasklet::{Builder, CancelToken, blocking, mask, spawn, stealing};
+use tasklet::{Builder, CancelToken, blocking, fs, mask, spawn, stealing};
 
 const USAGE: &str = "usage: http_server DIR [--port P]
 
@@ -38,8 +39,8 @@ const HEAD: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// Bytes of a body, which is read and thrown away.
 const BODY: u64 = 64 << 10;
-/// Bytes of a file that are read at a time.
-const PIECE: usize = 256 << 10;
+/// Bytes of a file that go with the head: most files are not longer.
+const PIECE: u64 = 256 << 10;
 /// Connections at a time: more wait to be accepted.
 const CONNECTIONS: usize = 10_000;
 /// For how long a connection is kept that nothing is asked on.
@@ -180,6 +181,8 @@ impl<'r> Connection<'r> {
 
     /// One request after the other.
     fn converse(mut self) {
+        // What follows a head is not to wait until the client says that it has the head. Who has gone is noticed at the first read.
+        let _ = self.stream.set_nodelay(true);
         loop {
             // Here a cancellation ends it, and later it waits for the end of the answer.
             let request = match self.request() {
@@ -291,30 +294,26 @@ impl<'r> Connection<'r> {
         self.send_file(head.into_bytes(), found.file, range)
     }
 
-    /// The head with the first piece of the file, then the others.
+    /// The head with the first piece of the file; the rest is sent by the system, without a way through this program.
     fn send_file(&mut self, mut out: Vec<u8>, mut file: File, range: Range<u64>) -> io::Result<()> {
-        let mut left = range.end - range.start;
-        let mut at = Some(range.start);
-        loop {
-            let length = left.min(PIECE as u64) as usize;
-            let start = out.len();
-            out.resize(start + length, 0);
-            if length != 0 {
-                blocking(|| -> io::Result<()> {
-                    if let Some(at) = at.take().filter(|at| *at != 0) {
-                        file.seek(SeekFrom::Start(at))?;
-                    }
-                    // A file that has become shorter meanwhile ends the connection: the client was told another length.
-                    file.read_exact(&mut out[start..])
-                })?;
-            }
-            self.send(&out)?;
-            left -= length as u64;
-            if left == 0 {
-                return Ok(());
-            }
-            out.clear();
+        let (start, length) = (out.len(), range.end - range.start);
+        let first = length.min(PIECE);
+        out.resize(start + first as usize, 0);
+        if first != 0 {
+            blocking(|| -> io::Result<()> {
+                if range.start != 0 {
+                    file.seek(SeekFrom::Start(range.start))?;
+                }
+                file.read_exact(&mut out[start..])
+            })?;
         }
+        self.send(&out)?;
+        let rest = length - first;
+        // A file that has become shorter meanwhile ends the connection: the client was told another length.
+        if Relay::new().copy_up_to(&fs::File::from(file), &self.stream, rest)? < rest {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, status: u16, is_head: bool, keeps: bool) -> io::Result<()> {
