@@ -9,5 +9,7 @@ mod output;
 mod parallel_grep;
 mod pipeline;
 mod program;
+mod service;
 mod sieve;
+mod tcp_proxy;
 mod word_count;

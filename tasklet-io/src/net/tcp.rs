@@ -140,6 +140,26 @@ impl TcpStream {
         self.std().nodelay()
     }
 
+    /// What becomes of what has not been sent yet when the last handle is dropped: it is waited for, for so long at most, by the thread, with all its tasklets;
+    /// with a time of zero it is thrown away, and the other end is told that the connection was reset. None, as at first: it is sent, and nobody
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// As in std.
+    pub fn set_linger(&self, limit: Option<Duration>) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_socket_linger(self, limit)?)
+    }
+
+    /// See [`set_linger`](Self::set_linger).
+    ///
+    /// # Errors
+    ///
+    /// As in std.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        Ok(rustix::net::sockopt::socket_linger(self)?)
+    }
+
     /// The time to live of its packets.
     ///
     /// # Errors

@@ -200,14 +200,8 @@ fn registered() -> usize {
 
 /// Closes a connection so that its peer gets an error.
 fn reset(connection: TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let size = size_of_val(&linger) as libc::socklen_t;
-    // SAFETY: the option's value is readable, and this long.
-    let result = unsafe {
-        let value = (&raw const linger).cast();
-        libc::setsockopt(connection.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
-    };
-    assert_eq!(result, 0);
+    connection.set_linger(Some(Duration::ZERO)).unwrap();
+    assert_eq!(connection.linger().unwrap(), Some(Duration::ZERO));
 }
 
 /// Those who send a byte now and then are in nobody's way.

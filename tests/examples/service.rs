@@ -1,0 +1,89 @@
+//! A server among the examples while it runs: where it listens, how many descriptors it has, how it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::program::{PROMPT, signal, stderr, wait_promptly};
+
+/// A program whose first line says where it listens. It is killed with this, if it has not ended.
+pub(crate) struct Service {
+    child: Option<Child>,
+    stdout: BufReader<ChildStdout>,
+    /// The first line.
+    pub(crate) address: String,
+}
+
+/// What a service has written when it has ended, but for the first line.
+pub(crate) struct Ended {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Service {
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> Service {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let mut service = Service { child: Some(child), stdout, address: line.trim().to_owned() };
+        if line.is_empty() {
+            panic!("it does not say where it is: {}", stderr(&wait_promptly(service.child.take().unwrap())));
+        }
+        service
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address.rsplit('/').next().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PROMPT)).unwrap();
+        stream.set_write_timeout(Some(PROMPT)).unwrap();
+        stream
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().unwrap()
+    }
+
+    pub(crate) fn terminate(&self) {
+        signal(self.child(), "TERM");
+    }
+
+    /// How many descriptors it has.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child().id())).unwrap().count()
+    }
+
+    /// Waits until it has fewer than so many.
+    #[track_caller]
+    pub(crate) fn settles_below(&self, count: usize) {
+        let start = Instant::now();
+        while self.descriptors() >= count {
+            assert!(start.elapsed() < PROMPT, "{} descriptors, not below {count}", self.descriptors());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for a successful end.
+    #[track_caller]
+    pub(crate) fn ends_well(mut self) -> Ended {
+        let output = wait_promptly(self.child.take().unwrap());
+        let stderr = stderr(&output);
+        assert!(output.status.success(), "{}: {stderr}", output.status);
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).unwrap();
+        Ended { stdout, stderr }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
