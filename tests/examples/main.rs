@@ -12,4 +12,5 @@ mod program;
 mod service;
 mod sieve;
 mod tcp_proxy;
+mod tls_echo;
 mod word_count;

@@ -1,0 +1,181 @@
+//! `tls_echo` as OpenSSL's client sees it, and its own; and clients that do not speak TLS, stop in the middle, or go without a word.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::program::{self, Folder, run, run_with_input, stderr, stdout, wait_promptly};
+use crate::service::Service;
+
+/// A server with a certificate that it has made.
+fn server(test: &str, more: &[&str]) -> (Service, Folder) {
+    let folder = Folder::new(test);
+    let mut command = program::command("tls_echo");
+    command.args(["--port", "0"]).args(more).arg("--save").arg(folder.0.join("cert.pem"));
+    (Service::start(&mut command), folder)
+}
+
+/// OpenSSL's client.
+struct OpenSsl {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl OpenSsl {
+    fn connect(address: &str, certificate: &str, more: &[&str]) -> OpenSsl {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-brief", "-verify_return_error", "-servername", "localhost"]).args(more);
+        command.args(["-connect", address, "-CAfile", certificate]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().expect("`openssl` is installed: `.ci/run` sees to it; it is Debian's package openssl");
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        OpenSsl { child, input, output }
+    }
+
+    fn says_back(&mut self, line: &str) {
+        self.input.write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).unwrap();
+        assert_eq!(answer, line);
+    }
+
+    fn ends(self) -> String {
+        drop(self.input);
+        let output = wait_promptly(self.child);
+        assert!(output.status.success(), "{output:?}");
+        stderr(&output)
+    }
+}
+
+/// A connection of rustls over std's socket.
+fn rustls(server: &Service, folder: &Folder) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(folder.0.join("cert.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    StreamOwned::new(connection, server.connect())
+}
+
+#[test]
+fn openssl_hears_its_echo() {
+    let (server, folder) = server("tls-openssl", &[]);
+    let certificate = folder.0.join("cert.pem").to_str().unwrap().to_owned();
+    let mut clients: Vec<_> = ["-tls1_2", "-tls1_3", "-tls1_3", "-tls1_2"]
+        .iter()
+        .map(|version| (version, OpenSsl::connect(&server.address, &certificate, &[version])))
+        .collect();
+    for line in ["one\n", "two, of some more words\n", "three\n"] {
+        clients.iter_mut().for_each(|(_, client)| client.says_back(line));
+    }
+    for (version, client) in clients {
+        let said = client.ends();
+        let expected = format!("Protocol version: {}", version.replace("-tls1_", "TLSv1."));
+        assert!(said.contains(&expected) && said.contains("Verification: OK"), "{said}");
+    }
+    server.terminate();
+    assert_eq!(server.ends_well().stderr, "", "everybody has said that he goes");
+}
+
+#[test]
+fn its_client_and_a_certificate_from_outside() {
+    let (first, folder) = server("tls-client", &[]);
+    let ca = folder.0.join("cert.pem").to_str().unwrap().to_owned();
+    let ask = |server: &Service, ca: &str, input: &[u8]| {
+        let mut command = program::command("tls_echo");
+        let to = server.address.replace("127.0.0.1", "localhost");
+        command.args(["--connect", &to, "--ca", ca]);
+        run_with_input(command, input)
+    };
+    let much = "some words\n".repeat(20_000) + "and no end of a line";
+    let output = ask(&first, &ca, much.as_bytes());
+    assert!(output.status.success() && stdout(&output) == much, "{}", stderr(&output));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = folder.file("mine.pem", made.cert.pem().as_bytes());
+    let key = folder.file("key.pem", made.signing_key.serialize_pem().as_bytes());
+    let mut command = program::command("tls_echo");
+    let second = Service::start(command.args(["--port", "0", "--cert", &certificate, "--key", &key]));
+    let output = ask(&second, &certificate, b"mine\n");
+    assert!(output.status.success() && stdout(&output) == "mine\n", "{}", stderr(&output));
+    // Whom it does not trust.
+    let output = ask(&second, &ca, b"secret\n");
+    assert!(!output.status.success() && stderr(&output).contains("certificate"), "{}", stderr(&output));
+}
+
+#[test]
+fn who_does_not_speak_tls_is_in_nobodys_way() {
+    let (server, folder) = server("tls-wrong", &["--handshake", "1"]);
+    let mut right = rustls(&server, &folder);
+    let mut says_back = |line: &[u8]| {
+        right.write_all(line).unwrap();
+        right.flush().unwrap();
+        let mut answer = vec![0; line.len()];
+        right.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, line);
+    };
+    says_back(b"before");
+    // The beginning of a handshake, and nothing; and nothing at all; and one that trickles.
+    let mut stuck = server.connect();
+    stuck.write_all(&[22, 3, 1, 2, 0, 1, 0, 1]).unwrap();
+    let mut silent = server.connect();
+    let mut trickling = server.connect();
+    let mut garbage = server.connect();
+    garbage.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    says_back(b"meanwhile");
+    // An alert comes back, and the end.
+    let mut alert = Vec::new();
+    let _ = garbage.read_to_end(&mut alert);
+    assert_eq!(alert.first(), Some(&21));
+    trickling.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+    while trickling.write_all(&[0]).is_ok() {
+        says_back(b"still");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    for stream in [&mut stuck, &mut silent] {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    says_back(b"after");
+    // Without a word.
+    let (_, stream) = right.into_parts();
+    drop(stream);
+    server.terminate();
+    let reports = server.ends_well().stderr;
+    assert!(reports.matches("no handshake within 1s").count() == 3, "{reports}");
+    assert!(reports.contains("no handshake: received corrupt message"), "{reports}");
+    assert!(reports.contains("without sending TLS close_notify"), "{reports}");
+}
+
+#[test]
+fn the_end_is_announced() {
+    let (server, folder) = server("tls-end", &[]);
+    let mut client = rustls(&server, &folder);
+    client.write_all(b"1").unwrap();
+    client.flush().unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    // In the middle of a handshake: it has nothing to be told.
+    let waiting = server.connect();
+    server.terminate();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "`close_notify`");
+    drop(waiting);
+    assert_eq!(server.ends_well().stderr, "");
+}
+
+#[test]
+fn what_it_cannot_do_is_said() {
+    for arguments in [&["--what"][..], &["--port", "x"], &["--cert", "x"], &["--connect", "x:1"], &["--save"]] {
+        let output = run("tls_echo", arguments);
+        let text = stderr(&output);
+        assert!(output.status.code() == Some(2) && text.contains("usage:"), "{text}");
+    }
+    let output = run("tls_echo", ["--cert", "/dev/null", "--key", "/dev/null"]);
+    let text = stderr(&output);
+    assert!(output.status.code() == Some(1) && text.contains("no certificate is in /dev/null"), "{text}");
+}
