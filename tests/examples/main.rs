@@ -14,3 +14,4 @@ mod sieve;
 mod tcp_proxy;
 mod tls_echo;
 mod word_count;
+mod ws_chat;

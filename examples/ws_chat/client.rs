@@ -1,0 +1,140 @@
+//! One client: how a WebSocket is waited for beside other things.
+//!
+//! A [`WebSocket`] is one object, which reads and writes, and keeps what it has of a frame whose rest is on its way. To read from a socket that waits would
+//! keep its owner until a whole message is there, and a client that sends half a frame would not hear from others. So the owner waits in a select for
+//! the *socket* to be readable, and the WebSocket's reads do not wait ([`Socket`]): it takes what has come, once, and says `WouldBlock` when that
+//! was no whole message. It is asked for messages until it says so before anything is waited for, since one read may bring several, and of those that it
+//! has the socket knows nothing any more.
+
+use std::io::{ErrorKind, Read};
+use std::net::Shutdown;
+
+use tasklet::channel::tick;
+use tasklet::net::TcpStream;
+use tasklet::time::now;
+use tasklet::{mask, select};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::socket::Socket;
+use crate::{Room, TIME_TO_END};
+
+/// Bytes of a message, and of the frames that it comes in.
+const MESSAGE: usize = 4096;
+
+/// Why a conversation ends.
+enum End {
+    /// The client is told.
+    Close(CloseCode, &'static str),
+    /// Nobody is left to be told.
+    Gone,
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        match error {
+            Error::Capacity(_) => End::Close(CloseCode::Size, "a message has 4096 bytes at most"),
+            Error::Protocol(_) => End::Close(CloseCode::Protocol, "this is not how WebSockets talk"),
+            Error::Utf8(_) => End::Close(CloseCode::Invalid, "text is UTF-8"),
+            _ => End::Gone,
+        }
+    }
+}
+
+/// Talks until the client goes, or has to. `rest` is what has come after its request.
+pub(crate) fn talk(stream: TcpStream, rest: Vec<u8>, name: &str, room: &Room) {
+    let config = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
+    let Ok(socket) = stream.try_clone() else { return };
+    let mut client = WebSocket::from_partially_read(Socket::new(socket), rest, Role::Server, Some(config));
+    let end = converse(&mut client, &stream, name, room);
+    // Who is told that the server ends is told all the same.
+    let _masked = mask();
+    if let End::Close(code, reason) = end {
+        // An error is that the client has gone first.
+        let _ = say_goodbye(&mut client, &stream, code, reason, room);
+    }
+    // An error is that nobody is there.
+    let _ = room.said.send(format!("* {name} has gone"));
+}
+
+fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room: &Room) -> End {
+    // From here on it hears what is said, its own coming first.
+    let said = room.said.subscribe();
+    let _ = room.said.send(format!("* {name} has come"));
+    let pings = tick(room.ping);
+    let mut heard_at = now();
+    loop {
+        // All that has come; a ping is answered by this, a close too.
+        loop {
+            match client.read() {
+                Ok(message) => {
+                    heard_at = now();
+                    match message {
+                        Message::Text(text) => drop(room.said.send(format!("{name}: {text}"))),
+                        Message::Binary(_) => return End::Close(CloseCode::Unsupported, "only text is said here"),
+                        _ => {}
+                    }
+                }
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return error.into(),
+            }
+        }
+        let sent = select! {
+            arm(stream.readable_arm()) -> ready => {
+                if ready.is_err() {
+                    return End::Gone;
+                }
+                client.get_mut().is_readable();
+                Ok(())
+            },
+            recv(said) -> message => match message {
+                Ok(text) => client.send(Message::text(text.as_str())),
+                Err(error) => match error.lagged() {
+                    Some(missed) => client.send(Message::text(format!("* you have missed {missed} messages"))),
+                    None => return End::Gone,
+                },
+            },
+            recv(pings) -> _ => {
+                // Half a message does not count: who trickles is not there.
+                if now() - heard_at >= 2 * room.ping {
+                    return End::Close(CloseCode::Policy, "nothing has come for too long");
+                }
+                client.send(Message::Ping("".into()))
+            },
+            cancelled(room.stopping) -> () => return End::Close(CloseCode::Away, "the server ends"),
+        };
+        match sent {
+            Err(Error::Io(_)) if room.stopping.is_cancelled() => {
+                return End::Close(CloseCode::Away, "the server ends");
+            }
+            Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                eprintln!("ws_chat: {name} has taken nothing for {:?}", room.patience);
+                return End::Gone;
+            }
+            Err(error) => return error.into(),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// The closing handshake: says why, and waits a little for the client's end. What comes until then is thrown away: left unread, it would make a reset
+/// of the end, which may overtake the reason.
+fn say_goodbye(
+    client: &mut WebSocket<Socket>,
+    mut stream: &TcpStream,
+    code: CloseCode,
+    reason: &'static str,
+    room: &Room,
+) -> Result<(), Error> {
+    let limit = room.patience.min(TIME_TO_END / 2);
+    let until = now() + limit;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    client.close(Some(CloseFrame { code, reason: reason.into() }))?;
+    client.flush()?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut piece = [0; 4096];
+    while stream.read(&mut piece)? != 0 && now() < until {}
+    Ok(())
+}
