@@ -158,8 +158,8 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Box<dyn Erro
 
 fn serve(port: u16, certificate: &Certificate, handshake: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = server_config(certificate)?;
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .map_err(|error| format!("could not listen at port {port}: {error}"))?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
     let signals = Signals::new([SIGTERM, SIGINT])?;
     println!("{}", listener.local_addr()?);
     let stopping = CancelToken::new();
@@ -231,7 +231,9 @@ fn echo(mut stream: TcpStream, config: Arc<ServerConfig>, handshake: Duration) -
 }
 
 /// Says that no more comes.
-fn close<D>(tls: &mut StreamOwned<impl std::ops::DerefMut<Target = rustls::ConnectionCommon<D>>, TcpStream>) -> io::Result<()>
+fn close<D>(
+    tls: &mut StreamOwned<impl std::ops::DerefMut<Target = rustls::ConnectionCommon<D>>, TcpStream>,
+) -> io::Result<()>
 where
     D: rustls::SideData,
 {

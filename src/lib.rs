@@ -137,11 +137,11 @@ pub mod sync {
 /// Descriptors that tasklets wait for, of any kind, pipes, the standard streams, and copies from one to another. Sockets are in [`net`], files in [`fs`].
 pub mod io {
     #[doc(inline)]
-    pub use tasklet_io::{Async, CopyFrom, CopyTo, Relay, copy};
-    #[doc(inline)]
     pub use tasklet_io::pipe::{Reader as PipeReader, Writer as PipeWriter, pipe};
     #[doc(inline)]
     pub use tasklet_io::stdio::*;
+    #[doc(inline)]
+    pub use tasklet_io::{Async, CopyFrom, CopyTo, Relay, copy};
 }
 
 /// Files, with the names of [`std::fs`].

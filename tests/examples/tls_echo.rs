@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::program::{self, Folder, run, run_with_input, stderr, stdout, wait_promptly};
+use crate::program::{self, Folder, PROMPT, run, run_with_input, stderr, stdout, wait_promptly};
 use crate::service::Service;
 
 /// A server with a certificate that it has made.
@@ -135,9 +137,11 @@ fn who_does_not_speak_tls_is_in_nobodys_way() {
     let _ = garbage.read_to_end(&mut alert);
     assert_eq!(alert.first(), Some(&21));
     trickling.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+    let start = Instant::now();
     while trickling.write_all(&[0]).is_ok() {
+        assert!(start.elapsed() < PROMPT, "it is not cut");
         says_back(b"still");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
     for stream in [&mut stuck, &mut silent] {
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);

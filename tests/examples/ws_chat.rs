@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket, client};
@@ -70,7 +73,9 @@ fn connect(server: &Service, name: &str) -> Client {
 
 #[track_caller]
 fn next(client: &mut Client) -> String {
+    let start = Instant::now();
     loop {
+        assert!(start.elapsed() < PROMPT, "only pings come");
         match client.read().unwrap() {
             Message::Text(text) => return text.to_string(),
             Message::Ping(_) | Message::Pong(_) => {}
@@ -162,7 +167,9 @@ fn the_slow_are_told_and_then_cut() {
     // More than the buffers of a connection hold.
     let much = "x".repeat(4000);
     let mut sent = 0;
+    let start = Instant::now();
     loop {
+        assert!(start.elapsed() < PROMPT, "it is not cut");
         fast.send(Message::text(much.as_str())).unwrap();
         sent += 1;
         if next(&mut fast) == "* deaf has gone" {
@@ -234,10 +241,10 @@ fn who_does_not_answer_is_cut() {
     deaf.get_mut().write_all(&[0x81, 0xFE, 0x0F, 0xA0, 0, 0, 0, 0]).unwrap();
     hears(&mut here, "* deaf has come");
     let trickle = deaf.get_ref().try_clone().unwrap();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let sender = std::thread::spawn(move || {
-        let pause = std::time::Duration::from_millis(50);
-        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let sender = thread::spawn(move || {
+        let pause = Duration::from_millis(50);
+        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             let _ = (&trickle).write_all(b"x");
         }
     });
