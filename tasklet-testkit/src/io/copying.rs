@@ -48,7 +48,8 @@ pub fn all_that_comes_is_copied<B: Backend>(case: Case) {
         (0..100).for_each(|_| give_way());
         let mut received = Vec::new();
         far.read_to_end(&mut received).unwrap();
-        (sender.join().unwrap(), copier.join().unwrap());
+        sender.join().unwrap();
+        copier.join().unwrap();
         assert!(received.strip_suffix(b"and more") == Some(&bytes(MUCH)));
     });
 }
