@@ -1,0 +1,232 @@
+//! One client: what it asks for, one after the other, and what it gets.
+//!
+//! Replies are sent when no whole request is left of what has come, so a client that sends many at a time gets the replies to them with one write; or when
+//! there are many of them. A client that does not read them is waited for, and not read from meanwhile.
+
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use tasklet::net::TcpStream;
+use tasklet::{CancelToken, mask, select};
+
+use crate::Server;
+use crate::command::{self, Refusal, check_arity};
+use crate::pubsub::{CHANNELS, Message, NAME, Subscription};
+use crate::resp::{Input, ProtocolError, Replies, Request};
+
+/// Bytes of replies that are sent at the latest, though there are more requests.
+const BATCH: usize = 64 << 10;
+/// Without any progress while replies are sent.
+const TIME_TO_SEND: Duration = Duration::from_secs(30);
+/// For a client that is sent away.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+enum End {
+    /// Nothing is wrong, or nobody is left to tell.
+    Quiet,
+    /// It has sent what nobody understands.
+    Malformed(ProtocolError),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Quiet
+    }
+}
+
+impl From<ProtocolError> for End {
+    fn from(error: ProtocolError) -> End {
+        End::Malformed(error)
+    }
+}
+
+/// Serves a client until it leaves, does what it must not, or the token is cancelled.
+pub(crate) fn converse(server: &Server, stream: &TcpStream, stopping: &CancelToken) {
+    let mut input = Input::default();
+    let mut client = Client { server, stream, out: Replies::default(), subscription: None };
+    let Err(end) = client.serve(&mut input, stopping);
+    // Also what was asked before the end is answered.
+    let _masked = mask();
+    match end {
+        End::Malformed(error) => {
+            client.out.error(&format!("ERR {error}"));
+            if client.send().is_ok() {
+                linger(stream);
+            }
+        }
+        End::Quiet => drop(client.send()),
+    }
+}
+
+/// Lets a client read why it is sent away: to close a socket while there is something to read would throw away what was sent last.
+fn linger(mut stream: &TcpStream) {
+    let until = Instant::now() + TIME_TO_LEAVE;
+    let mut rest = [0; 4096];
+    let _ = stream.shutdown(Shutdown::Write);
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// What a client has besides its input.
+struct Client<'s> {
+    server: &'s Server,
+    stream: &'s TcpStream,
+    out: Replies,
+    /// Once it has listened to a channel.
+    subscription: Option<Subscription<'s>>,
+}
+
+impl<'s> Client<'s> {
+    fn serve(&mut self, input: &mut Input, stopping: &CancelToken) -> Result<Infallible, End> {
+        self.stream.set_nodelay(true)?;
+        self.stream.set_write_timeout(Some(TIME_TO_SEND))?;
+        loop {
+            // A cancellation ends the waits below, and what has come is answered before.
+            let masked = mask();
+            while let Some(request) = input.next()? {
+                self.answer(request)?;
+                if self.out.len() >= BATCH {
+                    self.send()?;
+                }
+            }
+            self.send()?;
+            drop(masked);
+            self.wait(stopping)?;
+            if input.fill(self.stream)? == 0 {
+                return Err(End::Quiet);
+            }
+        }
+    }
+
+    /// Sends what has come for a client that listens, until it says something itself.
+    fn wait(&mut self, stopping: &CancelToken) -> Result<(), End> {
+        while let Some(subscription) = self.subscription.as_ref().filter(|subscription| subscription.count() > 0) {
+            let first = select! {
+                recv(subscription.messages()) -> message => message.expect("the queue has a sender here"),
+                arm(self.stream.readable_arm()) -> ready => return Ok(ready?),
+                cancelled(stopping) -> () => return Err(End::Quiet),
+            };
+            let _masked = mask();
+            self.deliver(Some(first))?;
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    /// The messages that are there, after one that was taken.
+    fn deliver(&mut self, first: Option<Message>) -> io::Result<()> {
+        let mut next = first;
+        while let Some(subscription) = &self.subscription {
+            let Some(message) = next.take().or_else(|| subscription.messages().try_recv().ok()) else { break };
+            subscription.taken(&message);
+            self.out.raw(&message);
+            if self.out.len() >= BATCH {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let bytes = self.out.take();
+        let mut stream = self.stream;
+        let sent = if bytes.is_empty() { Ok(()) } else { stream.write_all(&bytes) };
+        self.out.reuse(bytes);
+        sent
+    }
+
+    /// Does what is about the connection itself, and leaves the rest to [`command`].
+    fn answer(&mut self, request: Request<'_>) -> Result<(), End> {
+        let is = |name: &str| request.name().eq_ignore_ascii_case(name.as_bytes());
+        let listens = self.subscription.as_ref().is_some_and(|subscription| subscription.count() > 0);
+        if is("subscribe") {
+            if let Err(Refusal(why)) = self.subscribe(request) {
+                self.out.error(&why);
+            }
+        } else if is("unsubscribe") {
+            self.unsubscribe(request)?;
+        } else if is("quit") {
+            self.out.simple("OK");
+            return Err(End::Quiet);
+        } else if !listens {
+            command::execute(self.server, request, &mut self.out);
+        } else if is("ping") {
+            // Among messages, a reply has to look like one.
+            self.out.array(2);
+            self.out.bulk(b"pong");
+            self.out.bulk(request.rest(1).next().unwrap_or_default());
+        } else {
+            let name = String::from_utf8_lossy(&request.name()[..request.name().len().min(128)]).to_ascii_lowercase();
+            let name = name.replace(['\r', '\n'], " ");
+            self.out.error(&format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            ));
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, request: Request<'_>) -> Result<(), Refusal> {
+        check_arity("subscribe", -2, request)?;
+        let count = self.subscription.as_ref().map_or(0, Subscription::count);
+        if request.len() - 1 + count > CHANNELS {
+            return Err(Refusal(format!("ERR a client can listen to {CHANNELS} channels at most").into()));
+        }
+        if request.rest(1).any(|channel| channel.len() > NAME) {
+            return Err(Refusal(format!("ERR the name of a channel can have {NAME} bytes at most").into()));
+        }
+        let hub = &self.server.hub;
+        let stream = self.stream;
+        for channel in request.rest(1) {
+            let subscription = match &mut self.subscription {
+                Some(subscription) => subscription,
+                None => {
+                    let stream = stream.try_clone().map_err(|error| Refusal(format!("ERR {error}").into()))?;
+                    self.subscription.insert(Subscription::new(hub, stream))
+                }
+            };
+            subscription.add(channel);
+            confirm(&mut self.out, "subscribe", Some(channel), subscription.count());
+        }
+        Ok(())
+    }
+
+    /// From the channels that are named, or from all.
+    fn unsubscribe(&mut self, request: Request<'_>) -> io::Result<()> {
+        let named: Vec<Box<[u8]>> = match &self.subscription {
+            Some(subscription) if request.len() == 1 => {
+                subscription.channels().map(|name| Box::from(&**name)).collect()
+            }
+            _ => request.rest(1).map(Box::from).collect(),
+        };
+        if named.is_empty() {
+            confirm(&mut self.out, "unsubscribe", None, 0);
+        }
+        for channel in &named {
+            if let Some(subscription) = &mut self.subscription {
+                subscription.remove(channel);
+            }
+            // After it was told so, a client gets no message any more.
+            self.deliver(None)?;
+            let count = self.subscription.as_ref().map_or(0, Subscription::count);
+            confirm(&mut self.out, "unsubscribe", Some(channel), count);
+        }
+        Ok(())
+    }
+}
+
+/// Says what a client listens to from now on.
+fn confirm(out: &mut Replies, what: &str, channel: Option<&[u8]>, count: usize) {
+    out.array(3);
+    out.bulk(what.as_bytes());
+    match channel {
+        Some(channel) => out.bulk(channel),
+        None => out.null(),
+    }
+    out.integer(i64::try_from(count).expect("it is small"));
+}
