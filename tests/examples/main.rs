@@ -9,6 +9,8 @@ mod output;
 mod parallel_grep;
 mod pipeline;
 mod program;
+mod redis_protocol;
+mod redis_server;
 mod service;
 mod sieve;
 mod tcp_proxy;
