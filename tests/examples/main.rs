@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod beside_tokio;
+mod crawler;
 mod hackysack;
 mod http_server;
 mod output;

@@ -54,21 +54,6 @@ fn timeouts_and_cancel_disturb_nobody_else() {
 }
 
 #[test]
-fn crawler_finds_the_same_pages_in_virtual_time() {
-    prints("crawler", include_str!("output/crawler.txt"));
-}
-
-#[test]
-fn crawler_comes_to_an_end_in_real_time() {
-    // Which pages answer in time is a question of the machine.
-    let output = run("crawler", ["real"]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("/us          no answer: the time was up\n"), "{}", stdout(&output));
-    let output = run("crawler", ["really"]);
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(2), "usage: crawler [real]\n"));
-}
-
-#[test]
 fn a_closed_output_ends_them_quietly() {
     for name in [
         "crawler",
