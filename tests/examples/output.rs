@@ -54,6 +54,16 @@ fn timeouts_and_cancel_disturb_nobody_else() {
 }
 
 #[test]
+fn duplex_talks_across_backends() {
+    prints("duplex", include_str!("output/duplex.txt"));
+    let output = run("duplex", NO_ARGUMENTS);
+    // The one panic that is meant.
+    assert_eq!(stderr(&output).matches("panicked at").count(), 1, "{}", stderr(&output));
+    let output = run("duplex", ["twice"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(2), "usage: duplex\n"));
+}
+
+#[test]
 fn a_closed_output_ends_them_quietly() {
     for name in [
         "crawler",
