@@ -66,6 +66,13 @@ pub mod futures {
     pub use tasklet_bridge::futures::*;
 }
 
+/// Pools of rayon's, for tasklets that have much to compute.
+#[cfg(feature = "rayon")]
+pub mod rayon {
+    #[doc(inline)]
+    pub use tasklet_bridge::rayon::*;
+}
+
 /// Channels between tasklets, and between tasklets and threads.
 pub mod channel {
     #[doc(inline)]

@@ -1,11 +1,19 @@
-//! Code that blocks, while the tasklet that calls it parks.
+//! Code that runs elsewhere, while the tasklet that calls it parks: where it may block, or on a pool of somebody else's.
 //!
-//! Where it runs is the scheduler's: see [`offload`](crate::scheduler::Scheduler::offload). What lies here is the wait, and the way of the result.
+//! Where the scheduler's own place is, see [`offload`](crate::scheduler::Scheduler::offload). What lies here is the wait, and the way of the result.
+//!
+//! A [`Job`] is called or dropped, once, on any thread; either ends the wait. One that is leaked ends nothing: its caller waits for ever, and what it
+//! borrows stays.
 
+mod deferred;
+
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+pub use deferred::deferred;
 
 use crate::current;
 use crate::tasklet::{Record, spot};
@@ -31,13 +39,7 @@ pub fn blocking<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     if thread::panicking() || !current::can_offload() {
         return f();
     }
-    current::refuse_swapped("blocking");
-    let call = Call::new(f);
-    let job: Box<dyn FnOnce() + Send + '_> = Box::new(|| call.run());
-    // SAFETY: only the lifetime changes. `call` stays until `is_done`, which the job sets when it has used it for the last time, and which
-    // we wait for, whatever happens; a job that comes back is called and dropped here.
-    let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
-    call.wait(job)
+    elsewhere("blocking", offload, f)
 }
 
 /// As [`blocking`], for what borrows nothing: also in a swapped tasklet.
@@ -50,8 +52,48 @@ pub fn blocking_owned<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
         return f();
     }
     let call = Arc::new(Call::new(f));
-    let other = call.clone();
-    call.wait(Box::new(move || other.run()))
+    let errand = Errand(Some(call.clone()));
+    call.wait("blocking", || offload(Box::new(move || errand.run())))
+}
+
+fn offload(job: Job) {
+    if let Err(job) = current::offload(job) {
+        job();
+    }
+}
+
+/// Has `place` call `f`, wherever that is, and parks the caller meanwhile. `f` may borrow: the caller does not go on, and is not unwound, before the job
+/// that `place` gets was called or dropped. Errors name `what`, the function that a user calls.
+///
+/// # Scheduling
+///
+/// The caller parks, and is appended to the queue of its scheduler when `f` has returned. A plain thread is parked, and so is a tasklet's
+/// if it unwinds.
+///
+/// # Panics
+///
+/// With what `f` panics with; if the job was dropped without being called; with what `place` panics with; and in a [swapped](crate::swap) tasklet, from
+/// whose stack `f` cannot borrow while that waits. Unwinds with what is thrown at the caller, when `f` has returned; then the result is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use tasklet_core::blocking::elsewhere;
+///
+/// let text = String::from("here and there");
+/// let words = elsewhere("my_pool", |job| drop(std::thread::spawn(job)), || text.split(' ').count());
+/// assert_eq!(words, 3);
+/// ```
+#[track_caller]
+pub fn elsewhere<T: Send>(what: &str, place: impl FnOnce(Job), f: impl FnOnce() -> T + Send) -> T {
+    current::refuse_swapped(what);
+    let call = Call::new(f);
+    let errand = Errand(Some(&call));
+    let job: Box<dyn FnOnce() + Send + '_> = Box::new(move || errand.run());
+    // SAFETY: only the lifetime changes. `call` stays until `is_done`, which we wait for, whatever happens, and which the errand in the job sets
+    // when it has used `call` for the last time: called or dropped. A job that is leaked uses it no more and never sets it, so we wait for ever.
+    let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
+    call.wait(what, || place(job))
 }
 
 /// A call, where its caller waits or beside it.
@@ -60,6 +102,25 @@ struct Call<F, T> {
     result: Mutex<Option<Result<T, Payload>>>,
     is_done: AtomicBool,
     caller: Arc<Record>,
+}
+
+/// The way to a call and back: it is made, or it is told that it will not be.
+struct Errand<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>>(Option<C>);
+
+impl<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>> Errand<F, T, C> {
+    fn run(mut self) {
+        if let Some(call) = self.0.take() {
+            call.run();
+        }
+    }
+}
+
+impl<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>> Drop for Errand<F, T, C> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call.end();
+        }
+    }
 }
 
 impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
@@ -72,23 +133,71 @@ impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
         let f = self.f.lock().unwrap_or_else(PoisonError::into_inner).take();
         let result = f.map(|f| catch_unwind(AssertUnwindSafe(f)));
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
+        self.end();
+    }
+
+    fn end(&self) {
         let caller = self.caller.clone();
         // Release: pairs with the acquire in `wait`. `self` may be gone from here on.
         self.is_done.store(true, Ordering::Release);
         caller.spot().unpark();
     }
 
-    fn wait(&self, job: Job) -> T {
-        if let Err(job) = current::offload(job) {
-            job();
-        }
-        // Acquire: pairs with the release in `run`.
+    #[track_caller]
+    fn wait(&self, what: &str, place: impl FnOnce()) -> T {
+        // Whatever it does, the job may be on its way.
+        let placed = catch_unwind(AssertUnwindSafe(place));
+        // Acquire: pairs with the release in `end`.
         let thrown = spot::wait_until(|| self.is_done.load(Ordering::Acquire));
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(payload) = thrown {
-            drop(result);
+        if let Some(payload) = thrown.or(placed.err()) {
+            crate::unwind::drop_quietly(result);
             resume_unwind(payload);
         }
-        result.expect("a call that is done has a result").unwrap_or_else(|payload| resume_unwind(payload))
+        match result {
+            Some(result) => result.unwrap_or_else(|payload| resume_unwind(payload)),
+            None => panic!("{what}: the job was dropped without being called: its pool has ended, or has refused it"),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::unwind::message;
+
+    fn caught(f: impl FnOnce()) -> String {
+        message(&catch_unwind(AssertUnwindSafe(f)).unwrap_err()).to_owned()
+    }
+
+    #[test]
+    fn a_job_that_is_dropped_ends_the_wait() {
+        for place in [|job: Job| drop(job), |job: Job| drop(thread::spawn(move || drop(job)))] {
+            let text = caught(|| elsewhere("my_pool", place, || ()));
+            assert!(text.starts_with("my_pool: the job was dropped without being called"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_panics_is_waited_for() {
+        let text = caught(|| elsewhere("my_pool", |_| panic!("no room"), || ()));
+        assert_eq!(text, "no room");
+        let (mut value, held) = (1, Arc::new(Mutex::new(())));
+        let place = |job: Job| {
+            let _until_it_unwinds = held.lock().unwrap();
+            let released = held.clone();
+            thread::spawn(move || {
+                drop(released.lock());
+                job();
+            });
+            panic!("too late");
+        };
+        assert_eq!(caught(|| elsewhere("my_pool", place, || value = 2)), "too late");
+        assert_eq!(value, 2, "the job had its borrow until the end");
+    }
+
+    #[test]
+    fn a_result_may_come_at_once() {
+        assert_eq!(elsewhere("my_pool", |job| job(), || 5), 5);
     }
 }

@@ -1,5 +1,6 @@
 //! The contract of `tasklet` as test suites, generic over what they test, and what such suites need.
 //!
+//! - [`bridges`]: what the borders to other ways of running things promise under both schedulers; one macro instantiates it on a backend.
 //! - [`channels`]: what channels and select promise under both schedulers; one macro instantiates it on a backend.
 //! - [`contract`]: what a stack-switching backend must do; one macro instantiates it.
 //! - [`differential`]: random programs on the local scheduler, with the logs that a model of its rules gives.
@@ -15,6 +16,7 @@
 //! - [`who`]: code of tests that is done on a stack, or awaited by a soft tasklet.
 //! - [`Recorder`]: a list of events, for tests of an order.
 
+pub mod bridges;
 pub mod channels;
 pub mod contract;
 pub mod differential;
