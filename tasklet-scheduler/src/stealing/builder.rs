@@ -13,6 +13,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock, RealClock};
 use tasklet_core::current;
 use tasklet_core::driver::{Driver, ThreadDriver};
+use tasklet_core::home::Remote;
 use tasklet_core::stack::{Depot, StackConfig, StackError, StackSize};
 use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{AbortOnUnwind, drop_quietly};
@@ -175,7 +176,27 @@ impl<B: Backend> Builder<B> {
     }
 
     /// Supplies the workers' threads. It is called once for each worker, and starts a thread that calls [`WorkerThread::run`], which
-    /// returns when the runtime has ended.
+    /// returns when the runtime has ended. [`build`](Self::build) waits until all have started, so none can be the thread that builds, nor one that
+    /// the handler waits for: see [`build_unstarted`](Self::build_unstarted) for that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tasklet_backend_corosensei::Corosensei;
+    /// # use tasklet_scheduler::stealing::Builder;
+    /// use std::thread;
+    ///
+    /// let runtime = Builder::<Corosensei>::new()
+    ///     .workers(2)
+    ///     .spawn_handler(|worker| {
+    ///         let named = thread::Builder::new().name(format!("game/{}", worker.index()));
+    ///         named.spawn(move || worker.run()).map(drop)
+    ///     })
+    ///     .build()?;
+    /// let name = runtime.run(|| thread::current().name().map(str::to_owned)).unwrap();
+    /// assert!(name.starts_with("game/"));
+    /// # Ok::<(), tasklet_scheduler::stealing::BuildError>(())
+    /// ```
     pub fn spawn_handler(mut self, handler: impl FnMut(WorkerThread<B>) -> io::Result<()> + 'static) -> Self {
         self.spawn_handler = Some(Box::new(handler));
         self
@@ -244,12 +265,82 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// Makes the runtime and starts its workers. Returns when all of them are ready.
+    /// Makes the runtime and starts its workers. Returns when all of them have started.
     ///
     /// # Errors
     ///
     /// A number that makes no sense, a thread that could not be started, or no memory for the first stacks. Nothing is left behind.
     pub fn build(mut self) -> Result<Runtime<B>, BuildError> {
+        let mut handler = self.spawn_handler.take().unwrap_or_else(|| Box::new(WorkerThread::spawn));
+        let (ready, told) = mpsc::channel();
+        // Dropped last, it ends the workers that have started, also if the handler panics.
+        let (runtime, workers) = self.make(Some(ready))?;
+        let mut failure = None;
+        for worker in workers {
+            let index = worker.index();
+            if failure.is_some() {
+                // Its seat is given up.
+                drop(worker);
+                continue;
+            }
+            if let Err(error) = handler(worker) {
+                failure = Some(Kind::Thread { index, error });
+            }
+        }
+        // Each says one thing, also one that was given up, and its end of the channel is gone.
+        for told in &told {
+            failure = failure.or(told.err());
+        }
+        match failure {
+            None => Ok(runtime),
+            Some(kind) => Err(kind.into()),
+        }
+    }
+
+    /// Makes the runtime and hands its workers out: the application [runs](WorkerThread::run) each, where and when it likes, on scoped threads, or on
+    /// the thread that has built it. Of no effect is a [handler](Self::spawn_handler).
+    ///
+    /// The runtime takes tasklets at once; they run when a worker does. Of a worker that has not started, other workers steal nothing, and
+    /// [`spawn_on`](super::spawn_on) refuses it. One that is dropped without being run, or that has no memory for a first stack, ends the
+    /// runtime: what is left counts as killed, and [`Shutdown::missing`](super::Shutdown::missing) says why. When the runtime ends, it does not wait for
+    /// those that have not started; to run such a one later does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A number that makes no sense.
+    ///
+    /// # Examples
+    ///
+    /// The main thread works too, and so do scoped threads. Someone else ends the runtime.
+    ///
+    /// ```
+    /// # use tasklet_backend_corosensei::Corosensei;
+    /// # use tasklet_scheduler::stealing::Builder;
+    /// use std::thread;
+    ///
+    /// let (runtime, mut workers) = Builder::<Corosensei>::new().workers(2).build_unstarted()?;
+    /// let here = workers.remove(0);
+    /// let sum = thread::scope(|scope| {
+    ///     for worker in workers {
+    ///         scope.spawn(|| worker.run());
+    ///     }
+    ///     // Drops the runtime when it is done.
+    ///     let sum = scope.spawn(move || runtime.run(|| 1 + 2));
+    ///     here.run();
+    ///     sum.join().unwrap()
+    /// });
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), tasklet_scheduler::stealing::BuildError>(())
+    /// ```
+    pub fn build_unstarted(self) -> Result<(Runtime<B>, Vec<WorkerThread<B>>), BuildError> {
+        self.make(None)
+    }
+
+    /// Makes the runtime and its workers, which tell `ready` whether they have started.
+    fn make(
+        mut self,
+        ready: Option<mpsc::Sender<Result<(), Kind>>>,
+    ) -> Result<(Runtime<B>, Vec<WorkerThread<B>>), BuildError> {
         let available = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.unwrap_or_else(available);
         if workers == 0 || workers > MAX_WORKERS {
@@ -273,48 +364,19 @@ impl<B: Backend> Builder<B> {
             swap_error: SwapError::of::<B>(),
         };
         let shared = Arc::new(Shared::new(stealers.into_iter(), config));
-        // Dropped last, it ends the workers that have started, also if the handler or the names panic. It waits for every seat, so they
-        // all have their guard before anything of the user's is called.
         let runtime = Runtime::new(shared.clone());
-        let (ready, told) = mpsc::channel();
-        // Dropped before the runtime: a worker that has not said that it is ready would miss the runtime's end.
-        let started = Started(told);
-        let seat = |index| SeatGuard { shared: shared.clone(), index, ready: Some(ready.clone()) };
-        let seats: Vec<(SeatGuard, Deque<PackedTask>)> =
-            deques.into_iter().enumerate().map(|(index, deque)| (seat(index), deque)).collect();
-        drop(ready);
-        let mut handler = self.spawn_handler.unwrap_or_else(|| Box::new(WorkerThread::spawn));
-        let mut failure = None;
-        for (seat, deque) in seats {
-            let index = seat.index;
-            let worker = WorkerThread {
-                seat: Some(seat),
-                deque,
-                name: (self.thread_name)(index),
-                driver: self.driver.clone(),
-                on_start: self.on_start.clone(),
-                on_stop: self.on_stop.clone(),
-                max_idle_fibers: self.max_idle_fibers,
-                slots: self.slots,
-                backend: PhantomData,
-            };
-            if failure.is_some() {
-                // Its seat is given up.
-                drop(worker);
-                continue;
-            }
-            if let Err(error) = handler(worker) {
-                failure = Some(Kind::Thread { index, error });
-            }
-        }
-        // Each says one thing, also one that was given up, and its end of the channel is gone.
-        for told in &started.0 {
-            failure = failure.or(told.err());
-        }
-        match failure {
-            None => Ok(runtime),
-            Some(kind) => Err(kind.into()),
-        }
+        let worker = |(index, deque)| WorkerThread {
+            seat: Some(SeatGuard { shared: shared.clone(), index, ready: ready.clone(), has_started: false }),
+            deque,
+            name: (self.thread_name)(index),
+            driver: self.driver.clone(),
+            on_start: self.on_start.clone(),
+            on_stop: self.on_stop.clone(),
+            max_idle_fibers: self.max_idle_fibers,
+            slots: self.slots,
+            backend: PhantomData,
+        };
+        Ok((runtime, deques.into_iter().enumerate().map(worker).collect()))
     }
 }
 
@@ -330,41 +392,47 @@ impl<B: Backend> fmt::Debug for Builder<B> {
     }
 }
 
-/// What the seats say; waits for all of them when it is dropped.
-struct Started(mpsc::Receiver<Result<(), Kind>>);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        self.0.iter().for_each(drop);
-    }
-}
-
 /// A worker's place, until its thread ends: the runtime's end waits for that.
 struct SeatGuard {
     shared: Arc<Shared>,
     index: usize,
-    /// Until it has said whether the worker has started.
+    /// Where `build` waits for all of them, until this has told it.
     ready: Option<mpsc::Sender<Result<(), Kind>>>,
+    has_started: bool,
 }
 
 impl SeatGuard {
-    fn say(&mut self, started: Result<(), Kind>) {
+    fn started(&mut self) {
+        self.has_started = true;
         if let Some(ready) = self.ready.take() {
-            let _ = ready.send(started);
+            let _ = ready.send(Ok(()));
         }
+    }
+
+    /// The worker does not start, and the runtime does not go on without it.
+    fn fail(&mut self, why: Kind) {
+        self.has_started = true;
+        match self.ready.take() {
+            Some(ready) => drop(ready.send(Err(why))),
+            None => self.shared.add_missing(BuildError::from(why).to_string()),
+        }
+        // After that was said, since others that come too late now say so too.
+        self.shared.advance(Phase::Closing);
     }
 }
 
 impl Drop for SeatGuard {
     fn drop(&mut self) {
-        self.say(Err(Kind::Gone { index: self.index }));
-        self.shared.worker_exited(self.index);
+        let was_awaited = self.shared.worker_exited(self.index);
+        if !self.has_started && (was_awaited || self.ready.is_some()) {
+            self.fail(Kind::Gone { index: self.index });
+        }
     }
 }
 
-/// One worker, to be run on a thread of its own: see [`Builder::spawn_handler`].
+/// One worker, to be run on a thread of its own: see [`Builder::spawn_handler`] and [`Builder::build_unstarted`].
 ///
-/// Dropping it gives the worker up; [`Builder::build`] then fails.
+/// Dropping it gives the worker up: [`Builder::build`] then fails, and a runtime that was [built](Builder::build_unstarted) without it ends.
 pub struct WorkerThread<B: Backend> {
     seat: Option<SeatGuard>,
     deque: Deque<PackedTask>,
@@ -392,7 +460,7 @@ impl<B: Backend> WorkerThread<B> {
         thread::Builder::new().name(self.name.clone()).spawn(move || self.run()).map(drop)
     }
 
-    /// Runs tasklets on this thread until the runtime has ended.
+    /// Runs tasklets on this thread until the runtime has ended; if it has already, does nothing.
     ///
     /// # Panics
     ///
@@ -404,6 +472,9 @@ impl<B: Backend> WorkerThread<B> {
         );
         let Some(mut seat) = self.seat.take() else { return };
         let (shared, index) = (seat.shared.clone(), seat.index);
+        if !shared.worker_starts(index) {
+            return;
+        }
         let driver = (self.driver)(index);
         let engine = Fibers::<B, Worker>::new(shared.config.depot.pool(), self.max_idle_fibers, self.slots);
         let worker =
@@ -416,9 +487,20 @@ impl<B: Backend> WorkerThread<B> {
             }
             Err(error) => Err(Kind::Stack(error)),
         };
-        shared.seats[index].set_home(tasklet_core::scheduler::Scheduler::home(&*worker));
-        let failed = first.is_err();
-        seat.say(first);
+        let failed = match first {
+            Ok(()) => {
+                let home = tasklet_core::scheduler::Scheduler::home(&*worker);
+                if shared.set_home(index, home) {
+                    let _ = home.submit(Remote::Recheck);
+                }
+                seat.started();
+                false
+            }
+            Err(why) => {
+                seat.fail(why);
+                true
+            }
+        };
         // Records of tasklets that wait lead to the worker's home, which has to outlive them: `finish_up` sees to that.
         let guard = AbortOnUnwind::new("the root of a worker");
         worker.as_active(&mut || {
@@ -499,7 +581,7 @@ impl fmt::Display for BuildError {
                 )
             }
             Kind::Gone { index } => {
-                write!(f, "worker {index} was dropped, or panicked, before it had started; see Builder::spawn_handler")
+                write!(f, "worker {index} was dropped, or panicked, before it had started; see WorkerThread")
             }
             Kind::Stack(error) => write!(f, "a worker has no stack to run tasklets on: {error}"),
         }

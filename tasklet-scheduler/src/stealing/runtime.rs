@@ -197,7 +197,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// There is no such worker, or the runtime is ending.
+    /// There is no such worker or it has not started, or the runtime is ending.
     #[track_caller]
     pub fn spawn_on<T: Send + 'static>(
         &self,
@@ -266,6 +266,7 @@ impl Handle {
             }
         }
         report.unfinished.extend(shared.take_leaked());
+        report.missing = shared.take_missing();
         report.leaked = shared.leaked.load(std::sync::atomic::Ordering::Relaxed);
         let limit = limit.map(|limit| limit.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
         report.blocking = shared.config.pool.close(limit);
@@ -321,12 +322,18 @@ pub struct Shutdown {
     pub workers: usize,
     /// Calls of [`blocking`](super::blocking) that have not come back.
     pub blocking: usize,
+    /// Why workers of a runtime that was [built without them](Builder::build_unstarted) have not started, which has ended it.
+    pub missing: Vec<String>,
 }
 
 impl Shutdown {
     /// Whether everything has ended.
     pub fn is_clean(&self) -> bool {
-        self.unfinished.is_empty() && self.leaked == 0 && self.workers == 0 && self.blocking == 0
+        self.unfinished.is_empty()
+            && self.leaked == 0
+            && self.workers == 0
+            && self.blocking == 0
+            && self.missing.is_empty()
     }
 }
 
@@ -342,6 +349,9 @@ impl fmt::Display for Shutdown {
         )?;
         for tasklet in &self.unfinished {
             write!(f, "; {tasklet} would not end")?;
+        }
+        for why in &self.missing {
+            write!(f, "; {why}")?;
         }
         Ok(())
     }

@@ -45,13 +45,32 @@ pub(super) struct Shared {
     graves: Mutex<Vec<Grave>>,
     /// Workers that are about to exit, or have.
     leaving: AtomicUsize,
-    /// Workers that have not exited.
-    working: Mutex<usize>,
+    working: Mutex<Working>,
     exited: Condvar,
+    /// Why workers have not started that should have.
+    missing: Mutex<Vec<String>>,
     /// Identities for tasklets that are spawned from outside.
     ids: Mutex<TaskletIds>,
     /// Spawned from outside.
     pub(super) spawned_outside: AtomicU64,
+}
+
+/// Who works.
+struct Working {
+    stages: Vec<Stage>,
+    /// Workers that have not exited.
+    left: usize,
+}
+
+/// How far a worker has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No thread has come for it.
+    Waiting,
+    /// A thread runs it.
+    Running,
+    /// It has exited, or is not waited for any more.
+    Gone,
 }
 
 /// What others may see of one worker.
@@ -142,10 +161,6 @@ impl Seat {
         self.home.get()
     }
 
-    pub(super) fn set_home(&self, home: &Arc<Home>) {
-        let _ = self.home.set(home.clone());
-    }
-
     /// The worker goes on with this tasklet, or with none.
     #[inline]
     pub(super) fn set_running(&self, id: u64, site: Option<Site>) {
@@ -205,8 +220,9 @@ impl Shared {
             leaked: AtomicU64::new(0),
             graves: Mutex::default(),
             leaving: AtomicUsize::new(0),
-            working: Mutex::new(workers),
+            working: Mutex::new(Working { stages: vec![Stage::Waiting; workers], left: workers }),
             exited: Condvar::new(),
+            missing: Mutex::default(),
             ids: Mutex::default(),
             spawned_outside: AtomicU64::new(0),
         }
@@ -227,10 +243,19 @@ impl Shared {
         self.phase.load(Ordering::Relaxed) == Phase::Open as u8
     }
 
-    /// Moves the end on, and tells every worker.
+    /// Moves the end on, and tells every worker. Those that no thread has come for are not waited for.
     pub(super) fn advance(&self, to: Phase) {
         // AcqRel: pairs with the acquire in `phase`.
         self.phase.fetch_max(to as u8, Ordering::AcqRel);
+        // With the lock, after the phase was set: who comes later finds its place gone or, in `set_home`, the phase.
+        let mut gone = Vec::new();
+        for (index, stage) in self.working().stages.iter_mut().enumerate() {
+            if *stage == Stage::Waiting {
+                *stage = Stage::Gone;
+                gone.push(index);
+            }
+        }
+        self.leave(&gone);
         for seat in &self.seats {
             if let Some(home) = seat.home() {
                 let _ = home.submit(Remote::Recheck);
@@ -304,35 +329,76 @@ impl Shared {
         self.graves.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
     }
 
-    /// A worker has exited, or never started.
-    pub(super) fn worker_exited(&self, index: usize) {
-        self.seats[index].alive.store(false, Ordering::Relaxed);
+    /// A thread comes for a worker. False if it is too late: the runtime ends.
+    pub(super) fn worker_starts(&self, index: usize) -> bool {
+        let stage = &mut self.working().stages[index];
+        let is_in_time = *stage == Stage::Waiting;
+        if is_in_time {
+            *stage = Stage::Running;
+        }
+        is_in_time
+    }
+
+    /// A worker that runs has an address. Returns whether it is to end at once: then nobody may have told it.
+    pub(super) fn set_home(&self, index: usize, home: &Arc<Home>) -> bool {
+        let working = self.working();
+        let _ = self.seats[index].home.set(home.clone());
+        drop(working);
+        self.phase() != Phase::Open
+    }
+
+    /// A worker has exited, or will not start. Returns whether it was waited for.
+    pub(super) fn worker_exited(&self, index: usize) -> bool {
+        let before = std::mem::replace(&mut self.working().stages[index], Stage::Gone);
+        if before != Stage::Gone {
+            self.leave(&[index]);
+        }
+        before != Stage::Gone
+    }
+
+    /// Nobody waits for these any more.
+    fn leave(&self, workers: &[usize]) {
+        if workers.is_empty() {
+            return;
+        }
+        for &index in workers {
+            self.seats[index].alive.store(false, Ordering::Relaxed);
+        }
         // AcqRel: the last one sees what all others have left behind.
-        if self.leaving.fetch_add(1, Ordering::AcqRel) + 1 == self.seats.len() {
+        if self.leaving.fetch_add(workers.len(), Ordering::AcqRel) + workers.len() == self.seats.len() {
             // Nobody comes for these any more. The user's code, so with no lock held.
             self.discard_injected();
             self.softs.discard_all();
             let graves = std::mem::take(&mut *self.graves.lock().unwrap_or_else(PoisonError::into_inner));
             drop(graves);
         }
-        *self.working() -= 1;
+        self.working().left -= workers.len();
         self.exited.notify_all();
+    }
+
+    /// A worker has not started, for this reason.
+    pub(super) fn add_missing(&self, why: String) {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+    }
+
+    pub(super) fn take_missing(&self) -> Vec<String> {
+        std::mem::take(&mut self.missing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until all workers have exited, or for `limit`. Returns whether they have.
     pub(super) fn wait_for_exit(&self, limit: Option<Duration>) -> bool {
         let working = self.working();
-        let busy = |working: &mut usize| *working != 0;
+        let busy = |working: &mut Working| working.left != 0;
         match limit {
-            None => *self.exited.wait_while(working, busy).unwrap_or_else(PoisonError::into_inner) == 0,
+            None => self.exited.wait_while(working, busy).unwrap_or_else(PoisonError::into_inner).left == 0,
             Some(limit) => {
                 let waited = self.exited.wait_timeout_while(working, limit, busy);
-                *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+                waited.unwrap_or_else(PoisonError::into_inner).0.left == 0
             }
         }
     }
 
-    fn working(&self) -> MutexGuard<'_, usize> {
+    fn working(&self) -> MutexGuard<'_, Working> {
         self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -233,7 +233,7 @@ impl TaskletBuilder {
     ///
     /// # Errors
     ///
-    /// There is no such worker, no runtime here, or it is ending.
+    /// There is no such worker or it has not started, no runtime here, or it is ending.
     pub fn spawn_on<T: Send + 'static>(
         mut self,
         worker: usize,
@@ -242,8 +242,8 @@ impl TaskletBuilder {
         let runtime = self.runtime.take().map_or_else(Handle::try_current, Ok)?;
         let shared = runtime.shared();
         let of = shared.seats.len();
-        let home = shared.seats.get(worker).and_then(|seat| seat.home());
-        let Some(home) = home else { return Err(SpawnError { kind: Kind::NoSuchWorker { worker, of } }) };
+        let seat = shared.seats.get(worker).ok_or(SpawnError { kind: Kind::NoSuchWorker { worker, of } })?;
+        let home = seat.home().ok_or(SpawnError { kind: Kind::NotStarted { worker } })?;
         let spec = self.spec(shared)?;
         let id = shared.next_id();
         let (posted, handle) = match shared.config.panic_policy {
@@ -397,6 +397,7 @@ enum Kind {
     SwappedStays,
     Closed,
     NoSuchWorker { worker: usize, of: usize },
+    NotStarted { worker: usize },
 }
 
 impl SpawnError {
@@ -445,6 +446,9 @@ impl fmt::Display for SpawnError {
             Kind::Closed => f.write_str("the runtime is ending and takes no more tasklets"),
             Kind::NoSuchWorker { worker, of } => {
                 write!(f, "there is no worker {worker}: the runtime has {of}, numbered from 0")
+            }
+            Kind::NotStarted { worker } => {
+                write!(f, "worker {worker} has not started: see Builder::build_unstarted, or use spawn, for any worker")
             }
         }
     }

@@ -55,6 +55,10 @@ macro_rules! stealing_suite {
             runtimes: hooks_run_once_on_each_named_thread;
             runtimes: a_panicking_hook_disturbs_nothing;
             runtimes: workers_run_on_threads_of_the_application, soft;
+            runtimes: the_thread_that_builds_works_too;
+            runtimes: a_dropped_worker_ends_its_runtime;
+            runtimes: a_runtime_ends_without_those_that_never_came;
+            runtimes: workers_that_come_race_with_the_end;
             runtimes: a_spawn_handler_that_fails_fails_the_build;
             runtimes: a_worker_that_is_given_up_fails_the_build;
             runtimes: absurd_numbers_are_refused;

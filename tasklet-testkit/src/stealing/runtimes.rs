@@ -1,5 +1,6 @@
 //! Making, entering and ending runtimes: several at once, on the application's own threads, and clear errors.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -8,7 +9,7 @@ use tasklet_core::backend::Backend;
 use tasklet_scheduler::stealing::{self, BuildError, Handle, TaskletBuilder, WorkerThread};
 
 use super::Case;
-use super::setup::{Census, Flag, Log, caught_text, channel, end, fail};
+use super::setup::{Census, Flag, LIMIT, Log, caught_text, channel, end, fail, has_our_stacks, park_for_ever};
 use crate::who::Who;
 
 /// How many workers the runtime has that a tasklet spawned here runs in: tells runtimes apart.
@@ -192,6 +193,120 @@ pub fn workers_run_on_threads_of_the_application<B: Backend>(case: Case) {
     assert_eq!(indices, (0..case.workers).collect::<Vec<_>>());
 }
 
+/// On scoped threads and on the one that has built it; what tasklets see of their threads is the application's.
+pub fn the_thread_that_builds_works_too<B: Backend>(case: Case) {
+    thread_local!(static MINE: Cell<Option<usize>> = const { Cell::new(None) });
+    let log = Log::default();
+    let of_start = log.clone();
+    let hook = move |index| of_start.add(format!("{}", MINE.get() == Some(index)));
+    let (runtime, workers) = case.builder::<B>().on_start(hook).build_unstarted().unwrap();
+    let before = runtime.spawn(|| 1);
+    assert!(!before.is_finished());
+    let refused = runtime.spawn_on(0, || ()).unwrap_err().to_string();
+    assert!(refused.starts_with("worker 0 has not started"), "{refused}");
+    let here = thread::current().id();
+    thread::scope(|scope| {
+        let mut workers = workers.into_iter();
+        let first = workers.next().unwrap();
+        for worker in workers {
+            scope.spawn(|| {
+                MINE.set(Some(worker.index()));
+                worker.run();
+            });
+        }
+        let ends = scope.spawn(move || {
+            assert_eq!(before.join().unwrap(), 1);
+            for index in 0..case.workers {
+                let seen = retry(|| runtime.spawn_on(index, move || (MINE.get(), thread::current().id())).ok());
+                let (mine, thread) = seen.join().unwrap();
+                // Elsewhere each tasklet may have a thread of its own.
+                if has_our_stacks::<B>() {
+                    assert_eq!((mine, thread == here), (Some(index), index == 0));
+                }
+            }
+            end(runtime);
+        });
+        MINE.set(Some(first.index()));
+        first.run();
+        ends.join().unwrap();
+        MINE.set(None);
+    });
+    assert_eq!(log.take(), vec!["true"; case.workers], "workers start on the threads that run them");
+}
+
+/// What `f` gives when it gives something.
+fn retry<T>(f: impl Fn() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(given) = f() {
+            return given;
+        }
+        assert!(start.elapsed() < LIMIT, "what is waited for does not happen");
+        thread::yield_now();
+    }
+}
+
+/// Rather than go on with fewer, and the report says which; whoever waits for a tasklet is told.
+pub fn a_dropped_worker_ends_its_runtime<B: Backend>(case: Case) {
+    for dropped in 0..case.workers {
+        let (runtime, workers) = case.builder::<B>().build_unstarted().unwrap();
+        let waits = runtime.spawn(park_for_ever::<()>);
+        let mut threads = Vec::new();
+        let mut given_up = None;
+        for worker in workers {
+            if worker.index() == dropped {
+                given_up = Some(worker);
+            } else {
+                threads.push(thread::spawn(move || worker.run()));
+            }
+        }
+        drop(given_up);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(waits.join().unwrap_err().is_killed());
+        assert!(!runtime.is_open());
+        let report = runtime.shutdown(LIMIT);
+        assert_eq!(report.missing.len(), 1, "{report}");
+        let text = format!("worker {dropped} was dropped, or panicked, before it had started");
+        assert!(!report.is_clean() && report.to_string().contains(&text), "{report}");
+    }
+}
+
+/// Also of those that are run later, or never.
+pub fn a_runtime_ends_without_those_that_never_came<B: Backend>(case: Case) {
+    let (runtime, mut workers) = case.builder::<B>().build_unstarted().unwrap();
+    let census = Census::default();
+    let one = census.one();
+    let never = runtime.spawn(move || drop(one));
+    let comes = if case.workers > 1 { workers.pop() } else { None };
+    let came = comes.map(|worker| thread::spawn(move || worker.run()));
+    if came.is_some() {
+        never.join().unwrap();
+    } else {
+        drop(never);
+    }
+    end(runtime);
+    census.assert_all_dropped();
+    workers.into_iter().for_each(WorkerThread::run);
+    came.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Nobody hangs, and nothing is left, whoever is first.
+pub fn workers_that_come_race_with_the_end<B: Backend>(case: Case) {
+    for round in 0..200 {
+        let (runtime, workers) = case.builder::<B>().build_unstarted().unwrap();
+        let census = Census::default();
+        let one = census.one();
+        let spawned = runtime.spawn(move || drop(one));
+        let threads: Vec<_> =
+            workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
+        (0..round % 20).for_each(|_| thread::yield_now());
+        end(runtime);
+        let _ = spawned.join();
+        census.assert_all_dropped();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
 /// Starts the workers on threads of its own, up to one that fails in the given way; returns the error when all threads have ended.
 fn build_fails<B: Backend>(case: Case, fail: fn(WorkerThread<B>) -> io::Result<()>) -> BuildError {
     let threads = Arc::new(Mutex::new(Vec::new()));
@@ -256,7 +371,7 @@ pub fn absurd_numbers_are_refused<B: Backend>(case: Case) {
 
 /// A ceiling under which not even the workers' first stacks fit is an error of the build.
 pub fn a_ceiling_without_room_for_the_workers_fails_the_build<B: Backend>(case: Case) {
-    if !super::setup::has_our_stacks::<B>() {
+    if !has_our_stacks::<B>() {
         return;
     }
     let error = case.builder::<B>().stack_ceiling(16 << 10).build().unwrap_err();
