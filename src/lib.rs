@@ -59,11 +59,13 @@ pub mod stealing {
     }
 }
 
-/// Futures in tasklets.
+/// Futures in tasklets, and sockets in async code.
 #[cfg(feature = "futures")]
 pub mod futures {
     #[doc(inline)]
     pub use tasklet_bridge::futures::*;
+    #[doc(inline)]
+    pub use tasklet_io::futures::*;
 }
 
 /// Pools of rayon's, for tasklets that have much to compute.

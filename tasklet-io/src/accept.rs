@@ -16,6 +16,9 @@ const FIRST_PAUSE: u32 = 5;
 /// The pauses become longer up to this. What is used up may be so for long.
 const LONGEST_PAUSE: u32 = 1000;
 
+/// A connection, and who has connected if the system says so.
+pub(crate) type Accepted = (OwnedFd, Option<SocketAddrAny>);
+
 /// A listener, and how long the next `accept` pauses.
 #[derive(Debug)]
 pub(crate) struct Acceptor<L> {
@@ -44,17 +47,35 @@ impl<L: AsRawFd> AsRawFd for Acceptor<L> {
 
 impl<L: AsFd + Send + Sync + 'static> Async<Acceptor<L>> {
     /// Accepts a connection, which is non-blocking.
-    pub(crate) fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
-        let pause = &self.get_ref().pause;
-        let waits = pause.load(Ordering::Relaxed);
+    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+        let waited = self.rest()?;
+        self.note(waited, self.read_with(|acceptor| self.accept_now(acceptor)))
+    }
+
+    /// As [`accept`](Self::accept), for async code.
+    #[cfg(feature = "futures")]
+    pub(crate) async fn accept_async(&self) -> io::Result<Accepted> {
+        // It keeps the stack of who polls, which is rare, and then there is nothing to do for a listener.
+        let waited = self.rest()?;
+        self.note(waited, self.read_with_async(|acceptor| self.accept_now(acceptor)).await)
+    }
+
+    /// Pauses if something was used up the last time. Returns for how many milliseconds.
+    fn rest(&self) -> io::Result<u32> {
+        let waits = self.get_ref().pause.load(Ordering::Relaxed);
         if waits > 0 && !self.is_closed() {
             self.pause(Duration::from_millis(waits.into()))?;
         }
-        let accepted = self.read_with(|acceptor| self.accept_now(acceptor));
+        Ok(waits)
+    }
+
+    /// Notes whether the next one pauses, after a pause like that.
+    fn note(&self, waited: u32, accepted: io::Result<Accepted>) -> io::Result<Accepted> {
+        let pause = &self.get_ref().pause;
         match &accepted {
-            Ok(_) if waits > 0 => pause.store(0, Ordering::Relaxed),
+            Ok(_) if waited > 0 => pause.store(0, Ordering::Relaxed),
             Err(error) if is_used_up(error) => {
-                let next = (2 * waits).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                let next = (2 * waited).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                 pause.store(next, Ordering::Relaxed);
             }
             _ => {}
@@ -62,7 +83,7 @@ impl<L: AsFd + Send + Sync + 'static> Async<Acceptor<L>> {
         accepted
     }
 
-    fn accept_now(&self, acceptor: &Acceptor<L>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    fn accept_now(&self, acceptor: &Acceptor<L>) -> io::Result<Accepted> {
         if self.is_closed() {
             return Err(closed());
         }

@@ -87,7 +87,7 @@ struct Deadline {
 }
 
 impl<T> Async<T> {
-    fn source(&self) -> &Arc<Source> {
+    pub(crate) fn source(&self) -> &Arc<Source> {
         &self.0.source.0
     }
 
@@ -106,7 +106,7 @@ impl<T> Async<T> {
 
     /// Lets time pass, unless it is closed: for what no event tells of.
     pub(crate) fn pause(&self, time: Duration) -> io::Result<()> {
-        let pause = Await { source: self.source(), wanted: Wanted::Closed };
+        let pause = Await { source: &**self.source(), wanted: Wanted::Closed };
         match wait::perform_until::<AnyBackend, _>(pause, None, wait::deadline(time)) {
             Ended::Refused(ParkError::Unwinding | ParkError::NoTimers) => std::thread::sleep(time),
             Ended::Refused(error) => return Err(io::Error::other(error)),
@@ -247,7 +247,7 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
         if std::thread::panicking() || !source.watch(self.as_fd())? {
             return self.block(direction, deadline);
         }
-        let readiness = Await { source, wanted: Wanted::Ready(direction) };
+        let readiness = Await { source: &**source, wanted: Wanted::Ready(direction) };
         let ended = match deadline.at() {
             None => wait::perform::<AnyBackend, _>(readiness, None, Patience::Wait),
             Some(at) => wait::perform_until::<AnyBackend, _>(readiness, None, at),

@@ -19,6 +19,7 @@
 //! | `copy` | copies from one descriptor to another without a way through the process |
 //! | `transfer` | reads and writes of any descriptor |
 //! | `arm` | readiness as what a select waits for |
+//! | `futures` | readiness, connections and bytes for async code |
 //! | `net` | sockets of networks |
 //! | `unix` | sockets with paths for addresses |
 //! | `socket` | what sockets of all kinds have in common |
@@ -43,6 +44,8 @@ mod arm;
 mod copy;
 mod descriptor;
 pub mod fs;
+#[cfg(feature = "futures")]
+pub mod futures;
 pub mod net;
 pub mod pipe;
 mod pool;

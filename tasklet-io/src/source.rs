@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+use std::borrow::Borrow;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
@@ -255,20 +256,20 @@ pub(crate) enum Wanted {
     Closed,
 }
 
-/// Waits for that.
-pub(crate) struct Await<'s> {
-    pub(crate) source: &'s Source,
+/// Waits for that. `S` borrows the source, or counts it.
+pub(crate) struct Await<S> {
+    pub(crate) source: S,
     pub(crate) wanted: Wanted,
 }
 
-// SAFETY: A1, A2: the place is the source's, which is borrowed; the lists are fields that nobody replaces. A3: sources lie in `Arc`s.
-unsafe impl Attempt for Await<'_> {
+// SAFETY: A1, A2: the place is the source's, which is borrowed or counted; the lists are fields that nobody replaces. A3: sources lie in `Arc`s.
+unsafe impl<S: Borrow<Source>> Attempt for Await<S> {
     type State = Waiting;
     type Message = ();
     type Output = Ended;
 
     fn place(&self) -> &Guarded<Waiting> {
-        self.source.place()
+        self.source.borrow().place()
     }
 
     fn waiters<'s>(&self, state: &'s mut Waiting) -> &'s mut Waiters<()> {
@@ -285,7 +286,7 @@ unsafe impl Attempt for Await<'_> {
 
     fn attempt(&mut self, _: &mut Waiting, _: &mut Option<()>, _: &dyn Scheduler) -> Found {
         // With the lock held: R1.
-        let seen = self.source.seen();
+        let seen = self.source.borrow().seen();
         let is_so = match self.wanted {
             Wanted::Ready(direction) => seen.allows(direction),
             Wanted::Closed => seen.is_closed(),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::addr::{ToSocketAddrs, each_address};
-use crate::accept::Acceptor;
+use crate::accept::{Accepted, Acceptor};
 use crate::descriptor::Async;
 
 /// As many who have connected and were not accepted yet as Linux allows by default.
@@ -86,22 +86,32 @@ impl TcpStream {
     }
 
     fn connect_to(addr: &SocketAddr, limit: Option<Duration>) -> io::Result<TcpStream> {
-        let stream = Async::of_stream(net::TcpStream::from(new_socket(addr)?));
+        let stream = begin_connect(addr)?;
         stream.set_write_timeout(limit)?;
-        match rustix::net::connect(&stream, addr) {
-            // A signal has interrupted the call, not the connecting.
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        stream.write_with(|stream| match stream.take_error()? {
-            Some(error) => Err(error),
-            None => match stream.peer_addr() {
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
-                connected => connected,
-            },
-        })?;
+        stream.write_with(finish_connect)?;
         stream.set_write_timeout(None)?;
         Ok(TcpStream(stream))
+    }
+
+    /// As [`connect`](Self::connect) to one address, for async code.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and as [reads](crate::futures::AsyncStream) of async code.
+    #[cfg(feature = "futures")]
+    pub async fn connect_async(addr: SocketAddr) -> io::Result<TcpStream> {
+        let stream = begin_connect(&addr)?;
+        stream.write_with_async(finish_connect).await?;
+        Ok(TcpStream(stream))
+    }
+
+    fn accepted((socket, addr): Accepted) -> io::Result<(TcpStream, SocketAddr)> {
+        let stream = TcpStream(Async::of_stream(socket.into()));
+        let addr = match addr.map(SocketAddr::try_from) {
+            Some(Ok(addr)) => addr,
+            _ => stream.peer_addr()?,
+        };
+        Ok((stream, addr))
     }
 
     /// The address of the other end.
@@ -179,6 +189,27 @@ impl TcpStream {
     }
 }
 
+/// Has the system open a connection, which comes about later.
+fn begin_connect(addr: &SocketAddr) -> io::Result<Async<net::TcpStream>> {
+    let stream = Async::of_stream(net::TcpStream::from(new_socket(addr)?));
+    match rustix::net::connect(&stream, addr) {
+        // A signal has interrupted the call, not the connecting.
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(stream),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What became of it; an error that says so while it is not known.
+fn finish_connect(stream: &net::TcpStream) -> io::Result<()> {
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => match stream.peer_addr() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+            connected => connected.map(drop),
+        },
+    }
+}
+
 impl TcpListener {
     /// Listens at the first of the addresses that can be had.
     ///
@@ -231,13 +262,17 @@ impl TcpListener {
     ///
     /// Unwinds with what is thrown at the caller while it waits; then no connection has been accepted.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (socket, addr) = self.0.accept()?;
-        let stream = TcpStream(Async::of_stream(socket.into()));
-        let addr = match addr.map(SocketAddr::try_from) {
-            Some(Ok(addr)) => addr,
-            _ => stream.peer_addr()?,
-        };
-        Ok((stream, addr))
+        TcpStream::accepted(self.0.accept()?)
+    }
+
+    /// As [`accept`](Self::accept), for async code. Dropped while it waits, it has accepted nobody.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept), and as [reads](crate::futures::AsyncStream) of async code.
+    #[cfg(feature = "futures")]
+    pub async fn accept_async(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        TcpStream::accepted(self.0.accept_async().await?)
     }
 
     /// Where it listens.

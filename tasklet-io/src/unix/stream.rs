@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::{address, of_path};
-use crate::accept::Acceptor;
+use crate::accept::{Accepted, Acceptor};
 use crate::descriptor::Async;
 
 /// A connection, as [`std::os::unix::net::UnixStream`]. The caller of what would block parks.
@@ -93,6 +93,12 @@ impl UnixStream {
         Ok((one.try_into()?, other.try_into()?))
     }
 
+    fn accepted((socket, _): Accepted) -> io::Result<(UnixStream, SocketAddr)> {
+        let stream = UnixStream(Async::of_nonblocking(socket.into()));
+        let addr = stream.peer_addr()?;
+        Ok((stream, addr))
+    }
+
     /// The address of the other end.
     ///
     /// # Errors
@@ -145,10 +151,17 @@ impl UnixListener {
     ///
     /// Unwinds with what is thrown at the caller while it waits; then no connection has been accepted.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (socket, _) = self.0.accept()?;
-        let stream = UnixStream(Async::of_nonblocking(socket.into()));
-        let addr = stream.peer_addr()?;
-        Ok((stream, addr))
+        UnixStream::accepted(self.0.accept()?)
+    }
+
+    /// As [`accept`](Self::accept), for async code. Dropped while it waits, it has accepted nobody.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept), and as [reads](crate::futures::AsyncStream) of async code.
+    #[cfg(feature = "futures")]
+    pub async fn accept_async(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        UnixStream::accepted(self.0.accept_async().await?)
     }
 
     /// Where it listens.
