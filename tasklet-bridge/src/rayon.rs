@@ -128,11 +128,7 @@ pub fn install<T: Send>(pool: &impl Pool, f: impl FnOnce() -> T + Send) -> T {
 /// assert_eq!(join(&Global, || words.len(), || words.concat()), (3, "abc".to_owned()));
 /// ```
 #[track_caller]
-pub fn join<A: Send, B: Send>(
-    pool: &impl Pool,
-    a: impl FnOnce() -> A + Send,
-    b: impl FnOnce() -> B + Send,
-) -> (A, B) {
+pub fn join<A: Send, B: Send>(pool: &impl Pool, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     install(pool, || rayon_core::join(a, b))
 }
 

@@ -249,12 +249,9 @@ impl<S: Stream> AsyncStream<S> {
     }
 }
 
-impl<S: Stream> AsyncRead for AsyncStream<S>
-where
-    for<'a> &'a S::Io: Read,
-{
+impl<S: Readable> AsyncRead for AsyncStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_read_some(context, buf.len(), |mut io| io.read(buf))
+        self.poll_read_some(context, buf.len(), |io| S::read(io, buf))
     }
 
     fn poll_read_vectored(
@@ -263,16 +260,13 @@ where
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let asked = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_read_some(context, asked, |mut io| io.read_vectored(bufs))
+        self.poll_read_some(context, asked, |io| S::read_vectored(io, bufs))
     }
 }
 
-impl<S: Stream> AsyncWrite for AsyncStream<S>
-where
-    for<'a> &'a S::Io: Write,
-{
+impl<S: Writable> AsyncWrite for AsyncStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_some(context, buf.len(), |mut io| io.write(buf))
+        self.poll_write_some(context, buf.len(), |io| S::write(io, buf))
     }
 
     fn poll_write_vectored(
@@ -281,7 +275,7 @@ where
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let asked = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_write_some(context, asked, |mut io| io.write_vectored(bufs))
+        self.poll_write_some(context, asked, |io| S::write_vectored(io, bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -296,7 +290,14 @@ where
 /// What an [`AsyncStream`] is made of: connections, ends of pipes, and any [`Async`].
 pub trait Stream: sealed::Stream {}
 
+/// A [`Stream`] that can be read.
+pub trait Readable: Stream + sealed::Readable {}
+
+/// A [`Stream`] that can be written to.
+pub trait Writable: Stream + sealed::Writable {}
+
 mod sealed {
+    use std::io::{IoSlice, IoSliceMut};
     use std::os::fd::AsFd;
 
     use super::{Async, io};
@@ -313,9 +314,54 @@ mod sealed {
             Ok(())
         }
     }
+
+    // Bounds on what the stream is made of, where they are met, would have callers in generic code repeat them.
+    pub trait Readable: Stream {
+        #[doc(hidden)]
+        fn read(io: &Self::Io, buf: &mut [u8]) -> io::Result<usize>;
+
+        #[doc(hidden)]
+        fn read_vectored(io: &Self::Io, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+    }
+
+    pub trait Writable: Stream {
+        #[doc(hidden)]
+        fn write(io: &Self::Io, buf: &[u8]) -> io::Result<usize>;
+
+        #[doc(hidden)]
+        fn write_vectored(io: &Self::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+    }
 }
 
-impl<T: AsFd + Send + Sync + 'static> Stream for Async<T> {}
+impl<S: sealed::Stream> Stream for S {}
+impl<S: sealed::Readable> Readable for S {}
+impl<S: sealed::Writable> Writable for S {}
+
+impl<S: sealed::Stream> sealed::Readable for S
+where
+    for<'a> &'a S::Io: Read,
+{
+    fn read(mut io: &S::Io, buf: &mut [u8]) -> io::Result<usize> {
+        io.read(buf)
+    }
+
+    fn read_vectored(mut io: &S::Io, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        io.read_vectored(bufs)
+    }
+}
+
+impl<S: sealed::Stream> sealed::Writable for S
+where
+    for<'a> &'a S::Io: Write,
+{
+    fn write(mut io: &S::Io, buf: &[u8]) -> io::Result<usize> {
+        io.write(buf)
+    }
+
+    fn write_vectored(mut io: &S::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        io.write_vectored(bufs)
+    }
+}
 
 impl<T: AsFd + Send + Sync + 'static> sealed::Stream for Async<T> {
     type Io = T;
@@ -327,8 +373,6 @@ impl<T: AsFd + Send + Sync + 'static> sealed::Stream for Async<T> {
 
 macro_rules! streams {
     ($($stream:ty: $io:ty $(, $close:expr)?;)*) => { $(
-        impl Stream for $stream {}
-
         impl sealed::Stream for $stream {
             type Io = $io;
 

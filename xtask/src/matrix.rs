@@ -30,8 +30,14 @@ const STEALING_TESTS: [&str; 1] = ["stealing_semantics"];
 
 /// The same for channels, select, locks, sockets and borders, under both schedulers: what they promise, and that random programs and small
 /// histories keep to it.
-const CHANNEL_TESTS: [&str; 6] =
-    ["channel_semantics", "channel_programs", "channel_histories", "sync_semantics", "io_semantics", "bridge_semantics"];
+const CHANNEL_TESTS: [&str; 6] = [
+    "channel_semantics",
+    "channel_programs",
+    "channel_histories",
+    "sync_semantics",
+    "io_semantics",
+    "bridge_semantics",
+];
 
 /// The test file with the stress programme of the work-stealing runtime, in the facade and in the testkit. Its short form is one of
 /// the others there.

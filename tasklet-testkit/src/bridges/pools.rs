@@ -57,7 +57,13 @@ pub fn a_panic_comes_back<B: Backend>(case: Case) {
         let pool = pool(1);
         let payload = caught(|| install(&pool, || -> () { resume_unwind(Box::new(42_u8)) })).unwrap_err();
         assert_eq!(payload.downcast_ref(), Some(&42_u8));
-        let inside = || (0..100).into_par_iter().for_each(|n| if n == 50 { resume_unwind(Box::new(n)) });
+        let inside = || {
+            (0..100).into_par_iter().for_each(|n| {
+                if n == 50 {
+                    resume_unwind(Box::new(n))
+                }
+            })
+        };
         let payload = caught(|| install(&pool, inside)).unwrap_err();
         assert_eq!(payload.downcast_ref(), Some(&50));
         assert_eq!(install(&pool, || 1), 1);
@@ -165,7 +171,11 @@ pub fn a_plain_thread_does_what_rayon_does<B: Backend>(case: Case) {
             let payload = caught(|| install(&pool, || -> () { resume_unwind(Box::new(1_u8)) })).unwrap_err();
             assert_eq!(payload.downcast_ref(), Some(&1_u8));
             let names = join(&pool, || text.as_str(), || current_thread_index().is_some());
-            (names == ("a", true), install(&Global, || current_thread_index().is_some()), spawn_in(&pool, || 5).join().unwrap())
+            (
+                names == ("a", true),
+                install(&Global, || current_thread_index().is_some()),
+                spawn_in(&pool, || 5).join().unwrap(),
+            )
         });
         until(|| thread.is_finished());
         assert_eq!(thread.join().unwrap(), (true, true, 5));

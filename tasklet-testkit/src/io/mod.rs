@@ -10,6 +10,7 @@
 //! | [`sockets`] | Listeners that close and share, Unix sockets, std's types and back, readiness in a select. |
 //! | [`datagrams`] | Bounds, limits, receivers that are full. |
 //! | [`faults`] | Resets, signals, descriptors that run out, peers and schedulers that go. |
+//! | [`futures`] | Sockets in async code. |
 //! | [`leaving`] | Kills, time limits, and the ends of schedulers: nothing is lost, nobody is forgotten. |
 //! | [`copying`] | Copies from one descriptor to another. |
 //! | [`files`] | Files and directories. |
@@ -21,6 +22,7 @@ pub mod copying;
 pub mod datagrams;
 pub mod faults;
 pub mod files;
+pub mod futures;
 pub mod leaving;
 pub mod pipes;
 pub mod processes;
@@ -104,6 +106,15 @@ macro_rules! io_suite {
             datagrams: datagrams_keep_their_bounds;
             datagrams: a_receive_takes_no_longer_than_its_limit;
             datagrams: a_full_receiver_makes_the_sender_wait;
+            futures: what_async_code_sends_arrives;
+            futures: a_task_waits_for_both_directions;
+            futures: a_dropped_read_takes_nothing;
+            futures: a_waker_is_replaced;
+            futures: async_code_connects_and_accepts;
+            futures: ends_and_errors_are_told;
+            futures: a_busy_task_gives_way;
+            futures: no_scheduler_no_wait;
+            futures: soft_tasklets_use_sockets;
             faults: accept_pauses_when_descriptors_run_out;
             faults: a_reset_is_an_error_of_the_read;
             faults: who_has_gone_cannot_be_written_to;

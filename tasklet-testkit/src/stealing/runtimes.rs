@@ -297,8 +297,7 @@ pub fn workers_that_come_race_with_the_end<B: Backend>(case: Case) {
         let census = Census::default();
         let one = census.one();
         let spawned = runtime.spawn(move || drop(one));
-        let threads: Vec<_> =
-            workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
+        let threads: Vec<_> = workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
         (0..round % 20).for_each(|_| thread::yield_now());
         end(runtime);
         let _ = spawned.join();
