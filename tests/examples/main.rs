@@ -6,6 +6,7 @@ mod beside_tokio;
 mod crawler;
 mod hackysack;
 mod http_server;
+mod hyper_server;
 mod output;
 mod parallel_grep;
 mod pipeline;
