@@ -21,7 +21,7 @@ struct Server {
 impl Server {
     fn new() -> Server {
         let mut command = program::command("redis_server");
-        let mut child = command.args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -92,8 +92,8 @@ impl Server {
 
     fn ends_well(mut self) {
         signal(self.child.as_ref().unwrap(), "TERM");
-        let status = wait_promptly(self.child.take().unwrap()).status;
-        assert!(status.success(), "{status}");
+        let output = wait_promptly(self.child.take().unwrap());
+        assert!(output.status.success() && output.stderr.is_empty(), "{}: {}", output.status, stderr(&output));
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "");
@@ -250,10 +250,10 @@ fn keys_expire() {
     server.says(&[
         ("EXISTS soon list", "(integer) 0"),
         ("GET kept", "\"2\""),
-        ("SET soon 1 PX 1 NX", "OK"),
+        ("SET soon 1 EX 2000 NX", "OK"),
         ("PEXPIRE late 1", "(integer) 1"),
     ]);
-    server.wait_for_keys(|keys| keys == "db0:keys=1,expires=0,avg_ttl=0");
+    server.wait_for_keys(|keys| keys == "db0:keys=2,expires=1,avg_ttl=0");
     server.ends_well();
 }
 
@@ -406,6 +406,29 @@ fn a_listener_does_little_else() {
         .unwrap();
     expect(&mut stream, b"-ERR a client can listen to 1024 channels at most\r\n");
     expect(&mut stream, b"-ERR the name of a channel can have 1024 bytes at most\r\n");
+}
+
+#[test]
+fn no_message_comes_after_the_end_of_a_subscription() {
+    let server = Server::new();
+    let (mut listener, mut publisher) = (server.connect(), server.connect());
+    let child = server.child.as_ref().unwrap();
+    for _ in 0..50 {
+        listener.write_all(b"SUBSCRIBE a\r\n").unwrap();
+        expect(&mut listener, b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+        // Both are there when it goes on, and which is first is open.
+        signal(child, "STOP");
+        publisher.write_all(&request(&[b"PUBLISH", b"a", b"x"])).unwrap();
+        listener.write_all(b"UNSUBSCRIBE\r\nPING\r\n").unwrap();
+        signal(child, "CONT");
+        let mut reached = [0; 4];
+        publisher.read_exact(&mut reached).unwrap();
+        if &reached == b":1\r\n" {
+            expect(&mut listener, &request(&[b"message", b"a", b"x"]));
+        }
+        expect(&mut listener, b"*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+PONG\r\n");
+    }
+    server.ends_well();
 }
 
 #[test]
