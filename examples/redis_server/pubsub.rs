@@ -133,7 +133,14 @@ impl<'h> Subscription<'h> {
         }
     }
 
-    /// Where messages come. Each that is received has to be [`taken`](Self::taken).
+    /// A message, if there is one.
+    pub(crate) fn next(&self) -> Option<Message> {
+        let message = self.messages.try_recv().ok()?;
+        self.taken(&message);
+        Some(message)
+    }
+
+    /// Where messages come, to wait for one. Each that is received from it has to be [`taken`](Self::taken).
     pub(crate) fn messages(&self) -> &Receiver<Message> {
         &self.messages
     }

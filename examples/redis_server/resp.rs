@@ -313,7 +313,7 @@ impl Replies {
 
     /// Gives room back that [`take`](Self::take) has taken, unless there is unusually much of it.
     pub(crate) fn reuse(&mut self, mut room: Vec<u8>) {
-        if room.capacity() <= 4 * PIECE {
+        if room.capacity() <= PIECE {
             room.clear();
             self.0 = room;
         }

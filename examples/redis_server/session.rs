@@ -13,7 +13,7 @@ use tasklet::{CancelToken, mask, select};
 
 use crate::Server;
 use crate::command::{self, Refusal, check_arity};
-use crate::pubsub::{CHANNELS, Message, NAME, Subscription};
+use crate::pubsub::{CHANNELS, NAME, Subscription};
 use crate::resp::{Input, ProtocolError, Replies, Request};
 
 /// Bytes of replies that are sent at the latest, though there are more requests.
@@ -113,18 +113,19 @@ impl<'s> Client<'s> {
                 cancelled(stopping) -> () => return Err(End::Quiet),
             };
             let _masked = mask();
-            self.deliver(Some(first))?;
+            subscription.taken(&first);
+            self.out.raw(&first);
+            self.deliver()?;
             self.send()?;
         }
         Ok(())
     }
 
-    /// The messages that are there, after one that was taken.
-    fn deliver(&mut self, first: Option<Message>) -> io::Result<()> {
-        let mut next = first;
-        while let Some(subscription) = &self.subscription {
-            let Some(message) = next.take().or_else(|| subscription.messages().try_recv().ok()) else { break };
-            subscription.taken(&message);
+    /// The messages that are there now. Those that come meanwhile are left: they might come faster than they are sent.
+    fn deliver(&mut self) -> io::Result<()> {
+        let there = self.subscription.as_ref().map_or(0, |subscription| subscription.messages().len());
+        for _ in 0..there {
+            let Some(message) = self.subscription.as_ref().and_then(Subscription::next) else { break };
             self.out.raw(&message);
             if self.out.len() >= BATCH {
                 self.send()?;
@@ -212,7 +213,7 @@ impl<'s> Client<'s> {
                 subscription.remove(channel);
             }
             // After it was told so, a client gets no message any more.
-            self.deliver(None)?;
+            self.deliver()?;
             let count = self.subscription.as_ref().map_or(0, Subscription::count);
             confirm(&mut self.out, "unsubscribe", Some(channel), count);
         }
