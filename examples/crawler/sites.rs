@@ -93,7 +93,7 @@ impl Sites {
 
 fn serve(site: &'static str, mut stream: TcpStream, seen: &Seen, names: &[(&str, String)]) -> io::Result<()> {
     let mut head = [0; 4096];
-    // A short head comes in one piece, or it is the site's that does not read it.
+    // It is short and was sent with one write, so it comes in one piece.
     let length = stream.peek(&mut head)?;
     let head = String::from_utf8_lossy(&head[..length]).into_owned();
     let target = head.split(' ').nth(1).unwrap_or_default();

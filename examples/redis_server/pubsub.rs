@@ -26,10 +26,13 @@ pub(crate) const NAME: usize = 1024;
 /// A message as it is sent, once for all who get it.
 pub(crate) type Message = Arc<[u8]>;
 
+/// Who listens to each channel that has somebody.
+type Channels = HashMap<Arc<[u8]>, Vec<Arc<Subscriber>>>;
+
 /// All channels that somebody listens to.
 #[derive(Default)]
 pub(crate) struct Hub {
-    channels: Mutex<HashMap<Arc<[u8]>, Vec<Arc<Subscriber>>>>,
+    channels: Mutex<Channels>,
 }
 
 /// The publishers' end of a queue.
@@ -50,7 +53,7 @@ pub(crate) struct Subscription<'h> {
 }
 
 impl Hub {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<[u8]>, Vec<Arc<Subscriber>>>> {
+    fn lock(&self) -> MutexGuard<'_, Channels> {
         // Whoever is interrupted leaves lists behind that are right.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
