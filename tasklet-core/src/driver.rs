@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,11 @@ pub trait Reactor: Any {
 
     /// What ends the wait from outside.
     fn notifier(&self) -> Arc<dyn Notify>;
+
+    /// What is readable while there are events, or a notification, that no wait has returned for; if there is such a descriptor.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Where a driver has its [`Reactor`], once somebody has waited for events.
@@ -78,6 +84,36 @@ impl ReactorCell {
         // The thread does not wait, so nobody notifies it where it would.
         let _ = self.signal.reactor.set(reactor.notifier());
         Ok(&**self.reactor.get_or_init(|| reactor))
+    }
+
+    /// What a host can wait on in the driver's stead: see [`Reactor::descriptor`]. None before a reactor was attached.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.reactor.get()?.descriptor()
+    }
+
+    /// A host is about to wait on the [descriptor](Self::descriptor) in the driver's stead: from now on, a notification of the driver makes it readable,
+    /// until [`take_back`](Self::take_back) or the driver's next wait. False if there was a notification already, which is taken by that: the caller looks
+    /// at what it was notified of, and comes again.
+    ///
+    /// On the thread that waits on the driver.
+    #[must_use = "a notification was taken"]
+    pub fn lend(&self) -> bool {
+        // Release: pairs with the acquire in `notify`: where the waiter waits is known.
+        let lent = self.signal.state.compare_exchange(EMPTY, WAITING, Ordering::Release, Ordering::Relaxed).is_ok();
+        lent || !self.signal.take()
+    }
+
+    /// The host does not wait any more. The caller looks at what it may have been notified of, and at [events](Driver::poll).
+    pub fn take_back(&self) {
+        // Acquire: pairs with the release in `notify`.
+        self.signal.state.swap(EMPTY, Ordering::Acquire);
+    }
+
+    /// Makes the descriptor readable, whoever waits.
+    pub fn ring(&self) {
+        if let Some(reactor) = self.signal.reactor.get() {
+            reactor.notify();
+        }
     }
 }
 

@@ -60,3 +60,13 @@ pub mod unix;
 
 pub use copy::{CopyFrom, CopyTo, Relay, copy};
 pub use descriptor::Async;
+
+/// A poller for a scheduler whose host waits in its stead, on a descriptor that has to be there before any tasklet has waited for I/O. A scheduler that
+/// waits by itself makes its own.
+///
+/// # Errors
+///
+/// There are no descriptors left.
+pub fn reactor() -> std::io::Result<Box<dyn tasklet_core::driver::Reactor>> {
+    reactor::Reactor::make()
+}

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(crate) struct Watch {
 }
 
 impl Reactor {
-    fn make() -> io::Result<Box<dyn Attached>> {
+    pub(crate) fn make() -> io::Result<Box<dyn Attached>> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, NOTIFIED)?;
@@ -134,6 +134,10 @@ impl Attached for Reactor {
 
     fn notifier(&self) -> Arc<dyn Notify> {
         self.watch.clone()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.watch.registry.as_fd())
     }
 }
 

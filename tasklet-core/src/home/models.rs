@@ -1,9 +1,12 @@
 //! Other threads ask while the scheduler looks into its inbox, sleeps, and goes.
 
+use std::time::Duration;
+
+use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::*;
-use crate::driver::{Driver, ThreadDriver};
+use crate::driver::{Driver, Reactor, ThreadDriver};
 
 /// A request that can be told from others.
 fn request(token: &HomeToken, number: u32) -> Remote {
@@ -110,4 +113,83 @@ fn last_remote_is_missed_only_after_its_request_was_seen() {
         assert_eq!(taken, [0]);
         other.join().unwrap();
     });
+}
+
+/// A descriptor: readable from when somebody has written until that is fetched.
+#[derive(Default)]
+struct Descriptor {
+    readable: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Notify for Descriptor {
+    fn notify(&self) {
+        *self.readable.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+}
+
+struct Poller(Arc<Descriptor>);
+
+impl Reactor for Poller {
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        let mut readable = self.0.readable.lock().unwrap();
+        while timeout.is_none() && !*readable {
+            readable = self.0.changed.wait(readable).unwrap();
+        }
+        *readable = false;
+        false
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.0.clone()
+    }
+}
+
+/// A host that polls the descriptor itself, and looks at the scheduler when that is readable. If it could wait for what has been asked, nobody
+/// would end that, and loom reports a deadlock.
+fn host_gets_every_request(take_back: bool) {
+    loom::model(move || {
+        let driver = ThreadDriver::default();
+        let descriptor = Arc::new(Descriptor::default());
+        let cell = driver.reactor().unwrap();
+        cell.get_or_attach(|| Ok(Box::new(Poller(descriptor.clone())))).unwrap();
+        let token = Home::new(driver.notifier());
+        let others: Vec<_> = (0..2)
+            .map(|number| {
+                let (home, request) = (token.home().clone(), request(&token, number));
+                thread::spawn(move || assert!(home.submit(request).is_ok()))
+            })
+            .collect();
+        let mut taken = Vec::new();
+        while taken.len() < 2 {
+            if take_back {
+                cell.take_back();
+                driver.poll();
+            } else {
+                // The host has let the scheduler wait itself.
+                driver.wait(Some(Duration::ZERO));
+            }
+            taken.extend(numbers(token.take_requests()));
+            if taken.len() < 2 && cell.lend() {
+                let mut readable = descriptor.readable.lock().unwrap();
+                while !*readable {
+                    readable = descriptor.changed.wait(readable).unwrap();
+                }
+            }
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1]);
+        others.into_iter().for_each(|other| other.join().unwrap());
+    });
+}
+
+#[test]
+fn host_that_polls_gets_every_request() {
+    host_gets_every_request(true);
+}
+
+#[test]
+fn host_that_polls_and_waits_gets_every_request() {
+    host_gets_every_request(false);
 }

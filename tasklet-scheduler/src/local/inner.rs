@@ -11,7 +11,7 @@ use tasklet_core::backend::Backend;
 use tasklet_core::channel::{ChannelEvent, HandOver};
 use tasklet_core::clock::Clock;
 use tasklet_core::current;
-use tasklet_core::driver::Driver;
+use tasklet_core::driver::{Driver, ReactorCell};
 use tasklet_core::home::{Home, HomeToken, Remote};
 use tasklet_core::id::{TaskletId, TaskletIds};
 use tasklet_core::operation::{On, Switch, SwitchToken};
@@ -81,6 +81,8 @@ pub(super) struct Inner {
     pub(super) policy: Cell<ErrorPolicy>,
     pub(super) hooks: Hooks,
     pub(super) closed: Cell<bool>,
+    /// The host waits in the driver's stead.
+    pub(super) is_lent: Cell<bool>,
     /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
     pub(super) bound: RefCell<Vec<std::sync::Weak<Record>>>,
     /// The same numbers in each run, since the order is.
@@ -132,6 +134,7 @@ impl Inner {
             policy: Cell::new(ErrorPolicy::Raise),
             hooks: Hooks::default(),
             closed: Cell::new(false),
+            is_lent: Cell::new(false),
             bound: RefCell::default(),
             ids: RefCell::new(ids),
             this: this.clone(),
@@ -156,12 +159,24 @@ impl Inner {
         guard.disarm();
     }
 
-    /// Takes note of what has happened outside.
-    pub(super) fn poll_driver(&self) {
+    /// Takes note of what has happened outside. Returns whether something has.
+    pub(super) fn poll_driver(&self) -> bool {
         let _quiet = self.hooks.quiet();
         let guard = AbortOnUnwind::new("a scheduler's driver");
-        self.driver.poll();
+        let any = self.driver.poll();
+        if self.is_lent.get()
+            && let Some(cell) = self.driver.reactor()
+        {
+            // What the host is to be told was fetched.
+            cell.ring();
+        }
         guard.disarm();
+        any
+    }
+
+    /// Where the driver has its reactor, if it can have one.
+    pub(super) fn reactor(&self) -> Option<&ReactorCell> {
+        self.driver.reactor()
     }
 
     pub(super) fn shared(&self) -> Rc<Inner> {

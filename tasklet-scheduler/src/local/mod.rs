@@ -13,6 +13,7 @@
 //! | `lifecycle` | from first step to last; throw, kill, errors, the scheduler's end |
 //! | `run` | `run`, nesting, budgets' effect |
 //! | `budget`, `interrupt` | counting switches, ticks and time; what happens when they are used up |
+//! | `pump` | a host with an event loop of its own |
 //! | `inbox`, `timers` | what other threads ask for; waits whose time is up |
 //! | `scheduler`, `tasklet`, `remote`, `suspend`, `guards`, `hooks`, `error`, `policy` | what a user holds |
 //!
@@ -29,6 +30,7 @@ mod inner;
 mod interrupt;
 mod lifecycle;
 mod policy;
+mod pump;
 mod remote;
 mod ring;
 mod run;
@@ -53,6 +55,7 @@ pub use guards::{Atomic, BlockTrap, SwitchTrap};
 pub use hooks::{ChannelHook, ErrorHandler, ScheduleHook, Switch};
 pub use lifecycle::Shutdown;
 pub use policy::ErrorPolicy;
+pub use pump::{Next, Pump};
 pub use remote::{RemoteScheduler, RemoteTasklet};
 pub use run::{RunOptions, RunOutcome};
 pub use scheduler::{Builder, Scheduler, TaskletBuilder};

@@ -19,6 +19,8 @@ use tasklet_core::tasklet::{Local, Record};
 pub(super) struct Ring {
     current: Cell<Option<NonNull<Record>>>,
     len: Cell<usize>,
+    /// The host is to be told of what is linked: it waits, or is about to.
+    tells: Cell<bool>,
 }
 
 /// What the ring may touch of a record that it links.
@@ -31,7 +33,18 @@ fn local(record: &NonNull<Record>) -> &Local {
 
 impl Ring {
     pub(super) fn new() -> Ring {
-        Ring { current: Cell::new(None), len: Cell::new(0) }
+        Ring { current: Cell::new(None), len: Cell::new(0), tells: Cell::new(false) }
+    }
+
+    /// Notifies the driver of the next that is linked behind the current one, once.
+    pub(super) fn set_tells(&self, tells: bool) {
+        self.tells.set(tells);
+    }
+
+    #[cold]
+    fn tell(&self, token: &HomeToken) {
+        self.tells.set(false);
+        token.home().notify();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,6 +115,9 @@ impl Ring {
         right.prev.set(Some(new));
         local(&left).next.set(Some(new));
         self.len.set(self.len.get() + 1);
+        if self.tells.get() {
+            self.tell(token);
+        }
         new
     }
 

@@ -278,6 +278,10 @@ impl<B: Backend> Scheduler<B> {
         Builder::default()
     }
 
+    pub(super) fn inner(&self) -> &Rc<Inner> {
+        &self.inner
+    }
+
     /// Its identity.
     pub fn id(&self) -> SchedulerId {
         self.inner.home().id()

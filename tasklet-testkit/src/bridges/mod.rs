@@ -7,8 +7,10 @@
 //! | chapter | what it tests |
 //! |---|---|
 //! | [`pools`] | Pools of rayon's: results, panics, kills, time limits, whoever calls. |
+//! | [`pumps`] | The local scheduler in an event loop of somebody else's: nothing is missed, and nothing is done in vain. |
 
 pub mod pools;
+pub mod pumps;
 
 /// One run of a test. Without workers: under the local scheduler.
 pub use crate::stealing::Case;
@@ -32,6 +34,18 @@ macro_rules! bridge_suite {
         }
         $crate::__bridge_tests! { $backend, [1, 2];
             pools: a_time_limit_waits_for_the_job, own "it lends the stack";
+        }
+        $crate::__bridge_tests! { $backend, [0];
+            pumps: timers_tell_how_long_to_wait;
+            pumps: what_other_threads_do_ends_the_wait;
+            pumps: sockets_end_the_wait;
+            pumps: what_the_host_does_ends_the_wait;
+            pumps: many_calls_of_the_host_hide_nothing;
+            pumps: events_are_fetched;
+            pumps: a_budget_ends_a_run;
+            pumps: a_failed_tasklet_is_told;
+            pumps: a_driver_without_a_descriptor_is_refused;
+            pumps: tasklets_do_not_pump;
         }
     };
 }

@@ -30,7 +30,7 @@ pub mod signals;
 pub mod sockets;
 pub mod streams;
 
-mod setup;
+pub(crate) mod setup;
 
 /// One run of a test. Without workers: under the local scheduler.
 pub use crate::stealing::Case;

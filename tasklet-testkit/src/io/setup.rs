@@ -9,7 +9,7 @@ pub(super) use crate::channels::setup::{give_way, run, run_virtual, spawn, until
 pub(super) use crate::stealing::setup::Flag;
 
 /// Both ends of a new connection.
-pub(super) fn pair() -> (TcpStream, TcpStream) {
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = listener();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, from) = listener.accept().unwrap();
@@ -23,7 +23,7 @@ pub(super) fn listener() -> TcpListener {
 }
 
 /// Bytes of which no two stretches are the same.
-pub(super) fn bytes(count: usize) -> Vec<u8> {
+pub(crate) fn bytes(count: usize) -> Vec<u8> {
     (0..count as u32).flat_map(|at| (at.wrapping_mul(0x9E37_79B9) >> 8).to_le_bytes()).take(count).collect()
 }
 
