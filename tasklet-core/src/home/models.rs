@@ -148,7 +148,7 @@ impl Reactor for Poller {
 
 /// A host that polls the descriptor itself, and looks at the scheduler when that is readable. If it could wait for what has been asked, nobody
 /// would end that, and loom reports a deadlock.
-fn host_gets_every_request(take_back: bool) {
+fn host_gets_every_request(waits: bool) {
     loom::model(move || {
         let driver = ThreadDriver::default();
         let descriptor = Arc::new(Descriptor::default());
@@ -163,11 +163,10 @@ fn host_gets_every_request(take_back: bool) {
             .collect();
         let mut taken = Vec::new();
         while taken.len() < 2 {
-            if take_back {
-                cell.take_back();
-                driver.poll();
-            } else {
-                // The host has let the scheduler wait itself.
+            cell.take_back();
+            driver.poll();
+            if waits {
+                // In between, the scheduler waits itself.
                 driver.wait(Some(Duration::ZERO));
             }
             taken.extend(numbers(token.take_requests()));
@@ -186,10 +185,10 @@ fn host_gets_every_request(take_back: bool) {
 
 #[test]
 fn host_that_polls_gets_every_request() {
-    host_gets_every_request(true);
+    host_gets_every_request(false);
 }
 
 #[test]
-fn host_that_polls_and_waits_gets_every_request() {
-    host_gets_every_request(false);
+fn host_of_a_scheduler_that_waits_gets_every_request() {
+    host_gets_every_request(true);
 }
