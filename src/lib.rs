@@ -75,6 +75,13 @@ pub mod rayon {
     pub use tasklet_bridge::rayon::*;
 }
 
+/// The local scheduler in an event loop of somebody else's: `poll(2)`, a window system's, tokio's.
+pub mod event_loop {
+    pub use tasklet_io::reactor;
+    #[doc(inline)]
+    pub use tasklet_scheduler::local::{Next, Pump};
+}
+
 /// Channels between tasklets, and between tasklets and threads.
 pub mod channel {
     #[doc(inline)]

@@ -101,7 +101,8 @@ impl<'s> Pump<'s> {
     ) -> io::Result<Pump<'s>> {
         let inner = scheduler.inner().clone();
         let unfit = || {
-            let message = "the scheduler's driver has no descriptor to wait for: use ThreadDriver, or one with a reactor";
+            let message =
+                "the scheduler's driver has no descriptor to wait for: use ThreadDriver, or one with a reactor";
             io::Error::new(io::ErrorKind::Unsupported, message)
         };
         let cell = inner.reactor().ok_or_else(unfit)?;
