@@ -1,8 +1,9 @@
 //! Keys and what they stand for, and when they expire.
 //!
-//! One lock is over all of them. A command has it for the time of a look into a table, some 100 ns beside the microseconds of the system calls that
-//! bring it and take the reply away; in 16 parts with a lock each, the server answered as many requests a second, and commands with several keys
-//! would have to take several locks, in an order. The lock is one for tasklets: whoever finds it taken parks, and the worker goes on with others.
+//! One lock is over all of them. With 16 parts and a lock for each, `redis-benchmark -c 50 -P 16`, on two cores that it shared with the server, got at
+//! best 948 thousand replies a second to SET, 1005 to GET and 905 to INCR; with one lock 837, 901 and 826, and without pipelining a tenth of that, as
+//! then system calls are what counts. For a tenth more, commands with several keys would need several locks, in an order. The lock is one for tasklets:
+//! whoever finds it taken parks, and the worker goes on with others.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
