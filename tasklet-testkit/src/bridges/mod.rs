@@ -42,6 +42,7 @@ macro_rules! bridge_suite {
             pumps: what_the_host_does_ends_the_wait;
             pumps: many_calls_of_the_host_hide_nothing;
             pumps: events_are_fetched;
+            pumps: no_event_is_left_when_the_host_waits;
             pumps: a_budget_ends_a_run;
             pumps: a_failed_tasklet_is_told;
             pumps: a_driver_without_a_descriptor_is_refused;

@@ -225,6 +225,24 @@ pub fn events_are_fetched<B: Backend>(case: Case) {
     drop(taken.join().unwrap());
 }
 
+/// A host that is told of new events only, as tokio is, would not hear of those that are left.
+pub fn no_event_is_left_when_the_host_waits<B: Backend>(case: Case) {
+    const MANY: usize = 300;
+    let scheduler = scheduler::<B>(case);
+    let pump = pump(&scheduler);
+    let (mut writers, mut readers) = (Vec::new(), Vec::new());
+    for _ in 0..MANY {
+        let (mut reader, writer) = pipe().unwrap();
+        writers.push(writer);
+        readers.push(scheduler.spawn_joinable(move || reader.read(&mut [0; 8]).unwrap()));
+    }
+    settle(&pump);
+    writers.iter_mut().for_each(|writer| writer.write_all(b"a").unwrap());
+    while pump.run_once(None).unwrap() == Next::Now {}
+    assert!(!is_readable(&pump, Some(Duration::ZERO)), "more than are fetched at a time");
+    assert!(readers.into_iter().all(|reader| reader.is_finished()));
+}
+
 /// The rest is for the next call.
 pub fn a_budget_ends_a_run<B: Backend>(case: Case) {
     let scheduler = scheduler::<B>(case);
