@@ -1,19 +1,17 @@
 //! `http_server` as curl sees it, as clients see it that nobody wishes for, under load, and when it is to end.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::program::{self, Folder, PROMPT, signal, wait_promptly};
+use crate::program::{self, Folder};
+use crate::service::Service;
 
 /// A server with a folder of its own.
 struct Server {
-    /// Until it has ended.
-    child: Option<Child>,
-    stdout: BufReader<ChildStdout>,
-    address: String,
+    service: Service,
     folder: Folder,
 }
 
@@ -26,19 +24,12 @@ impl Server {
         let many: Vec<u8> = (0..3_000_000_u32).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
         folder.file("many.bin", &many);
         symlink("/etc/passwd", folder.0.join("out")).unwrap();
-        let mut command = program::command("http_server");
-        let mut child = command.arg(&folder.0).args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").expect("it says where it is").to_owned();
-        Server { child: Some(child), stdout, address, folder }
+        let service = Service::start(program::command("http_server").arg(&folder.0).args(["--port", "0"]));
+        Server { service, folder }
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PROMPT)).unwrap();
-        stream
+        self.service.connect()
     }
 
     /// What comes back until the server closes.
@@ -53,7 +44,7 @@ impl Server {
     }
 
     fn curl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>, path: &str) -> Vec<u8> {
-        let url = format!("http://{}{path}", self.address);
+        let url = format!("{}{path}", self.service.address);
         let mut curl = Command::new("curl");
         curl.args(arguments).args(["--silent", "--path-as-is", "--max-time", "20", &url]);
         let output = curl.stderr(Stdio::inherit()).output();
@@ -66,24 +57,12 @@ impl Server {
     }
 
     fn terminate(&self) {
-        signal(self.child.as_ref().unwrap(), "TERM");
+        self.service.terminate();
     }
 
-    fn ends_well(mut self) {
-        let status = wait_promptly(self.child.take().unwrap()).status;
-        assert!(status.success(), "{status}");
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    fn ends_well(self) {
+        let ended = self.service.ends_well();
+        assert_eq!((&*ended.stdout, &*ended.stderr), ("", ""));
     }
 }
 
@@ -208,7 +187,7 @@ fn an_answer_on_its_way_arrives_before_the_end() {
 #[test]
 fn a_load_is_served() {
     let server = Server::new("http-load");
-    let url = format!("http://{}/index.html", server.address);
+    let url = format!("{}/index.html", server.service.address);
     let Ok(output) = Command::new("wrk").args(["-t1", "-c64", "-d2", &url]).output() else {
         eprintln!("not tested: there is no `wrk`");
         return;
@@ -234,7 +213,7 @@ fn what_cannot_be_served_is_said() {
         assert!(code == Some(2) && text.contains("usage:"), "{text}");
     }
     let server = Server::new("http-twice");
-    let port = server.address.rsplit(':').next().unwrap();
+    let port = server.service.host().rsplit(':').next().unwrap();
     let (code, text) = refused(&[".", "--port", port]);
     assert!(code == Some(1) && text.contains(&format!("could not listen at port {port}: ")), "{text}");
 }

@@ -7,36 +7,24 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::{self, PROMPT, run_with_input, signal, stderr, stdout, wait_promptly};
+use crate::service::Service;
 
 const TOOLS: &str =
     "redis-cli and redis-benchmark are installed: Debian has them in `redis-tools`, and `.ci/run` sees to it";
 
-struct Server {
-    /// Until it has ended.
-    child: Option<Child>,
-    stdout: BufReader<ChildStdout>,
-    address: String,
-}
+struct Server(Service);
 
 impl Server {
     fn new() -> Server {
-        let mut command = program::command("redis_server");
-        let mut child = command.args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("redis://").expect("it says where it is").to_owned();
-        Server { child: Some(child), stdout, address }
+        Server(Service::start(program::command("redis_server").args(["--port", "0"])))
     }
 
     fn port(&self) -> &str {
-        self.address.rsplit(':').next().unwrap()
+        self.0.host().rsplit(':').next().unwrap()
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PROMPT)).unwrap();
-        stream
+        self.0.connect()
     }
 
     /// What redis-cli prints for commands, each a line.
@@ -84,28 +72,16 @@ impl Server {
 
     /// Bytes of memory that it has.
     fn resident(&self) -> usize {
-        let id = self.child.as_ref().unwrap().id();
+        let id = self.0.child().id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
-    fn ends_well(mut self) {
-        signal(self.child.as_ref().unwrap(), "TERM");
-        let output = wait_promptly(self.child.take().unwrap());
-        assert!(output.status.success() && output.stderr.is_empty(), "{}: {}", output.status, stderr(&output));
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    fn ends_well(self) {
+        self.0.terminate();
+        let ended = self.0.ends_well();
+        assert_eq!((&*ended.stdout, &*ended.stderr), ("", ""));
     }
 }
 
@@ -261,7 +237,7 @@ fn keys_expire() {
 fn an_expired_key_is_gone_before_it_is_removed() {
     let server = Server::new();
     let mut stream = server.connect();
-    let child = server.child.as_ref().unwrap();
+    let child = server.0.child();
     for _ in 0..30 {
         stream.write_all(&request(&[b"SET", b"k", b"1", b"PX", b"4"])).unwrap();
         expect(&mut stream, b"+OK\r\n");
@@ -412,7 +388,7 @@ fn a_listener_does_little_else() {
 fn no_message_comes_after_the_end_of_a_subscription() {
     let server = Server::new();
     let (mut listener, mut publisher) = (server.connect(), server.connect());
-    let child = server.child.as_ref().unwrap();
+    let child = server.0.child();
     for _ in 0..50 {
         listener.write_all(b"SUBSCRIBE a\r\n").unwrap();
         expect(&mut listener, b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");

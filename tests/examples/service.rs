@@ -38,13 +38,18 @@ impl Service {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address.rsplit('/').next().unwrap()).unwrap();
+        let stream = TcpStream::connect(self.host()).unwrap();
         stream.set_read_timeout(Some(PROMPT)).unwrap();
         stream.set_write_timeout(Some(PROMPT)).unwrap();
         stream
     }
 
-    fn child(&self) -> &Child {
+    /// Where it listens, without a scheme.
+    pub(crate) fn host(&self) -> &str {
+        self.address.rsplit('/').next().unwrap()
+    }
+
+    pub(crate) fn child(&self) -> &Child {
         self.child.as_ref().unwrap()
     }
 
