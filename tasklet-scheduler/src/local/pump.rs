@@ -108,7 +108,6 @@ impl<'s> Pump<'s> {
         let cell = inner.reactor().ok_or_else(unfit)?;
         cell.get_or_attach(reactor)?;
         cell.descriptor().ok_or_else(unfit)?;
-        inner.expect_events();
         Ok(Pump { inner, scheduler: PhantomData })
     }
 

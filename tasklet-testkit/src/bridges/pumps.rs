@@ -243,7 +243,10 @@ pub fn no_event_is_left_when_the_host_waits<B: Backend>(case: Case) {
     let mut read = Vec::new();
     for _ in 0..2 {
         settle(&pump);
-        writers.iter_mut().for_each(|writer| writer.write_all(b"a").unwrap());
+        // On another thread: here, the scheduler would look at events meanwhile.
+        thread::scope(|scope| {
+            scope.spawn(|| writers.iter_mut().for_each(|writer| writer.write_all(b"a").unwrap()));
+        });
         while pump.run_once(None).unwrap() == Next::Now {}
         assert!(!is_readable(&pump, Some(Duration::ZERO)), "more than are fetched at a time");
         read.extend(readers.drain(..).map(|reader| reader.join().unwrap()));
