@@ -58,8 +58,9 @@ fn poll_loop_answers_while_the_input_is_open_and_is_quiet_meanwhile() {
 
 #[test]
 fn poll_loop_gets_many_lines_from_another_program() {
-    let seq = Command::new("seq").arg("2000").stdout(Stdio::piped()).spawn().unwrap();
-    let output = command("poll_loop").stdin(seq.stdout.unwrap()).output().unwrap();
+    let mut seq = Command::new("seq").arg("2000").stdout(Stdio::piped()).spawn().unwrap();
+    let output = command("poll_loop").stdin(seq.stdout.take().unwrap()).output().unwrap();
+    assert!(seq.wait().unwrap().success());
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
     let text = stdout(&output);
     assert_eq!(text.lines().filter(|line| line.ends_with(": 0 letters")).count(), 2000);

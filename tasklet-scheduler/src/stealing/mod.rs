@@ -6,7 +6,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `builder`, `runtime` | making, using and ending a runtime |
+//! | `builder`, `thread`, `runtime` | making, using and ending a runtime; workers and the threads that run them |
 //! | `spawn` | making tasklets |
 //! | `worker`, `switch` | one worker, and what channels and joins ask of it |
 //! | `choose` | who goes on next; the promise of fairness |
@@ -49,6 +49,7 @@ mod stacks;
 mod starved;
 mod switch;
 mod task;
+mod thread;
 mod time;
 mod timers;
 mod worker;
@@ -64,7 +65,7 @@ use tasklet_core::tasklet::{JoinHandle, Record};
 
 pub use crate::time::{Interval, interval, now, sleep, sleep_until, try_sleep_until};
 pub use blocking::{PoolStats, blocking};
-pub use builder::{BuildError, Builder, PanicPolicy, WorkerThread};
+pub use builder::{BuildError, Builder, PanicPolicy};
 pub use cancel::{CancelToken, Mask, is_cancelled, mask};
 pub(crate) use extras::Extras;
 pub use extras::TaskletLocal;
@@ -74,6 +75,7 @@ pub use migrate::spawn_migratable;
 pub use runtime::{Enter, Handle, Runtime, Shutdown, Unfinished, run_on};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{SpawnError, TaskletBuilder};
+pub use thread::WorkerThread;
 pub use time::{Elapsed, SleepAsync, sleep_async, timeout};
 
 use worker::Worker;
