@@ -31,6 +31,7 @@
 //! | | `leaving`, `programs`, `circles` | | kills and limits of who waits in a poll; a holder is the helper that polls |
 //! | [`programs`](crate::programs) | `queues`, `news` | of the actors that are tasklets, each second one | |
 //! | | `exact` | all actors, as tasklets that block on futures: their order is the model's | kills: a future leaves its channel when its tasklet unwinds, not before |
+//! | [`bridges`](crate::bridges) | | | of the stack that lends what a pool computes on; of the host |
 //! | [`semantics`](crate::semantics), [`differential`](crate::differential) | | | the local scheduler has no soft tasklets |
 //! | [`histories`](crate::histories) | | | calls and answers of one caller, recorded on its stack; order and loss among futures is for `programs` |
 //! | [`stress`](crate::stress) | | some of its actions spawn futures | the others are of stacks |
