@@ -24,11 +24,14 @@ use crate::{net as ours, pipe, unix as local};
 /// Operations of one direction that find something at a stretch, before the task lets others run. As many as of tasklets.
 const BUDGET: u32 = 128;
 
+/// A wait in async code, for as long as that likes.
+type Wait = WaitFuture<Await<Arc<Source>>>;
+
 /// A task's wait for one direction of a source, and what it has done since it last waited.
 #[derive(Default)]
 pub(crate) struct Turn {
     /// Its memory is used again.
-    wait: Option<Pin<Box<WaitFuture<Await<Arc<Source>>>>>>,
+    wait: Option<Pin<Box<Wait>>>,
     is_waiting: bool,
     done: u32,
 }
