@@ -173,7 +173,7 @@ fn primes_below(limit: u64) -> usize {
     let is_prime = |n: &u64| {
         // Others run now and then.
         checkpoint();
-        (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0)
+        (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d))
     };
     (2..limit).filter(is_prime).count()
 }
