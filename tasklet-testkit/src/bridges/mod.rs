@@ -41,6 +41,8 @@ macro_rules! bridge_suite {
             pumps: sockets_end_the_wait;
             pumps: what_the_host_does_ends_the_wait;
             pumps: many_calls_of_the_host_hide_nothing;
+            pumps: a_host_that_waits_in_the_scheduler_goes_on;
+            pumps: the_host_has_stacks_looked_at;
             pumps: events_are_fetched;
             pumps: no_event_is_left_when_the_host_waits;
             pumps: a_budget_ends_a_run;

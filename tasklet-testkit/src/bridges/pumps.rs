@@ -180,6 +180,56 @@ pub fn what_the_host_does_ends_the_wait<B: Backend>(case: Case) {
     assert_eq!(sum.join().unwrap(), 12);
 }
 
+/// A join runs tasklets, and waits for other threads, as it does without a pump. After a call, the host waits as before.
+pub fn a_host_that_waits_in_the_scheduler_goes_on<B: Backend>(case: Case) {
+    let scheduler = scheduler::<B>(case);
+    let pump = pump(&scheduler);
+    for round in 0..20 {
+        let (send, receive) = bounded_by::<u32, AnyBackend>(0);
+        let (mut reader, writer) = pipe().unwrap();
+        let waits = scheduler.spawn_joinable(move || {
+            reader.read_exact(&mut [0]).unwrap();
+            receive.recv().unwrap()
+        });
+        settle(&pump);
+        let sends = thread::spawn(move || {
+            (&writer).write_all(b"a").unwrap();
+            send.send(round).unwrap();
+        });
+        assert_eq!(waits.join().unwrap(), round);
+        sends.join().unwrap();
+        settle(&pump);
+        let (send, receive) = bounded_by::<u32, AnyBackend>(0);
+        let waits = scheduler.spawn_joinable(move || receive.recv().unwrap());
+        settle(&pump);
+        let sends = thread::spawn(move || send.send(round).unwrap());
+        host(&pump, || waits.is_finished());
+        sends.join().unwrap();
+    }
+}
+
+/// Now and then, as long as there is something to look for.
+pub fn the_host_has_stacks_looked_at<B: Backend>(case: Case) {
+    let scheduler = kinds::local::<B>(case.kind).trim_after(Some(Duration::from_millis(1))).build();
+    let pump = pump(&scheduler);
+    for _ in 0..10 {
+        scheduler.spawn(|| {
+            let _ = local::schedule_remove();
+        });
+    }
+    let mut calls = 0;
+    loop {
+        let next = pump.run_once(None).unwrap();
+        calls += 1;
+        assert!(calls < 500, "it turns round and round");
+        if next == Next::Event {
+            break;
+        }
+        is_readable(&pump, next.timeout());
+    }
+    assert!(!is_readable(&pump, Some(Duration::ZERO)));
+}
+
 /// The scheduler looks at events in between, and takes none from the host.
 pub fn many_calls_of_the_host_hide_nothing<B: Backend>(case: Case) {
     let scheduler = scheduler::<B>(case);
