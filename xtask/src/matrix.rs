@@ -488,10 +488,10 @@ pub(crate) fn stress(flags: &StressFlags) -> Cell {
         .step(call.args(["--", test, "--ignored", "--nocapture"]))
 }
 
-/// The facade with one backend and nothing else.
+/// The facade with one backend, and async code, which examples and documents show.
 fn facade(verb: &str, backend: &str) -> Cargo {
     // --no-default-features: the default is a backend, which would hide that this one is incomplete.
-    cargo([verb, "-p", "tasklet", "--no-default-features", "--features"]).arg(format!("backend-{backend}"))
+    cargo([verb, "-p", "tasklet", "--no-default-features", "--features"]).arg(format!("backend-{backend},futures"))
 }
 
 fn except<'a>(names: &'a [String], others: &[&str]) -> Vec<&'a str> {

@@ -100,7 +100,7 @@ fn a_cell_that_runs_tests_expects_some() {
 fn facade_cells_run_the_test_files_that_no_other_cell_runs() {
     let cells = matrix();
     let facade = calls(find(&cells, "facade/context")).concat();
-    assert!(facade.ends_with("--features backend-context --lib --test facade --test million"), "{facade}");
+    assert!(facade.ends_with("--features backend-context,futures --lib --test facade --test million"), "{facade}");
     let contract = calls(find(&cells, "contract/threads")).concat();
     assert!(contract.ends_with("-p tasklet-testkit --lib --test contract"), "{contract}");
 }
