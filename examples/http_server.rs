@@ -374,11 +374,14 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, End> {
     if header("transfer-encoding").is_some() {
         return Err(End::Refused(501));
     }
-    let lengths = head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length")).count();
+    let count = |name| head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).count();
     let body = match header("content-length").map(|length| length.parse()) {
         None => 0,
-        // Two lengths are how requests are smuggled past a proxy.
-        Some(_) if lengths > 1 => return Err(End::Refused(400)),
+        // Two lengths, and those with a sign, are how requests are smuggled past a proxy.
+        Some(_) if count("content-length") > 1 => return Err(End::Refused(400)),
+        Some(Ok(_)) if header("content-length").is_some_and(|length| length.starts_with('+')) => {
+            return Err(End::Refused(400));
+        }
         Some(Ok(length @ ..=BODY)) => length,
         Some(Ok(_)) => return Err(End::Refused(413)),
         Some(Err(_)) => return Err(End::Refused(400)),
@@ -386,7 +389,7 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, End> {
     let connection = header("connection").unwrap_or_default();
     let says = |word: &str| connection.split(',').any(|said| said.trim().eq_ignore_ascii_case(word));
     let keeps = if head.version == Some(0) { says("keep-alive") } else { !says("close") };
-    if head.version == Some(1) && header("host").is_none() {
+    if count("host") > 1 || head.version == Some(1) && header("host").is_none() {
         return Err(End::Refused(400));
     }
     let path = path(head.path.unwrap_or_default()).ok_or(End::Refused(400))?;
