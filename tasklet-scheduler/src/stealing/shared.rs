@@ -347,13 +347,22 @@ impl Shared {
         self.phase() != Phase::Open
     }
 
-    /// A worker has exited, or will not start. Returns whether it was waited for.
-    pub(super) fn worker_exited(&self, index: usize) -> bool {
+    /// Whether a worker is waited for. If so, it is until it has [exited](Self::worker_exited).
+    pub(super) fn awaits(&self, index: usize) -> bool {
+        let stage = &mut self.working().stages[index];
+        let is_awaited = *stage != Stage::Gone;
+        if is_awaited {
+            *stage = Stage::Running;
+        }
+        is_awaited
+    }
+
+    /// A worker has exited, or will not start. The runtime is closed, or others work on.
+    pub(super) fn worker_exited(&self, index: usize) {
         let before = std::mem::replace(&mut self.working().stages[index], Stage::Gone);
         if before != Stage::Gone {
             self.leave(&[index]);
         }
-        before != Stage::Gone
     }
 
     /// Nobody waits for these any more.

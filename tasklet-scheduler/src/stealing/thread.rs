@@ -51,10 +51,11 @@ impl SeatGuard {
 
 impl Drop for SeatGuard {
     fn drop(&mut self) {
-        let was_awaited = self.shared.worker_exited(self.index);
-        if !self.has_started && (was_awaited || self.ready.is_some()) {
+        // Before it leaves: whoever spawns after the last one has emptied the injector must find the runtime closed.
+        if !self.has_started && (self.shared.awaits(self.index) || self.ready.is_some()) {
             self.fail(Kind::Gone { index: self.index });
         }
+        self.shared.worker_exited(self.index);
     }
 }
 

@@ -57,6 +57,7 @@ macro_rules! stealing_suite {
             runtimes: workers_run_on_threads_of_the_application, soft;
             runtimes: the_thread_that_builds_works_too;
             runtimes: a_dropped_worker_ends_its_runtime;
+            runtimes: spawns_race_with_the_last_worker_that_is_dropped;
             runtimes: a_runtime_ends_without_those_that_never_came;
             runtimes: workers_that_come_race_with_the_end;
             runtimes: a_spawn_handler_that_fails_fails_the_build;

@@ -271,6 +271,30 @@ pub fn a_dropped_worker_ends_its_runtime<B: Backend>(case: Case) {
     }
 }
 
+/// Whoever spawns meanwhile is refused, or told that the tasklet was killed: none is left where nobody comes for it.
+pub fn spawns_race_with_the_last_worker_that_is_dropped<B: Backend>(case: Case) {
+    for _ in 0..50 {
+        let (runtime, workers) = case.builder::<B>().build_unstarted().unwrap();
+        let handle = runtime.handle();
+        let begun = Flag::default();
+        let told = begun.clone();
+        let spawns = thread::spawn(move || {
+            let mut spawned = Vec::new();
+            while let Ok(one) = handle.try_spawn(|| ()) {
+                spawned.push(one);
+                told.set();
+            }
+            spawned
+        });
+        retry(|| begun.is_set().then_some(()));
+        drop(workers);
+        for one in spawns.join().unwrap() {
+            let ended = one.join_timeout(LIMIT).expect("it is not forgotten");
+            assert!(ended.unwrap_err().is_killed());
+        }
+    }
+}
+
 /// Also of those that are run later, or never.
 pub fn a_runtime_ends_without_those_that_never_came<B: Backend>(case: Case) {
     let (runtime, mut workers) = case.builder::<B>().build_unstarted().unwrap();
