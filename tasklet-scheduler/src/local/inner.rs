@@ -81,6 +81,8 @@ pub(super) struct Inner {
     pub(super) policy: Cell<ErrorPolicy>,
     pub(super) hooks: Hooks,
     pub(super) closed: Cell<bool>,
+    /// Some host drives it with a pump.
+    pub(super) has_pump: Cell<bool>,
     /// The host waits in the driver's stead.
     pub(super) is_lent: Cell<bool>,
     /// Tasklets that may hold a closure although they are in no queue; pruned when it has doubled.
@@ -134,6 +136,7 @@ impl Inner {
             policy: Cell::new(ErrorPolicy::Raise),
             hooks: Hooks::default(),
             closed: Cell::new(false),
+            has_pump: Cell::new(false),
             is_lent: Cell::new(false),
             bound: RefCell::default(),
             ids: RefCell::new(ids),

@@ -92,9 +92,12 @@ pub struct Pump<'s> {
 impl<'s> Pump<'s> {
     /// For a scheduler whose tasklets may have waited for I/O already, or not: if not, `reactor` makes what to wait on.
     ///
+    /// A clock that is not the system's is the host's to move, a [`VirtualClock`](tasklet_core::clock::VirtualClock) too: its driver moves it only where that waits.
+    ///
     /// # Errors
     ///
-    /// What `reactor` says; and the scheduler has a driver of the application's that has no descriptor.
+    /// What `reactor` says; the scheduler has a driver of the application's that has no descriptor; and
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy), if it has a pump already: one host at a time waits for it.
     pub fn new<B: Backend>(
         scheduler: &'s Scheduler<B>,
         reactor: impl FnOnce() -> io::Result<Box<dyn Reactor>>,
@@ -108,6 +111,10 @@ impl<'s> Pump<'s> {
         let cell = inner.reactor().ok_or_else(unfit)?;
         cell.get_or_attach(reactor)?;
         cell.descriptor().ok_or_else(unfit)?;
+        if inner.has_pump.replace(true) {
+            let message = "the scheduler has a pump already, whose host waits for it: share that one, or drop it first";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        }
         Ok(Pump { inner, scheduler: PhantomData })
     }
 
@@ -191,9 +198,11 @@ impl AsRawFd for Pump<'_> {
 
 impl Drop for Pump<'_> {
     fn drop(&mut self) {
+        // In a tasklet, the run that has called it took it back.
         if self.inner.is_at_rest() {
             self.inner.take_back();
         }
+        self.inner.has_pump.set(false);
     }
 }
 

@@ -48,6 +48,9 @@ macro_rules! bridge_suite {
             pumps: a_budget_ends_a_run;
             pumps: a_failed_tasklet_is_told;
             pumps: a_driver_without_a_descriptor_is_refused;
+            pumps: a_scheduler_has_one_pump;
+            pumps: a_dropped_pump_tells_nobody;
+            pumps: a_host_moves_a_clock_of_its_own;
             pumps: tasklets_do_not_pump;
         }
     };

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{Read, Write};
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -11,7 +12,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tasklet_channels::{bounded_by, unbounded_by};
 use tasklet_core::backend::Backend;
-use tasklet_core::driver::{Driver, Notify};
+use tasklet_core::clock::VirtualClock;
+use tasklet_core::driver::{Driver, Notify, VirtualDriver};
 use tasklet_core::operation::AnyBackend;
 use tasklet_io::pipe::pipe;
 use tasklet_scheduler::local::{self, Budget, Next, Pump, Scheduler};
@@ -354,6 +356,63 @@ pub fn a_driver_without_a_descriptor_is_refused<B: Backend>(case: Case) {
     let error = Pump::new(&scheduler, tasklet_io::reactor).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("no descriptor to wait for"), "{error}");
+}
+
+/// Two hosts would each take what the other is to be told of. When the first has gone, the next one may come.
+pub fn a_scheduler_has_one_pump<B: Backend>(case: Case) {
+    let scheduler = scheduler::<B>(case);
+    let first = pump(&scheduler);
+    let (send, receive) = bounded_by::<u32, AnyBackend>(0);
+    let received = scheduler.spawn_joinable(move || receive.recv().unwrap());
+    assert_eq!(settle(&first), Next::Event);
+    let error = Pump::new(&scheduler, tasklet_io::reactor).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+    assert!(error.to_string().contains("has a pump already"), "{error}");
+    // The first one is told as before.
+    let sends = thread::spawn(move || send.send(1).unwrap());
+    host(&first, || received.is_finished());
+    sends.join().unwrap();
+    drop(first);
+    let second = pump(&scheduler);
+    let last = scheduler.spawn_joinable(|| local::sleep(Duration::from_millis(1)));
+    host(&second, || last.is_finished());
+}
+
+/// Nobody waits for what it would tell.
+pub fn a_dropped_pump_tells_nobody<B: Backend>(case: Case) {
+    let scheduler = scheduler::<B>(case);
+    let pump = pump(&scheduler);
+    let descriptor = pump.as_fd().try_clone_to_owned().unwrap();
+    let is_readable = || poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1;
+    assert_eq!(settle(&pump), Next::Event);
+    scheduler.spawn(|| ());
+    assert!(is_readable());
+    assert_eq!(settle(&pump), Next::Event);
+    assert!(!is_readable());
+    drop(pump);
+    scheduler.spawn(|| ());
+    assert!(!is_readable(), "the scheduler is run by who has spawned, as ever");
+    scheduler.run().unwrap();
+}
+
+/// As far as the host moves it.
+pub fn a_host_moves_a_clock_of_its_own<B: Backend>(case: Case) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let clock = Arc::new(VirtualClock::default());
+    let builder = kinds::local::<B>(case.kind).trim_after(None).clock(clock.clone());
+    let scheduler = builder.driver(VirtualDriver::new(clock.clone())).build();
+    let pump = pump(&scheduler);
+    let slept = scheduler.spawn_joinable(|| {
+        local::sleep(HOUR);
+        local::now()
+    });
+    assert_eq!(settle(&pump), Next::Within(HOUR));
+    clock.advance(HOUR / 2);
+    assert_eq!(settle(&pump), Next::Within(HOUR / 2));
+    assert!(!slept.is_finished());
+    clock.advance(HOUR / 2);
+    assert_eq!(settle(&pump), Next::Event);
+    assert_eq!(slept.join().unwrap(), HOUR);
 }
 
 /// The host does; the end of a tasklet wakes async code of the host.
