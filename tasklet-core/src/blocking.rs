@@ -7,7 +7,6 @@
 
 mod deferred;
 
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +16,7 @@ pub use deferred::deferred;
 
 use crate::current;
 use crate::tasklet::{Record, spot};
-use crate::unwind::Payload;
+use crate::unwind::{Payload, drop_quietly};
 
 /// What is called on another thread. It does not unwind.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -51,7 +50,7 @@ pub fn blocking_owned<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     if thread::panicking() || !current::can_offload() {
         return f();
     }
-    let call = Arc::new(Call::new(f));
+    let call = Call::new(f);
     let errand = Errand(Some(call.clone()));
     call.wait("blocking", || offload(Box::new(move || errand.run())))
 }
@@ -88,15 +87,16 @@ fn offload(job: Job) {
 pub fn elsewhere<T: Send>(what: &str, place: impl FnOnce(Job), f: impl FnOnce() -> T + Send) -> T {
     current::refuse_swapped(what);
     let call = Call::new(f);
-    let errand = Errand(Some(&call));
+    let errand = Errand(Some(call.clone()));
     let job: Box<dyn FnOnce() + Send + '_> = Box::new(move || errand.run());
-    // SAFETY: only the lifetime changes. `call` stays until `is_done`, which we wait for, whatever happens, and which the errand in the job sets
-    // when it has used `call` for the last time: called or dropped. A job that is leaked uses it no more and never sets it, so we wait for ever.
+    // SAFETY: only the lifetime changes. What may borrow is `f` and its result. The errand in the job, called or dropped, takes `f` out of the call and
+    // is done with it before `is_done`, which we wait for, whatever happens; then we take the result. What the errand's count still holds afterwards
+    // is an empty call. A job that is leaked never sets `is_done`, so we wait for ever.
     let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
     call.wait(what, || place(job))
 }
 
-/// A call, where its caller waits or beside it.
+/// A call, counted by its caller and by its errand: whoever ends the wait may be in the middle of it when the caller goes on.
 struct Call<F, T> {
     f: Mutex<Option<F>>,
     result: Mutex<Option<Result<T, Payload>>>,
@@ -105,9 +105,9 @@ struct Call<F, T> {
 }
 
 /// The way to a call and back: it is made, or it is told that it will not be.
-struct Errand<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>>(Option<C>);
+struct Errand<F: FnOnce() -> T + Send, T: Send>(Option<Arc<Call<F, T>>>);
 
-impl<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>> Errand<F, T, C> {
+impl<F: FnOnce() -> T + Send, T: Send> Errand<F, T> {
     fn run(mut self) {
         if let Some(call) = self.0.take() {
             call.run();
@@ -115,32 +115,35 @@ impl<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>> Errand<F, 
     }
 }
 
-impl<F: FnOnce() -> T + Send, T: Send, C: Deref<Target = Call<F, T>>> Drop for Errand<F, T, C> {
+impl<F: FnOnce() -> T + Send, T: Send> Drop for Errand<F, T> {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
+            drop_quietly(call.take());
             call.end();
         }
     }
 }
 
 impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
-    fn new(f: F) -> Call<F, T> {
+    fn new(f: F) -> Arc<Call<F, T>> {
         let (f, result) = (Mutex::new(Some(f)), Mutex::new(None));
-        Call { f, result, is_done: AtomicBool::new(false), caller: current::record() }
+        Arc::new(Call { f, result, is_done: AtomicBool::new(false), caller: current::record() })
+    }
+
+    fn take(&self) -> Option<F> {
+        self.f.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn run(&self) {
-        let f = self.f.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let result = f.map(|f| catch_unwind(AssertUnwindSafe(f)));
+        let result = self.take().map(|f| catch_unwind(AssertUnwindSafe(f)));
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
         self.end();
     }
 
     fn end(&self) {
-        let caller = self.caller.clone();
-        // Release: pairs with the acquire in `wait`. `self` may be gone from here on.
+        // Release: pairs with the acquire in `wait`.
         self.is_done.store(true, Ordering::Release);
-        caller.spot().unpark();
+        self.caller.spot().unpark();
     }
 
     #[track_caller]
@@ -151,7 +154,7 @@ impl<T: Send, F: FnOnce() -> T + Send> Call<F, T> {
         let thrown = spot::wait_until(|| self.is_done.load(Ordering::Acquire));
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(payload) = thrown.or(placed.err()) {
-            crate::unwind::drop_quietly(result);
+            drop_quietly(result);
             resume_unwind(payload);
         }
         match result {
@@ -175,6 +178,24 @@ mod tests {
         for place in [|job: Job| drop(job), |job: Job| drop(thread::spawn(move || drop(job)))] {
             let text = caught(|| elsewhere("my_pool", place, || ()));
             assert!(text.starts_with("my_pool: the job was dropped without being called"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_called_is_dropped_with_the_job() {
+        // Before the wait ends: what it borrows is its caller's again then.
+        struct Tells<'a>(&'a Mutex<Option<thread::ThreadId>>);
+        impl Drop for Tells<'_> {
+            fn drop(&mut self) {
+                *self.0.lock().unwrap() = Some(thread::current().id());
+            }
+        }
+        for _ in 0..100 {
+            let (dropped, mut dropper) = (Mutex::new(None), None);
+            let tells = Tells(&dropped);
+            let place = |job: Job| dropper = Some(thread::spawn(move || drop(job)));
+            caught(|| elsewhere("my_pool", place, move || drop(tells)));
+            assert_eq!(*dropped.lock().unwrap(), dropper.map(|thread| thread.thread().id()));
         }
     }
 
