@@ -14,7 +14,8 @@ use tasklet_core::unwind::{self, TaskletExit};
 ///
 /// # Scheduling
 ///
-/// If the future is not ready, the caller parks; a wake appends it to its scheduler's queue.
+/// If the future is not ready, the caller parks; a wake appends it to its scheduler's queue. A future that was woken before it was found not to be
+/// ready, by itself or by others, lets others run: that is how a future that always finds something gives way.
 ///
 /// # Panics
 ///
@@ -74,6 +75,11 @@ fn wait_for<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, ParkError> 
     let output = loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             break Ok(output);
+        }
+        if record.spot().take() {
+            has_taken = true;
+            current::yield_now();
+            continue;
         }
         match spot::park() {
             Ok(_) => has_taken = true,

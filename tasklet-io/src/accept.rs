@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketAddrAny, SocketFlags};
+#[cfg(feature = "futures")]
+use tasklet_core::current;
 use tasklet_core::park::ParkError;
 
 use crate::descriptor::Async;
@@ -55,6 +57,10 @@ impl<L: AsFd + Send + Sync + 'static> Async<Acceptor<L>> {
     /// As [`accept`](Self::accept), for async code.
     #[cfg(feature = "futures")]
     pub(crate) async fn accept_async(&self) -> io::Result<Accepted> {
+        // A pause would block the thread of another executor.
+        if self.get_ref().pause.load(Ordering::Relaxed) > 0 && current::with_driver(|_| ()).is_none() {
+            return Err(crate::futures::no_reactor());
+        }
         // It keeps the stack of who polls, which is rare, and then there is nothing to do for a listener.
         let waited = self.rest()?;
         self.note(waited, self.read_with_async(|acceptor| self.accept_now(acceptor)).await)

@@ -2,6 +2,10 @@
 //!
 //! Whoever polls needs the reactor of a scheduler: a worker that polls a soft tasklet has one, and a tasklet in `block_on`. Elsewhere, as in a task of another
 //! executor, what would have to wait fails with [`Unsupported`](io::ErrorKind::Unsupported). Time limits of handles are not looked at: async code has its own.
+//!
+//! What always finds something keeps nobody from running, neither other tasklets nor what else its task waits for: after 128 operations at a stretch
+//! on one direction of a descriptor, the next one has its task polled again, and only then does something. A poll itself never gives way in its middle:
+//! its callers may hold locks.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -21,23 +25,22 @@ use crate::descriptor::Async;
 use crate::source::{Await, Direction, Source, Wanted, ask};
 use crate::{net as ours, pipe, unix as local};
 
-/// Operations of one direction that find something at a stretch, before the task lets others run. As many as of tasklets.
+/// Operations of one direction that find something at a stretch, before their task lets others run. As many as of tasklets.
 const BUDGET: u32 = 128;
 
 /// A wait in async code, for as long as that likes.
 type Wait = WaitFuture<Await<Arc<Source>>>;
 
-/// A task's wait for one direction of a source, and what it has done since it last waited.
+/// A task's wait for one direction of a source.
 #[derive(Default)]
 pub(crate) struct Turn {
     /// Its memory is used again.
     wait: Option<Pin<Box<Wait>>>,
     is_waiting: bool,
-    done: u32,
 }
 
 impl Turn {
-    /// Waits for that from now on.
+    /// Waits for that from now on, until the wait is over; also if what it waits for is found without it, since it is as good for the next time.
     fn begin(&mut self, source: &Arc<Source>, direction: Direction) {
         let wait = WaitFuture::new(Await { source: source.clone(), wanted: Wanted::Ready(direction) }, None);
         match &mut self.wait {
@@ -54,13 +57,6 @@ impl Turn {
             self.is_waiting = false;
         }
         Poll::Ready(())
-    }
-
-    /// What it has waited for has been found without the wait.
-    fn end(&mut self) {
-        if std::mem::take(&mut self.is_waiting) {
-            self.wait = None;
-        }
     }
 }
 
@@ -123,12 +119,12 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
         mut op: impl FnMut(&T) -> io::Result<R>,
         is_spent: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
-        if turn.done == BUDGET {
-            turn.done = 0;
+        let source = self.source();
+        if source.streak(direction) >= BUDGET {
+            source.set_streak(direction, 0);
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let source = self.source();
         loop {
             let seen = source.seen();
             if seen.allows(direction) {
@@ -139,8 +135,7 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
                         if result.as_ref().is_ok_and(&is_spent) {
                             source.clear_spent(direction, seen);
                         }
-                        turn.end();
-                        turn.done += 1;
+                        source.set_streak(direction, source.streak(direction) + 1);
                         return Poll::Ready(result);
                     }
                 }
@@ -151,7 +146,7 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
                     }
                     turn.begin(source, direction);
                 }
-                turn.done = 0;
+                source.set_streak(direction, 0);
                 ready!(turn.poll(context));
             }
         }
@@ -159,7 +154,7 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
 }
 
 #[cold]
-fn no_reactor() -> io::Error {
+pub(crate) fn no_reactor() -> io::Error {
     let message = "cannot wait for a descriptor here: no scheduler of tasklets polls this; use `spawn_async`, or `block_on` in a tasklet";
     io::Error::new(io::ErrorKind::Unsupported, message)
 }

@@ -96,6 +96,9 @@ pub(crate) struct Source {
     watched: Mutex<Where>,
     /// Nanoseconds; 0 is none.
     limits: [AtomicU64; 2],
+    /// Operations of async code that have found something since the last one that did not. Of several tasks at once some are not counted.
+    #[cfg(feature = "futures")]
+    streaks: [AtomicU32; 2],
 }
 
 /// What the place's lock guards.
@@ -132,6 +135,8 @@ impl Source {
             place: Locked::new(Waiting { readers: Waiters::new(), writers: Waiters::new(), pausing: Waiters::new() }),
             watched: Mutex::default(),
             limits: [AtomicU64::new(0), AtomicU64::new(0)],
+            #[cfg(feature = "futures")]
+            streaks: [AtomicU32::new(0), AtomicU32::new(0)],
         }
     }
 
@@ -219,6 +224,17 @@ impl Source {
     /// Nobody watches it any more: its descriptor is about to be closed.
     pub(crate) fn forget(&self) {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).registration = None;
+    }
+
+    /// How many operations of async code have found something at a stretch.
+    #[cfg(feature = "futures")]
+    pub(crate) fn streak(&self, direction: Direction) -> u32 {
+        self.streaks[direction as usize].load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn set_streak(&self, direction: Direction, operations: u32) {
+        self.streaks[direction as usize].store(operations, Ordering::Relaxed);
     }
 
     /// How long an operation may take.

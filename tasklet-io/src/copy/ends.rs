@@ -85,10 +85,10 @@ macro_rules! from {
             fn move_some<W: AsFd + Send + Sync + 'static>(
                 &self,
                 relay: &mut Relay,
-                _: &Async<W>,
+                writer: &Async<W>,
                 most: usize,
             ) -> io::Result<usize> {
-                relay.fill(self.as_async(), most)
+                sealed::From::move_some(self.as_async(), relay, writer, most)
             }
         }
 

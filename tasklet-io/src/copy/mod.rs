@@ -200,7 +200,14 @@ impl Relay {
         match sent {
             Err(error) if system::is_unfit(&error) => {
                 let (file, shared) = (file.clone(), self.shared.clone());
-                blocking_owned(move || lock(&shared).fill(most.min(PIECE), |buf| io::Read::read(&mut &*file, buf)))
+                // A fifo is waited for, and a signal may come meanwhile.
+                let read = move |buf: &mut [u8]| loop {
+                    match io::Read::read(&mut &*file, buf) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        read => return read,
+                    }
+                };
+                blocking_owned(move || lock(&shared).fill(most.min(PIECE), read))
             }
             sent => sent,
         }

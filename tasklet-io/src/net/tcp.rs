@@ -267,6 +267,10 @@ impl TcpListener {
 
     /// As [`accept`](Self::accept), for async code. Dropped while it waits, it has accepted nobody.
     ///
+    /// # Scheduling
+    ///
+    /// As [reads](crate::futures) of async code; but the pause after something has run out is one of who polls, in the middle of the poll.
+    ///
     /// # Errors
     ///
     /// As [`accept`](Self::accept), and as [reads](crate::futures::AsyncStream) of async code.

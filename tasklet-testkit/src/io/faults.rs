@@ -1,7 +1,7 @@
-//! What goes wrong outside: peers that reset, descriptors that run out, signals.
+//! What goes wrong outside: peers that reset, descriptors that run out.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -15,8 +15,16 @@ use super::setup::{Flag, bytes, give_way, listener, pair, run, run_virtual, spaw
 
 /// A loop that accepts does not take a processor for itself, and goes on when there are descriptors again.
 pub fn accept_pauses_when_descriptors_run_out<B: Backend>(case: Case) {
+    accepts_with_pauses::<B>(case, TcpListener::accept);
+}
+
+/// The listener is accepted from with `accept`.
+pub(super) fn accepts_with_pauses<B: Backend>(
+    case: Case,
+    accept: impl Fn(&TcpListener) -> io::Result<(TcpStream, SocketAddr)> + Send + 'static,
+) {
     let ended = case.in_child(|| {
-        run_virtual::<B>(case, |_| {
+        run_virtual::<B>(case, move |_| {
             let listener = listener();
             let clients: Vec<_> = (0..2).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
             let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
@@ -24,15 +32,17 @@ pub fn accept_pauses_when_descriptors_run_out<B: Backend>(case: Case) {
             let mut waits = Vec::new();
             for _ in 0..10 {
                 let begun = current::now();
-                assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+                assert_eq!(accept(&listener).unwrap_err().raw_os_error(), Some(libc::EMFILE));
                 waits.push((current::now() - begun).as_millis());
             }
-            assert_eq!(waits, [0, 5, 10, 20, 40, 80, 160, 320, 640, 1000]);
+            // A worker that is idle may move the clock a little.
+            let pauses = [0, 5, 10, 20, 40, 80, 160, 320, 640, 1000];
+            assert!(waits.iter().zip(pauses).all(|(&waited, pause)| (pause..pause + 5).contains(&waited)), "{waits:?}");
             limit_descriptors(free + 100);
-            let first = listener.accept().unwrap();
+            let first = accept(&listener).unwrap();
             let begun = current::now();
-            let second = listener.accept().unwrap();
-            assert_eq!(current::now(), begun, "after a success there is no pause");
+            let second = accept(&listener).unwrap();
+            assert!(current::now() - begun < Duration::from_millis(5), "after a success there is no pause");
             drop((clients, first, second));
         });
     });
@@ -235,32 +245,6 @@ pub fn slow_clients_do_not_slow_the_fast<B: Backend>(case: Case) {
         assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "they have not ended");
         drop(slow);
         waiting.into_iter().for_each(|waiting| assert_eq!(waiting.join().unwrap(), 1));
-    });
-}
-
-/// A thread that blocks is not disturbed.
-pub fn signals_do_not_end_a_wait<B: Backend>(case: Case) {
-    use std::os::unix::thread::JoinHandleExt;
-
-    extern "C" fn nothing(_: libc::c_int) {}
-
-    // SAFETY: the handler does nothing. Without `SA_RESTART`; all zero is a valid set of flags and signals.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
-    }
-    run::<B>(case, || {
-        let (mut client, mut server) = pair();
-        let thread = std::thread::spawn(move || server.read(&mut [0; 8]).unwrap());
-        for _ in 0..200 {
-            // SAFETY: the thread was not joined.
-            unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR2) };
-            give_way();
-        }
-        client.write_all(b"whole").unwrap();
-        until(|| thread.is_finished());
-        assert_eq!(thread.join().unwrap(), 5);
     });
 }
 

@@ -2,14 +2,17 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use tasklet_bridge::futures::block_on;
 use tasklet_core::backend::Backend;
+use tasklet_io::Async;
 use tasklet_io::futures::{AsyncStream, Readable, Writable};
 use tasklet_io::net::{TcpListener, TcpStream};
 use tasklet_io::unix::{UnixListener, UnixStream};
@@ -239,11 +242,72 @@ pub fn a_busy_task_gives_way<B: Backend>(case: Case) {
     });
 }
 
+/// Each read is a future of its own. Others run meanwhile, and what else the task waits for is looked at.
+pub fn a_loop_of_reads_gives_way<B: Backend>(case: Case) {
+    const ENOUGH: u32 = 1000;
+    async fn until_set(stream: &Async<net::UnixStream>, flag: &Flag) {
+        let mut count = 0;
+        while !flag.is_set() {
+            stream.readable_async().await.unwrap();
+            count += 1;
+            assert!(count < ENOUGH, "others do not run");
+        }
+    }
+    run::<B>(case, move || {
+        let (one, mut other) = net::UnixStream::pair().unwrap();
+        other.write_all(b"x").unwrap();
+        let one = Arc::new(Async::new(one).unwrap());
+        let flag = Flag::default();
+        let sets = flag.clone();
+        // On this worker, if there are several.
+        let setter: Box<dyn FnOnce()> = if case.workers == 0 {
+            let setter = spawn(move || sets.set());
+            Box::new(move || setter.join().unwrap())
+        } else {
+            let setter = stealing::spawn_local(move || sets.set());
+            Box::new(move || setter.join().unwrap())
+        };
+        block_on(until_set(&one, &flag));
+        setter();
+
+        let flag = Flag::default();
+        let mut busy = pin!(until_set(&one, &flag));
+        let bell = Arc::new(Bell::default());
+        assert!(busy.as_mut().poll(&mut Context::from_waker(&bell.clone().into())).is_pending());
+        assert_eq!(bell.rings(), 1, "it goes on by itself");
+        flag.set();
+        assert!(busy.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+
+        if case.workers == 1 {
+            let flag = Flag::default();
+            let (one, sets, looks) = (one.clone(), flag.clone(), flag.clone());
+            let busy = stealing::spawn_async(async move { until_set(&one, &looks).await });
+            stealing::spawn_async(async move { sets.set() }).join().unwrap();
+            busy.join().unwrap();
+        }
+    });
+}
+
+/// As straight-line code does; but the thread of another executor is not made to wait.
+pub fn async_code_pauses_when_descriptors_run_out<B: Backend>(case: Case) {
+    super::faults::accepts_with_pauses::<B>(case, |listener| {
+        let accepted = block_on(listener.accept_async());
+        if accepted.is_err() {
+            thread::scope(|scope| {
+                let poll = || pin!(listener.accept_async()).poll(&mut Context::from_waker(Waker::noop()));
+                let Poll::Ready(Err(error)) = scope.spawn(poll).join().unwrap() else { panic!("it is to pause") };
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+            });
+        }
+        accepted
+    });
+}
+
 /// Where no scheduler polls, what would have to wait is an error that says so; what need not wait works.
 pub fn no_scheduler_no_wait<B: Backend>(case: Case) {
     run::<B>(case, || {
         let (one, mut other) = UnixStream::pair().unwrap();
-        let thread = std::thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let mut one = AsyncStream::new(one);
             let Poll::Ready(Err(error)) = poll_read(&mut one, Waker::noop()) else { panic!("it cannot wait") };
             assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -9,7 +9,8 @@
 //! | [`streams`] | What goes through a connection: order, amounts, both directions, ends, limits of buffers. |
 //! | [`sockets`] | Listeners that close and share, Unix sockets, std's types and back, readiness in a select. |
 //! | [`datagrams`] | Bounds, limits, receivers that are full. |
-//! | [`faults`] | Resets, signals, descriptors that run out, peers and schedulers that go. |
+//! | [`faults`] | Resets, descriptors that run out, peers and schedulers that go. |
+//! | [`storms`] | Signals in the middle of calls. |
 //! | [`futures`] | Sockets in async code. |
 //! | [`leaving`] | Kills, time limits, and the ends of schedulers: nothing is lost, nobody is forgotten. |
 //! | [`copying`] | Copies from one descriptor to another. |
@@ -28,6 +29,7 @@ pub mod pipes;
 pub mod processes;
 pub mod signals;
 pub mod sockets;
+pub mod storms;
 pub mod streams;
 
 pub(crate) mod setup;
@@ -114,6 +116,8 @@ macro_rules! io_suite {
             futures: ends_and_errors_are_told;
             futures: a_busy_task_gives_way;
             futures: no_scheduler_no_wait;
+            futures: a_loop_of_reads_gives_way;
+            futures: async_code_pauses_when_descriptors_run_out;
             futures: soft_tasklets_use_sockets;
             faults: accept_pauses_when_descriptors_run_out;
             faults: a_reset_is_an_error_of_the_read;
@@ -123,7 +127,8 @@ macro_rules! io_suite {
             faults: no_way_and_gone_already;
             faults: the_first_wait_registers;
             faults: slow_clients_do_not_slow_the_fast;
-            faults: signals_do_not_end_a_wait;
+            storms: signals_do_not_end_a_wait;
+            storms: no_call_tells_of_a_signal;
             faults: the_end_of_a_watcher_forgets_nobody;
             faults: a_source_moves_to_who_waits_for_it;
             faults: no_descriptor_is_left;
