@@ -210,6 +210,8 @@ fn all_features() -> Cell {
         // --tests runs the one that runs the examples.
         .step(cargo(["build", "-p", "tasklet", "--all-features", "--examples"]))
         .step(cargo(["test", "-p", "tasklet", "--all-features", "--lib", "--tests"]))
+        // What is documented of features that no other cell has on.
+        .step(cargo(["test", "-p", "tasklet", "--all-features", "--doc"]))
 }
 
 fn alone() -> impl Iterator<Item = Cell> {
