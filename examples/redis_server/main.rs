@@ -14,7 +14,9 @@
 //! shared with others who get them. One that does not read its replies is not read from, and dropped after 30 seconds; one that does not read its messages is
 //! dropped when there is no room for more.
 //!
-//! On SIGTERM or SIGINT no more clients are accepted, and what has come from those that are there is answered before they are closed.
+//! On SIGTERM or SIGINT no more clients are accepted, and what has come from those that are there is answered before they are closed. For that there is
+//! some time; then the runtime is shut down, which ends the others in the middle of whatever they wait for. So no wait for a client is masked: only the
+//! waits for what a client says next are under the token that is cancelled at the signal.
 //!
 //! ```text
 //! cargo run --release --example redis_server -- --port 6379
@@ -30,38 +32,57 @@ mod resp;
 mod session;
 mod store;
 
-use std::io;
+use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tasklet::net::TcpListener;
 use tasklet::signal::{SIGINT, SIGTERM, Signals};
-use tasklet::sync::{Semaphore, WaitGroup};
+use tasklet::sync::Semaphore;
 use tasklet::{Builder, CancelToken, spawn};
 
 use crate::pubsub::Hub;
 use crate::store::Store;
 
-const USAGE: &str = "usage: redis_server [--port P]
+const USAGE: &str = "usage: redis_server [--port P] [--clients N] [--patience SECONDS] [--grace SECONDS]
 
-Keeps what redis clients tell it, in memory, at port 6379 of the loopback address or P; at 0 the system chooses one. SIGTERM ends it.";
+Keeps what redis clients tell it, in memory, at port 6379 of the loopback address or P; at 0 the system chooses one. It has N clients at a time, 10000 by
+default, and drops one that takes nothing of its replies for 30 seconds, or as said by --patience. SIGTERM ends it, after 10 seconds, or as said by --grace,
+at the latest.";
 
-/// Clients at a time: more wait to be accepted.
-const CLIENTS: usize = 10_000;
-/// For replies that are on the way when the server is to end.
-const TIME_TO_END: Duration = Duration::from_secs(10);
+/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
+const TIME_TO_CUT: Duration = Duration::from_secs(5);
+
+struct Arguments {
+    port: u16,
+    limits: Limits,
+}
+
+/// What can be set by arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Clients at a time: more wait to be accepted.
+    clients: usize,
+    /// Without any progress while replies are sent.
+    patience: Duration,
+    /// For replies that are on the way when the server is to end.
+    grace: Duration,
+}
 
 /// What all clients share.
-#[derive(Default)]
 pub(crate) struct Server {
     store: Store,
     hub: Hub,
+    limits: Limits,
+    /// Cancelled when the server is to end.
+    stopping: CancelToken,
 }
 
 fn main() -> ExitCode {
-    let port = match arguments() {
-        Ok(Some(port)) => port,
+    let arguments = match arguments() {
+        Ok(Some(arguments)) => arguments,
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -71,7 +92,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(port) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("redis_server: {error}");
@@ -80,58 +101,78 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Option<u16>, String> {
-    let mut port = 6379;
-    let mut arguments = std::env::args_os().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("-h" | "--help") => return Ok(None),
-            Some("--port") => {
-                let value = arguments.next().ok_or("--port needs a number")?;
-                let number = value.to_str().and_then(|value| value.parse().ok());
-                port = number.ok_or_else(|| format!("--port {}: needs a number up to 65535", value.display()))?;
+fn arguments() -> Result<Option<Arguments>, String> {
+    let (mut port, mut clients) = (6379, 10_000);
+    let (mut patience, mut grace) = (Duration::from_secs(30), Duration::from_secs(10));
+    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
+    while let Some(argument) = arguments.next().transpose()? {
+        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
+        match argument.as_str() {
+            "-h" | "--help" => return Ok(None),
+            "--port" => {
+                let value = value()?;
+                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
             }
-            _ => return Err(format!("there is no argument {}", argument.display())),
+            "--clients" => {
+                let value = value()?;
+                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+                clients = number.ok_or_else(|| format!("--clients {value}: needs a number from 1 to 1000000"))?;
+            }
+            "--patience" => patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
+            "--grace" => grace = seconds("--grace", &value()?)?,
+            _ => return Err(format!("there is no argument {argument}")),
         }
     }
-    Ok(Some(port))
+    Ok(Some(Arguments { port, limits: Limits { clients, patience, grace } }))
 }
 
-fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+/// A number of seconds, which may be a fraction.
+fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let runtime = Builder::new().build()?;
-    let served = runtime.run(|| -> io::Result<()> {
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .map_err(|error| io::Error::new(error.kind(), format!("could not listen at port {port}: {error}")))?;
-        let (signals, stopping) = (Signals::new([SIGTERM, SIGINT])?, CancelToken::new());
-        let token = stopping.clone();
-        spawn(move || {
-            if signals.recv().is_ok() {
-                token.cancel();
-            }
-        });
-        println!("redis://{}", listener.local_addr()?);
-        serve(&listener, &stopping);
-        Ok(())
-    });
-    // What is left, such as the one that sweeps, ends with the runtime.
-    Ok(served?)
+    let left = runtime.run(|| serve(arguments))?;
+    // What is left ends with the runtime: the one that sweeps, and clients that have been waited for long enough.
+    let ended = runtime.shutdown(TIME_TO_CUT);
+    if !ended.is_clean() {
+        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
+    }
+    if left > 0 {
+        let grace = arguments.limits.grace;
+        return Err(format!("cut off {left} clients that had not taken their replies within {grace:?}").into());
+    }
+    Ok(())
 }
 
-/// Accepts until the token is cancelled, and waits for what is being answered then.
-fn serve(listener: &TcpListener, stopping: &CancelToken) {
-    let server = Arc::new(Server::default());
-    let places = Arc::new(Semaphore::new(CLIENTS));
-    let clients = WaitGroup::new();
+/// Accepts until a signal comes, and waits for what is being answered then. Returns how many clients are left.
+fn serve(arguments: &Arguments) -> Result<usize, Box<dyn Error + Send + Sync>> {
+    let Arguments { port, limits } = *arguments;
+    let listener =
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
+    let (signals, stopping) = (Signals::new([SIGTERM, SIGINT])?, CancelToken::new());
+    println!("redis://{}", listener.local_addr()?);
+    let token = stopping.clone();
+    spawn(move || {
+        if signals.recv().is_ok() {
+            token.cancel();
+        }
+    });
+    let server = Arc::new(Server { store: Store::default(), hub: Hub::default(), limits, stopping: stopping.clone() });
     let sweeper = server.clone();
     spawn(move || sweeper.store.sweep());
+    let places = Arc::new(Semaphore::new(limits.clients));
     while !stopping.is_cancelled() {
         let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
         match stopping.run(|| listener.accept()) {
-            Ok((stream, _)) => {
-                let (server, member, token) = (server.clone(), clients.clone(), stopping.clone());
+            Ok((stream, peer)) => {
+                let server = server.clone();
                 spawn(move || {
-                    let _counted = (place, member);
-                    token.run(|| session::converse(&server, &stream, &token));
+                    let _counted = place;
+                    session::converse(&server, &stream, peer);
                 });
             }
             Err(_) if stopping.is_cancelled() => {}
@@ -139,7 +180,11 @@ fn serve(listener: &TcpListener, stopping: &CancelToken) {
             Err(error) => eprintln!("redis_server: could not accept a connection: {error}"),
         }
     }
-    if clients.wait_timeout(TIME_TO_END).is_err() {
-        eprintln!("redis_server: some replies could not be sent within {TIME_TO_END:?}");
+    // Who tries to connect from now on is told at once that nobody is here.
+    listener.close();
+    // All places are free when nobody is left.
+    match places.acquire_many_timeout(limits.clients, limits.grace) {
+        Ok(_) => Ok(0),
+        Err(_) => Ok(limits.clients - places.available_permits()),
     }
 }

@@ -1,15 +1,16 @@
 //! One client: what it asks for, one after the other, and what it gets.
 //!
 //! Replies are sent when no whole request is left of what has come, so a client that sends many at a time gets the replies to them with one write; or when
-//! there are many of them. A client that does not read them is waited for, and not read from meanwhile.
+//! there are many of them. A client that does not read them is waited for, with some patience, and not read from meanwhile.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
 
 use tasklet::net::TcpStream;
-use tasklet::{CancelToken, mask, select};
+use tasklet::select;
+use tasklet::time::now;
 
 use crate::Server;
 use crate::command::{self, Refusal, check_arity};
@@ -18,8 +19,6 @@ use crate::resp::{Input, ProtocolError, Replies, Request};
 
 /// Bytes of replies that are sent at the latest, though there are more requests.
 const BATCH: usize = 64 << 10;
-/// Without any progress while replies are sent.
-const TIME_TO_SEND: Duration = Duration::from_secs(30);
 /// For a client that is sent away.
 const TIME_TO_LEAVE: Duration = Duration::from_secs(1);
 
@@ -27,13 +26,18 @@ const TIME_TO_LEAVE: Duration = Duration::from_secs(1);
 enum End {
     /// Nothing is wrong, or nobody is left to tell.
     Quiet,
+    /// The server is to end, and the client may be in the middle of saying something.
+    Stopped,
+    /// It has taken nothing of what it was sent for too long.
+    Deaf,
     /// It has sent what nobody understands.
     Malformed(ProtocolError),
 }
 
 impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Quiet
+    fn from(error: io::Error) -> End {
+        // Only what is sent has a limit of time.
+        if error.kind() == ErrorKind::TimedOut { End::Deaf } else { End::Quiet }
     }
 }
 
@@ -43,30 +47,32 @@ impl From<ProtocolError> for End {
     }
 }
 
-/// Serves a client until it leaves, does what it must not, or the token is cancelled.
-pub(crate) fn converse(server: &Server, stream: &TcpStream, stopping: &CancelToken) {
+/// Serves a client until it leaves, does what it must not, or the server is to end.
+pub(crate) fn converse(server: &Server, stream: &TcpStream, peer: SocketAddr) {
     let mut input = Input::default();
     let mut client = Client { server, stream, out: Replies::default(), subscription: None };
-    let Err(end) = client.serve(&mut input, stopping);
-    // Also what was asked before the end is answered.
-    let _masked = mask();
+    let Err(end) = client.serve(&mut input);
     match end {
+        // What was asked before is answered; an error is that nobody reads it.
+        End::Quiet => drop(client.send()),
+        End::Stopped => linger(stream, TIME_TO_LEAVE.min(server.limits.grace / 2)),
+        End::Deaf => eprintln!("redis_server: {peer} has taken nothing for {:?}", server.limits.patience),
         End::Malformed(error) => {
             client.out.error(&format!("ERR {error}"));
             if client.send().is_ok() {
-                linger(stream);
+                linger(stream, TIME_TO_LEAVE);
             }
         }
-        End::Quiet => drop(client.send()),
     }
 }
 
-/// Lets a client read why it is sent away: to close a socket while there is something to read would throw away what was sent last.
-fn linger(mut stream: &TcpStream) {
-    let until = Instant::now() + TIME_TO_LEAVE;
+/// Lets a client read what it was sent: to close a socket while there is something to read would throw away what was sent last.
+fn linger(mut stream: &TcpStream, limit: Duration) {
+    let until = now() + limit;
     let mut rest = [0; 4096];
+    // An error is that the client has gone.
     let _ = stream.shutdown(Shutdown::Write);
-    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
         if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
             return;
         }
@@ -83,12 +89,11 @@ struct Client<'s> {
 }
 
 impl<'s> Client<'s> {
-    fn serve(&mut self, input: &mut Input, stopping: &CancelToken) -> Result<Infallible, End> {
+    fn serve(&mut self, input: &mut Input) -> Result<Infallible, End> {
+        let stopping = &self.server.stopping;
         self.stream.set_nodelay(true)?;
-        self.stream.set_write_timeout(Some(TIME_TO_SEND))?;
+        self.stream.set_write_timeout(Some(self.server.limits.patience))?;
         loop {
-            // A cancellation ends the waits below, and what has come is answered before.
-            let masked = mask();
             while let Some(request) = input.next()? {
                 self.answer(request)?;
                 if self.out.len() >= BATCH {
@@ -96,23 +101,25 @@ impl<'s> Client<'s> {
                 }
             }
             self.send()?;
-            drop(masked);
-            self.wait(stopping)?;
-            if input.fill(self.stream)? == 0 {
+            if stopping.is_cancelled() {
+                return Err(End::Stopped);
+            }
+            self.wait()?;
+            // Here alone the end of the server ends a wait: what has come before is answered.
+            if stopping.run(|| input.fill(self.stream))? == 0 {
                 return Err(End::Quiet);
             }
         }
     }
 
     /// Sends what has come for a client that listens, until it says something itself.
-    fn wait(&mut self, stopping: &CancelToken) -> Result<(), End> {
+    fn wait(&mut self) -> Result<(), End> {
         while let Some(subscription) = self.subscription.as_ref().filter(|subscription| subscription.count() > 0) {
             let first = select! {
                 recv(subscription.messages()) -> message => message.expect("the queue has a sender here"),
                 arm(self.stream.readable_arm()) -> ready => return Ok(ready?),
-                cancelled(stopping) -> () => return Err(End::Quiet),
+                cancelled(self.server.stopping) -> () => return Err(End::Quiet),
             };
-            let _masked = mask();
             subscription.taken(&first);
             self.out.raw(&first);
             self.deliver()?;

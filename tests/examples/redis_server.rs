@@ -20,7 +20,11 @@ struct Server(Service);
 
 impl Server {
     fn new() -> Server {
-        Server(Service::start(program::command("redis_server").args(["--port", "0"])))
+        Server::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Server {
+        Server(Service::start(program::command("redis_server").args(["--port", "0"]).args(arguments)))
     }
 
     fn port(&self) -> &str {

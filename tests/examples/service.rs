@@ -72,12 +72,28 @@ impl Service {
         }
     }
 
+    /// Waits until nobody listens there any more: it has seen that it is to end.
+    #[track_caller]
+    pub(crate) fn listens_no_more(&self) {
+        let start = Instant::now();
+        while TcpStream::connect(self.host()).is_ok() {
+            assert!(start.elapsed() < PROMPT, "it still accepts connections");
+            thread::yield_now();
+        }
+    }
+
     /// Waits for a successful end.
     #[track_caller]
-    pub(crate) fn ends_well(mut self) -> Ended {
+    pub(crate) fn ends_well(self) -> Ended {
+        self.ends_with(0)
+    }
+
+    /// Waits for an end with this status.
+    #[track_caller]
+    pub(crate) fn ends_with(mut self, code: i32) -> Ended {
         let output = wait_promptly(self.child.take().unwrap());
         let stderr = stderr(&output);
-        assert!(output.status.success(), "{}: {stderr}", output.status);
+        assert_eq!(output.status.code(), Some(code), "{}: {stderr}", output.status);
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
         Ended { stdout, stderr }

@@ -78,6 +78,45 @@ fn what_a_client_takes_is_limited() {
     server.ends_well();
 }
 
+/// A client that has asked for so many megabytes and reads nothing of them so far: the server is in the middle of sending.
+fn asks_for(megabytes: usize, server: &Server) -> TcpStream {
+    let mut stream = server.connect();
+    stream.write_all(&request(&[b"SET", b"k", &[b'x'; 1 << 20]])).unwrap();
+    expect(&mut stream, b"+OK\r\n");
+    stream.write_all(&b"GET k\r\n".repeat(megabytes)).unwrap();
+    stream.peek(&mut [0]).unwrap();
+    stream
+}
+
+#[test]
+fn who_takes_no_replies_is_dropped_after_some_time() {
+    let server = Server::with(&["--patience", "0.2", "--clients", "1"]);
+    let deaf = asks_for(100, &server);
+    // There is a place for it when the other is gone.
+    let mut next = server.connect();
+    next.write_all(b"PING\r\n").unwrap();
+    expect(&mut next, b"+PONG\r\n");
+    server.0.terminate();
+    let said = server.0.ends_with(0).stderr;
+    assert_eq!(said, format!("redis_server: {} has taken nothing for 200ms\n", deaf.local_addr().unwrap()));
+}
+
+#[test]
+fn so_many_clients_are_served_at_a_time() {
+    let server = Server::with(&["--clients", "2"]);
+    let (mut one, mut other, mut third) = (server.connect(), server.connect(), server.connect());
+    other.write_all(b"PING\r\n").unwrap();
+    expect(&mut other, b"+PONG\r\n");
+    third.write_all(b"INCR n\r\n").unwrap();
+    for count in 1..=1000 {
+        one.write_all(b"INCR n\r\n").unwrap();
+        expect(&mut one, format!(":{count}\r\n").as_bytes());
+    }
+    drop(one);
+    expect(&mut third, b":1001\r\n");
+    server.ends_well();
+}
+
 #[test]
 fn the_end_is_the_end_for_all() {
     let server = Server::new();
@@ -99,12 +138,50 @@ fn the_end_is_the_end_for_all() {
 }
 
 #[test]
+fn replies_on_their_way_are_sent_before_the_end() {
+    let server = Server::with(&["--grace", "600"]);
+    let mut slow = asks_for(30, &server);
+    server.0.terminate();
+    server.0.listens_no_more();
+    let reply = [&b"$1048576\r\n"[..], &[b'x'; 1 << 20], b"\r\n"].concat();
+    for _ in 0..30 {
+        expect(&mut slow, &reply);
+    }
+    assert_eq!(slow.read(&mut [0]).unwrap(), 0);
+    drop(slow);
+    assert_eq!(server.0.ends_with(0).stderr, "");
+}
+
+#[test]
+fn who_takes_no_replies_does_not_keep_it_from_its_end() {
+    let server = Server::with(&["--patience", "600", "--grace", "0.2"]);
+    let _deaf = asks_for(100, &server);
+    let mut idle = server.connect();
+    idle.write_all(b"PING\r\n").unwrap();
+    expect(&mut idle, b"+PONG\r\n");
+    server.0.terminate();
+    let said = server.0.ends_with(1).stderr;
+    assert_eq!(said, "redis_server: cut off 1 clients that had not taken their replies within 200ms\n");
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
 fn what_it_cannot_do_is_said() {
     let refused = |arguments: &[&str]| {
         let output = program::run("redis_server", arguments);
         (output.status.code(), stderr(&output))
     };
-    for arguments in [&["--port"][..], &["--port", "70000"], &["--what"], &["a"]] {
+    for arguments in [
+        &["--port"][..],
+        &["--port", "70000"],
+        &["--what"],
+        &["a"],
+        &["--clients", "0"],
+        &["--grace", "-1"],
+        &["--grace", "NaN"],
+        &["--patience", "inf"],
+        &["--patience", "soon"],
+    ] {
         let (code, text) = refused(arguments);
         assert!(code == Some(2) && text.contains("usage:"), "{text}");
     }
