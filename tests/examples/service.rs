@@ -62,6 +62,15 @@ impl Service {
         fs::read_dir(format!("/proc/{}/fd", self.child().id())).unwrap().count()
     }
 
+    /// Whether none of its threads has anything to do.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child().id())).unwrap();
+        threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok()).all(|stat| {
+            // Behind the name, which may be anything.
+            stat.rsplit_once(") ").unwrap().1.starts_with('S')
+        })
+    }
+
     /// Waits until it has fewer than so many.
     #[track_caller]
     pub(crate) fn settles_below(&self, count: usize) {

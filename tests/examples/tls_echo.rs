@@ -1,9 +1,10 @@
 //! `tls_echo` as OpenSSL's client sees it, and its own; and clients that do not speak TLS, stop in the middle, or go without a word.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -116,13 +117,7 @@ fn its_client_and_a_certificate_from_outside() {
 fn who_does_not_speak_tls_is_in_nobodys_way() {
     let (server, folder) = server("tls-wrong", &["--handshake", "1"]);
     let mut right = rustls(&server, &folder);
-    let mut says_back = |line: &[u8]| {
-        right.write_all(line).unwrap();
-        right.flush().unwrap();
-        let mut answer = vec![0; line.len()];
-        right.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, line);
-    };
+    let mut says_back = |line: &[u8]| hears_back(&mut right, line);
     says_back(b"before");
     // The beginning of a handshake, and nothing; and nothing at all; and one that trickles.
     let mut stuck = server.connect();
@@ -172,9 +167,108 @@ fn the_end_is_announced() {
     assert_eq!(server.ends_well().stderr, "");
 }
 
+/// A client that has sent as much as there is room for on the way, and takes nothing: the server waits in the middle of sending.
+fn deaf(server: &Service, folder: &Folder) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut client = rustls(server, folder);
+    hears_back(&mut client, b"before");
+    client.sock.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    let mut is_full = false;
+    // One that sleeps though there is something to read waits for something else.
+    while !(is_full && server.is_asleep()) {
+        assert!(start.elapsed() < PROMPT, "it takes everything");
+        is_full = match client.conn.writer().write(&[b'x'; 4096]).and_then(|_| client.conn.write_tls(&mut client.sock))
+        {
+            Ok(_) => false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) => panic!("{error}"),
+        };
+    }
+    client
+}
+
+#[track_caller]
+fn hears_back(client: &mut StreamOwned<ClientConnection, TcpStream>, line: &[u8]) {
+    client.write_all(line).unwrap();
+    client.flush().unwrap();
+    let mut answer = vec![0; line.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, line);
+}
+
+#[test]
+fn who_takes_nothing_is_cut_off_after_some_time() {
+    // A test by the clock: were its time counted three times, it would not be prompt.
+    let (server, folder) = server("tls-deaf", &["--patience", "8", "--connections", "1"]);
+    let deaf = deaf(&server, &folder);
+    // There is a place for it when the other is gone.
+    hears_back(&mut rustls(&server, &folder), b"after");
+    server.terminate();
+    let said = server.ends_well().stderr;
+    assert!(
+        said.contains(&format!("tls_echo: {}: has taken nothing for 8s\n", deaf.sock.local_addr().unwrap())),
+        "{said}"
+    );
+}
+
+#[test]
+fn so_many_connections_are_served_at_a_time() {
+    let (server, folder) = server("tls-connections", &["--connections", "1"]);
+    let mut first = rustls(&server, &folder);
+    hears_back(&mut first, b"first");
+    let is_second_served = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            hears_back(&mut rustls(&server, &folder), b"second");
+            is_second_served.store(true, Ordering::SeqCst);
+        });
+        for _ in 0..1000 {
+            hears_back(&mut first, b"first");
+        }
+        assert!(!is_second_served.load(Ordering::SeqCst));
+        drop(first);
+    });
+    server.terminate();
+    server.ends_well();
+}
+
+#[test]
+fn who_takes_nothing_does_not_keep_it_from_its_end() {
+    let (server, folder) = server("tls-deaf-end", &["--patience", "600", "--grace", "0.2"]);
+    let _deaf = deaf(&server, &folder);
+    let mut client = rustls(&server, &folder);
+    hears_back(&mut client, b"1");
+    server.terminate();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "`close_notify`");
+    let said = server.ends_with(1).stderr;
+    assert_eq!(said, "tls_echo: cut off 1 connections that had not come to their end within 200ms\n");
+}
+
+#[test]
+fn a_line_is_as_long_as_it_likes() {
+    let (server, folder) = server("tls-long", &[]);
+    let ca = folder.0.join("cert.pem").to_str().unwrap().to_owned();
+    let mut command = program::command("tls_echo");
+    command.args(["--connect", &server.address.replace("127.0.0.1", "localhost"), "--ca", &ca]);
+    // More than there is room for on the way.
+    let line = vec![b'x'; 30_000_000];
+    let output = run_with_input(command, &line);
+    assert!(output.status.success() && output.stdout == line, "{}", stderr(&output));
+}
+
 #[test]
 fn what_it_cannot_do_is_said() {
-    for arguments in [&["--what"][..], &["--port", "x"], &["--cert", "x"], &["--connect", "x:1"], &["--save"]] {
+    for arguments in [
+        &["--what"][..],
+        &["--port", "x"],
+        &["--cert", "x"],
+        &["--connect", "x:1"],
+        &["--save"],
+        &["--connections", "0"],
+        &["--grace", "-1"],
+        &["--handshake", "NaN"],
+        &["--patience", "inf"],
+    ] {
         let output = run("tls_echo", arguments);
         let text = stderr(&output);
         assert!(output.status.code() == Some(2) && text.contains("usage:"), "{text}");

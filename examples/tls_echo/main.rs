@@ -1,0 +1,192 @@
+//! Sends back what it is sent, over TLS: `rustls` on our sockets as on any that block.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `tls` | a TLS connection that reads and writes as a socket does |
+//! | `server` | the server: a tasklet for each connection |
+//! | `client` | a client |
+//!
+//! A tasklet for each connection does what a thread would: the handshake, which must be over within some time, then reads and writes. Who is slow, stops
+//! in the middle, or does not speak TLS is in nobody's way; who takes nothing of what it is sent is cut off after some time. A connection ends when its
+//! client says so (`close_notify`), and is told so too; an end that was not announced may be somebody's who has cut the connection, and is reported.
+//!
+//! On SIGTERM or SIGINT no more clients are accepted, each gets what it has been sent and is told that this is the end. For that there is some time; then
+//! the runtime is shut down, which ends the others in the middle of whatever they wait for.
+//!
+//! Without a certificate of yours it makes one for `localhost`, which `--save` writes down for clients. `--connect` is such a client: it sends its input,
+//! and prints what comes back.
+//!
+//! ```text
+//! cargo run --release --example tls_echo -- --port 8443 --save cert.pem
+//! openssl s_client -connect localhost:8443 -CAfile cert.pem -verify_return_error
+//! echo hello | cargo run --release --example tls_echo -- --connect localhost:8443 --ca cert.pem
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod server;
+mod tls;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tasklet::{Builder, fs};
+
+const USAGE: &str = "usage: tls_echo [--port P] [--save FILE | --cert FILE --key FILE] [--connections N] [--handshake SECONDS] [--patience SECONDS]
+                [--grace SECONDS]
+       tls_echo --connect HOST:PORT --ca FILE [--patience SECONDS]
+
+Sends back what it is sent, over TLS, at the loopback address, at port 8443 or P; at 0 the system chooses one. The certificate is one in PEM
+files, or made for localhost, and saved for clients. It has N connections at a time, 1000 by default. One is cut off when its handshake takes longer than
+10 seconds, or when its client takes nothing of what it is sent for 30 seconds, or as said. SIGTERM ends it, after 5 seconds, or as said by --grace, at
+the latest.
+Or connects to such a server, sends the standard input, and prints what comes back.";
+
+/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
+const TIME_TO_CUT: Duration = Duration::from_secs(5);
+
+/// What could not be done.
+type Failure = Box<dyn Error + Send + Sync>;
+
+enum Arguments {
+    Serve { port: u16, certificate: Certificate, limits: Limits },
+    Connect { to: String, ca: String, patience: Duration },
+}
+
+/// What a server's connections are allowed.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Connections at a time: more wait to be accepted.
+    connections: usize,
+    /// For a whole handshake.
+    handshake: Duration,
+    /// Without any progress while something is sent.
+    patience: Duration,
+    /// For the ends of connections when the server is to end.
+    grace: Duration,
+}
+
+enum Certificate {
+    /// Made, and written into this file.
+    Made(Option<String>),
+    Given {
+        certificate: String,
+        key: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("tls_echo: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tls_echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Result<Option<Arguments>, String> {
+    let mut port = 8443;
+    let mut limits = Limits {
+        connections: 1000,
+        handshake: Duration::from_secs(10),
+        patience: Duration::from_secs(30),
+        grace: Duration::from_secs(5),
+    };
+    let (mut save, mut certificate, mut key, mut to, mut ca) = (None, None, None, None, None);
+    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
+    while let Some(argument) = arguments.next().transpose()? {
+        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
+        match argument.as_str() {
+            "-h" | "--help" => return Ok(None),
+            "--port" => {
+                let value = value()?;
+                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
+            }
+            "--connections" => {
+                let value = value()?;
+                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+                limits.connections =
+                    number.ok_or_else(|| format!("--connections {value}: needs a number from 1 to 1000000"))?;
+            }
+            "--handshake" => limits.handshake = seconds("--handshake", &value()?)?,
+            "--patience" => limits.patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
+            "--grace" => limits.grace = seconds("--grace", &value()?)?,
+            "--save" => save = Some(value()?),
+            "--cert" => certificate = Some(value()?),
+            "--key" => key = Some(value()?),
+            "--connect" => to = Some(value()?),
+            "--ca" => ca = Some(value()?),
+            _ => return Err(format!("there is no argument {argument}")),
+        }
+    }
+    if let Some(to) = to {
+        let ca = ca.ok_or("whom is it to trust? --ca says it")?;
+        return Ok(Some(Arguments::Connect { to, ca, patience: limits.patience }));
+    }
+    let certificate = match (certificate, key, save) {
+        (None, None, save) => Certificate::Made(save),
+        (Some(certificate), Some(key), None) => Certificate::Given { certificate, key },
+        (Some(_), Some(_), Some(_)) => return Err("only a certificate that is made is saved".to_owned()),
+        _ => return Err("a certificate needs a key: give both --cert and --key".to_owned()),
+    };
+    Ok(Some(Arguments::Serve { port, certificate, limits }))
+}
+
+/// A number of seconds, which may be a fraction.
+fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = Builder::new().build()?;
+    let (port, certificate, limits) = match arguments {
+        Arguments::Serve { port, certificate, limits } => (port, certificate, limits),
+        Arguments::Connect { to, ca, patience } => {
+            let done = runtime.run(|| client::connect(&to, &ca, patience));
+            // A name may still be looked up that has taken too long.
+            runtime.shutdown(Duration::ZERO);
+            return done;
+        }
+    };
+    let left = runtime.run(|| server::serve(port, &certificate, limits))?;
+    // What is left ends with the runtime: connections that have been waited for long enough.
+    let ended = runtime.shutdown(TIME_TO_CUT);
+    if !ended.is_clean() {
+        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
+    }
+    if left > 0 {
+        let grace = limits.grace;
+        return Err(format!("cut off {left} connections that had not come to their end within {grace:?}").into());
+    }
+    Ok(())
+}
+
+/// The certificates in a PEM file.
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let pem = fs::read(path).map_err(|error| format!("could not read {path}: {error}"))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("no certificate is in {path}").into()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("no certificate is in {path}: {error}").into()),
+    }
+}
