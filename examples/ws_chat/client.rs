@@ -6,19 +6,18 @@
 //! was no whole message. It is asked for messages until it says so before anything is waited for, since one read may bring several, and of those that it
 //! has the socket knows nothing any more.
 
-use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
+use std::io::ErrorKind;
 
 use tasklet::channel::tick;
 use tasklet::net::TcpStream;
+use tasklet::select;
 use tasklet::time::now;
-use tasklet::{mask, select};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
+use crate::Room;
 use crate::socket::Socket;
-use crate::{Room, TIME_TO_END};
 
 /// Bytes of a message, and of the frames that it comes in.
 const MESSAGE: usize = 4096;
@@ -27,6 +26,8 @@ const MESSAGE: usize = 4096;
 enum End {
     /// The client is told.
     Close(CloseCode, &'static str),
+    /// It takes nothing, so it cannot be told.
+    Deaf,
     /// Nobody is left to be told.
     Gone,
 }
@@ -37,22 +38,27 @@ impl From<Error> for End {
             Error::Capacity(_) => End::Close(CloseCode::Size, "a message has 4096 bytes at most"),
             Error::Protocol(_) => End::Close(CloseCode::Protocol, "this is not how WebSockets talk"),
             Error::Utf8(_) => End::Close(CloseCode::Invalid, "text is UTF-8"),
+            // Only what is sent has a limit of time.
+            Error::Io(error) if error.kind() == ErrorKind::TimedOut => End::Deaf,
             _ => End::Gone,
         }
     }
 }
 
 /// Talks until the client goes, or has to. `rest` is what has come after its request.
-pub(crate) fn talk(stream: TcpStream, rest: Vec<u8>, name: &str, room: &Room) {
+pub(crate) fn talk(stream: &TcpStream, rest: Vec<u8>, name: &str, room: &Room) {
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
     let Ok(socket) = stream.try_clone() else { return };
     let mut client = WebSocket::from_partially_read(Socket::new(socket), rest, Role::Server, Some(config));
-    let end = converse(&mut client, &stream, name, room);
-    // Who is told that the server ends is told all the same.
-    let _masked = mask();
-    if let End::Close(code, reason) = end {
-        // An error is that the client has gone first.
-        let _ = say_goodbye(&mut client, &stream, code, reason, room);
+    match converse(&mut client, stream, name, room) {
+        End::Close(code, reason) => {
+            // Says why, and waits a little for the client's end. An error is that the client has gone first, or does not want to know.
+            if client.close(Some(CloseFrame { code, reason: reason.into() })).is_ok() {
+                room.linger(stream);
+            }
+        }
+        End::Deaf => eprintln!("ws_chat: {name} has taken nothing for {:?}", room.limits.patience),
+        End::Gone => {}
     }
     // An error is that nobody is there.
     let _ = room.said.send(format!("* {name} has gone"));
@@ -62,11 +68,12 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
     // From here on it hears what is said, its own coming first.
     let said = room.said.subscribe();
     let _ = room.said.send(format!("* {name} has come"));
-    let pings = tick(room.ping);
+    let pings = tick(room.limits.ping);
     let mut heard_at = now();
     loop {
         // All that has come; a ping is answered by this, a close too.
         loop {
+            // It writes too, what a ping is answered with.
             match client.read() {
                 Ok(message) => {
                     heard_at = now();
@@ -80,61 +87,32 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
                 Err(error) => return error.into(),
             }
         }
-        let sent = select! {
+        let message = select! {
             arm(stream.readable_arm()) -> ready => {
                 if ready.is_err() {
                     return End::Gone;
                 }
                 client.get_mut().is_readable();
-                Ok(())
+                continue;
             },
             recv(said) -> message => match message {
-                Ok(text) => client.send(Message::text(text.as_str())),
+                Ok(text) => Message::text(text.as_str()),
                 Err(error) => match error.lagged() {
-                    Some(missed) => client.send(Message::text(format!("* you have missed {missed} messages"))),
+                    Some(missed) => Message::text(format!("* you have missed {missed} messages")),
                     None => return End::Gone,
                 },
             },
             recv(pings) -> _ => {
                 // Half a message does not count: who trickles is not there.
-                if now() - heard_at >= 2 * room.ping {
+                if now() - heard_at >= room.limits.ping.saturating_mul(2) {
                     return End::Close(CloseCode::Policy, "nothing has come for too long");
                 }
-                client.send(Message::Ping("".into()))
+                Message::Ping("".into())
             },
             cancelled(room.stopping) -> () => return End::Close(CloseCode::Away, "the server ends"),
         };
-        match sent {
-            Err(Error::Io(_)) if room.stopping.is_cancelled() => {
-                return End::Close(CloseCode::Away, "the server ends");
-            }
-            Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
-                eprintln!("ws_chat: {name} has taken nothing for {:?}", room.patience);
-                return End::Gone;
-            }
-            Err(error) => return error.into(),
-            Ok(()) => {}
+        if let Err(error) = client.send(message) {
+            return error.into();
         }
     }
-}
-
-/// The closing handshake: says why, and waits a little for the client's end. What comes until then is thrown away: left unread, it would make a reset
-/// of the end, which may overtake the reason.
-fn say_goodbye(
-    client: &mut WebSocket<Socket>,
-    mut stream: &TcpStream,
-    code: CloseCode,
-    reason: &'static str,
-    room: &Room,
-) -> Result<(), Error> {
-    let limit = room.patience.min(TIME_TO_END / 2);
-    let until = now() + limit;
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
-    client.close(Some(CloseFrame { code, reason: reason.into() }))?;
-    client.flush()?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut piece = [0; 4096];
-    while stream.read(&mut piece)? != 0 && now() < until {}
-    Ok(())
 }

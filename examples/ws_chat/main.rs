@@ -5,6 +5,9 @@
 //! and that the server is to end. A client that takes nothing is in nobody's way: it misses what the channel does not keep for it, and is told how much
 //! that was; one that takes nothing for too long is cut off.
 //!
+//! On SIGTERM or SIGINT no more clients are accepted, and each is told that this is the end. For that there is some time; then the runtime is shut down,
+//! which ends the others in the middle of whatever they wait for.
+//!
 //! ```text
 //! cargo run --release --example ws_chat -- --port 8080
 //! chromium 'http://localhost:8080/?name=ann' 'http://localhost:8080/?name=bob'
@@ -16,7 +19,10 @@ mod client;
 mod socket;
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +32,16 @@ use tasklet::channel::{BroadcastSender, broadcast};
 use tasklet::net::{TcpListener, TcpStream};
 use tasklet::signal::{SIGINT, SIGTERM, Signals};
 use tasklet::sync::Semaphore;
+use tasklet::time::now;
 use tasklet::{Builder, CancelToken, spawn, timeout};
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 
-const USAGE: &str = "usage: ws_chat [--port P] [--ping SECONDS] [--patience SECONDS]
+const USAGE: &str = "usage: ws_chat [--port P] [--connections N] [--ping SECONDS] [--patience SECONDS] [--grace SECONDS]
 
-Serves a chat at the loopback address, at port 8080 or P; at 0 the system chooses one. Clients are asked whether they are there every 30 seconds, or as
-said, and cut off if nothing comes from them for twice as long, or if they take nothing for 10 seconds, or as said. SIGTERM ends it.";
+Serves a chat at the loopback address, at port 8080 or P; at 0 the system chooses one. It has N connections at a time, 1000 by default. Clients are asked
+whether they are there every 30 seconds, or as said by --ping, and cut off if nothing comes from them for twice as long, or if they take nothing for 10
+seconds, or as said by --patience. SIGTERM ends it, after 5 seconds, or as said by --grace, at the latest.";
 
 const PAGE: &str = include_str!("page.html");
 
@@ -41,25 +49,43 @@ const PAGE: &str = include_str!("page.html");
 const HEAD: usize = 16 << 10;
 /// Until a request has come.
 const TIME_FOR_HEAD: Duration = Duration::from_secs(10);
-/// Connections at a time: more wait to be accepted.
-const CONNECTIONS: usize = 1000;
 /// Messages that are kept for those who are slow.
 const KEPT: usize = 64;
 /// Characters of a name.
 const NAME: usize = 20;
-/// For the ends of connections when the server is to end.
-const TIME_TO_END: Duration = Duration::from_secs(5);
+/// For a client to take what was said last, and to go.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(2);
+/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
+const TIME_TO_CUT: Duration = Duration::from_secs(5);
+
+struct Arguments {
+    port: u16,
+    limits: Limits,
+}
+
+/// What can be set by arguments.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Connections at a time: more wait to be accepted.
+    connections: usize,
+    /// Between two questions whether a client is there.
+    ping: Duration,
+    /// Without any progress while something is sent.
+    patience: Duration,
+    /// For the ends of connections when the server is to end.
+    grace: Duration,
+}
 
 /// What all clients share.
 struct Room {
     said: BroadcastSender<String>,
+    limits: Limits,
+    /// Cancelled when the server is to end.
     stopping: CancelToken,
-    ping: Duration,
-    patience: Duration,
 }
 
 fn main() -> ExitCode {
-    let (port, ping, patience) = match arguments() {
+    let arguments = match arguments() {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
             println!("{USAGE}");
@@ -70,7 +96,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(port, ping, patience) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ws_chat: {error}");
@@ -79,48 +105,78 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Option<(u16, Duration, Duration)>, String> {
-    let (mut port, mut ping, mut patience) = (8080, 30, 10);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = |most: u64| {
-            let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
-            let number = value.parse::<u64>().ok().filter(|number| *number <= most);
-            number.ok_or_else(|| format!("{argument} {value}: needs a number up to {most}"))
-        };
+fn arguments() -> Result<Option<Arguments>, String> {
+    let mut port = 8080;
+    let mut limits = Limits {
+        connections: 1000,
+        ping: Duration::from_secs(30),
+        patience: Duration::from_secs(10),
+        grace: Duration::from_secs(5),
+    };
+    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
+    while let Some(argument) = arguments.next().transpose()? {
+        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
         match argument.as_str() {
             "-h" | "--help" => return Ok(None),
-            "--port" => port = number(65_535)? as u16,
-            "--ping" => ping = number(3600)?.max(1),
-            "--patience" => patience = number(3600)?.max(1),
+            "--port" => {
+                let value = value()?;
+                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
+            }
+            "--connections" => {
+                let value = value()?;
+                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+                limits.connections =
+                    number.ok_or_else(|| format!("--connections {value}: needs a number from 1 to 1000000"))?;
+            }
+            "--ping" => limits.ping = seconds("--ping", &value()?)?.max(Duration::from_millis(1)),
+            "--patience" => limits.patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
+            "--grace" => limits.grace = seconds("--grace", &value()?)?,
             _ => return Err(format!("there is no argument {argument}")),
         }
     }
-    Ok(Some((port, Duration::from_secs(ping), Duration::from_secs(patience))))
+    Ok(Some(Arguments { port, limits }))
 }
 
-fn run(port: u16, ping: Duration, patience: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
-    Builder::new().build()?.run(move || {
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .map_err(|error| format!("could not listen at port {port}: {error}"))?;
-        let signals = Signals::new([SIGTERM, SIGINT])?;
-        println!("http://{}", listener.local_addr()?);
-        let stopping = CancelToken::new();
-        let token = stopping.clone();
-        let watcher = spawn(move || {
-            if signals.recv().is_ok() {
-                token.cancel();
-            }
-        });
-        serve(&listener, &Arc::new(Room { said: broadcast(KEPT).0, stopping, ping, patience }));
-        watcher.kill();
-        Ok(())
-    })
+/// A number of seconds, which may be a fraction.
+fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
 }
 
-fn serve(listener: &TcpListener, room: &Arc<Room>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let stopping = &room.stopping;
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let runtime = Builder::new().build()?;
+    let left = runtime.run(|| serve(arguments))?;
+    // What is left ends with the runtime: clients that have been waited for long enough.
+    let ended = runtime.shutdown(TIME_TO_CUT);
+    if !ended.is_clean() {
+        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
+    }
+    if left > 0 {
+        let grace = arguments.limits.grace;
+        return Err(
+            format!("cut off {left} clients that could not be told within {grace:?} that this is the end").into()
+        );
+    }
+    Ok(())
+}
+
+/// Accepts until a signal comes, and waits for the ends of those that are there then. Returns how many are left.
+fn serve(arguments: &Arguments) -> Result<usize, Box<dyn Error + Send + Sync>> {
+    let Arguments { port, limits } = *arguments;
+    let listener =
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
+    let signals = Signals::new([SIGTERM, SIGINT])?;
+    println!("http://{}", listener.local_addr()?);
+    let stopping = CancelToken::new();
+    let token = stopping.clone();
+    spawn(move || {
+        if signals.recv().is_ok() {
+            token.cancel();
+        }
+    });
+    let room = Arc::new(Room { said: broadcast(KEPT).0, limits, stopping: stopping.clone() });
+    let places = Arc::new(Semaphore::new(limits.connections));
     while !stopping.is_cancelled() {
         let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
         match stopping.run(|| listener.accept()) {
@@ -128,9 +184,8 @@ fn serve(listener: &TcpListener, room: &Arc<Room>) {
                 let room = room.clone();
                 spawn(move || {
                     let _counted = place;
-                    let token = room.stopping.clone();
                     // Who has gone need not be told what was wrong.
-                    let _ = token.run(|| receive(stream, &room));
+                    let _ = receive(stream, &room);
                 });
             }
             Err(_) if stopping.is_cancelled() => {}
@@ -138,41 +193,58 @@ fn serve(listener: &TcpListener, room: &Arc<Room>) {
             Err(error) => eprintln!("ws_chat: could not accept a connection: {error}"),
         }
     }
+    // Who tries to connect from now on is told at once that nobody is here.
+    listener.close();
     // All places are free when nobody is left.
-    if places.acquire_many_timeout(CONNECTIONS, TIME_TO_END).is_err() {
-        eprintln!("ws_chat: some clients could not be told within {TIME_TO_END:?} that this is the end");
+    match places.acquire_many_timeout(limits.connections, limits.grace) {
+        Ok(_) => Ok(0),
+        Err(_) => Ok(limits.connections - places.available_permits()),
+    }
+}
+
+impl Room {
+    /// Lets a client take what was said last, and go. What comes until then is thrown away: to close a socket while there is something to read would make
+    /// a reset of the end, which may overtake what was said.
+    fn linger(&self, mut stream: &TcpStream) {
+        // Within the time that there is when the server ends.
+        let until = now() + TIME_TO_LEAVE.min(self.limits.grace / 2);
+        let mut rest = [0; 4096];
+        // An error is that the client has gone.
+        let _ = stream.shutdown(Shutdown::Write);
+        while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
+            if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
+                return;
+            }
+        }
     }
 }
 
 /// One connection: a request for the page, or one to chat.
 fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Box<dyn Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(room.patience))?;
-    let Ok(head) = timeout(TIME_FOR_HEAD, || head(&mut stream)) else {
-        return Ok(answer(&mut stream, "408 Request Timeout", "text/plain", "too slow\n")?);
-    };
-    let (request, rest) = match head {
-        Err(error) if error.kind() == ErrorKind::InvalidData => {
-            return Ok(answer(&mut stream, "400 Bad Request", "text/plain", &format!("{error}\n"))?);
-        }
-        head => head?,
-    };
-    match request.uri().path() {
-        "/chat" => match create_response(&request) {
-            Ok(response) => {
-                let mut head = Vec::new();
-                write_response(&mut head, &response)?;
-                stream.write_all(&head)?;
-                client::talk(stream, rest, &name(request.uri().query().unwrap_or_default()), room);
-                Ok(())
-            }
-            Err(error) => {
-                Ok(answer(&mut stream, "400 Bad Request", "text/plain", &format!("no WebSocket: {error}\n"))?)
-            }
+    stream.set_write_timeout(Some(room.limits.patience))?;
+    let answer = match room.stopping.run(|| timeout(TIME_FOR_HEAD, || head(&mut stream))) {
+        Err(_) => answer("408 Request Timeout", "text/plain", "too slow\n"),
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => bad_request(&error),
+        Ok(Err(error)) => return Err(error.into()),
+        Ok(Ok((request, rest))) => match request.uri().path() {
+            "/chat" => match create_response(&request) {
+                Ok(response) => {
+                    let mut head = Vec::new();
+                    write_response(&mut head, &response)?;
+                    stream.write_all(&head)?;
+                    client::talk(&stream, rest, &name(request.uri().query().unwrap_or_default()), room);
+                    return Ok(());
+                }
+                Err(error) => bad_request(&format_args!("no WebSocket: {error}")),
+            },
+            "/" => answer("200 OK", "text/html; charset=utf-8", PAGE),
+            _ => answer("404 Not Found", "text/plain", "there is / and /chat\n"),
         },
-        "/" => Ok(answer(&mut stream, "200 OK", "text/html; charset=utf-8", PAGE)?),
-        _ => Ok(answer(&mut stream, "404 Not Found", "text/plain", "there is / and /chat\n")?),
-    }
+    };
+    stream.write_all(answer.as_bytes())?;
+    room.linger(&stream);
+    Ok(())
 }
 
 /// Reads a request, a GET, and what has come after it.
@@ -191,11 +263,13 @@ fn head(stream: &mut TcpStream) -> io::Result<(Request, Vec<u8>)> {
     }
 }
 
-fn answer(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::Result<()> {
+fn bad_request(why: &dyn Display) -> String {
+    answer("400 Bad Request", "text/plain", &format!("{why}\n"))
+}
+
+fn answer(status: &str, kind: &str, body: &str) -> String {
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all((head + body).as_bytes())
+    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 /// Who somebody says to be.

@@ -1,6 +1,6 @@
 //! `ws_chat` in a browser, two of them, and beside clients of `tungstenite` that are slow, send halves, or what nobody may send.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -260,6 +260,45 @@ fn who_does_not_answer_is_cut() {
 }
 
 #[test]
+fn so_many_are_served_at_a_time() {
+    let server = server(&["--connections", "1"]);
+    let mut first = connect(&server, "first");
+    thread::scope(|scope| {
+        let second = scope.spawn(|| connect(&server, "second"));
+        for number in 0..500 {
+            first.send(Message::text(number.to_string())).unwrap();
+            hears(&mut first, &format!("first: {number}"));
+        }
+        drop(first);
+        second.join().unwrap();
+    });
+    server.terminate();
+    server.ends_well();
+}
+
+#[test]
+fn who_takes_nothing_does_not_keep_it_from_its_end() {
+    let server = server(&["--patience", "600", "--grace", "0.2"]);
+    let deaf = connect(&server, "deaf");
+    let mut here = connect(&server, "here");
+    // It asks for answers until there is no room for more on the way. A server that sleeps though there is something to read waits for something else.
+    let ping = [&[0x89, 0xFD, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    deaf.get_ref().set_nonblocking(true).unwrap();
+    let (start, mut at, mut is_full) = (Instant::now(), 0, false);
+    while !(is_full && server.is_asleep()) {
+        assert!(start.elapsed() < PROMPT, "it takes everything");
+        let written = deaf.get_ref().write(&ping[at..]);
+        is_full = written.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        at = (at + if is_full { 0 } else { written.unwrap() }) % ping.len();
+    }
+    server.terminate();
+    assert_eq!(is_closed(&mut here), CloseCode::Away);
+    drop(here);
+    let said = server.ends_with(1).stderr;
+    assert_eq!(said, "ws_chat: cut off 1 clients that could not be told within 200ms that this is the end\n");
+}
+
+#[test]
 fn what_is_no_chat_is_answered() {
     let server = server(&[]);
     let ask = |request: &str| {
@@ -279,7 +318,15 @@ fn what_is_no_chat_is_answered() {
     assert_eq!(ask(&format!("GET /{}", "x".repeat(100_000))), "");
     server.terminate();
     assert_eq!(server.ends_well().stderr, "");
-    for arguments in [&["--what"][..], &["--port"], &["--port", "70000"], &["--ping", "often"]] {
+    for arguments in [
+        &["--what"][..],
+        &["--port"],
+        &["--port", "70000"],
+        &["--connections", "0"],
+        &["--ping", "often"],
+        &["--patience", "NaN"],
+        &["--grace", "-1"],
+    ] {
         let output = run("ws_chat", arguments);
         let text = stderr(&output);
         assert!(output.status.code() == Some(2) && text.contains("usage:"), "{text}");
