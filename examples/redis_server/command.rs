@@ -1,6 +1,7 @@
 //! The commands that are not about a connection: what each does, and how many arguments it has. Texts of errors are those of redis.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tasklet::time::now;
 
 use crate::Server;
 use crate::resp::{Replies, Request, number};
-use crate::store::{Condition, Value};
+use crate::store::{Condition, ExpiryCondition, Value};
 
 /// Bytes of one reply. What would be longer is refused: it would have to be kept for a client that may be slow.
 const REPLY: usize = 16 << 20;
@@ -41,8 +42,8 @@ const COMMANDS: &[(&str, i32, Handler)] = &[
     ("lrange", 4, lrange),
     ("del", -2, del),
     ("exists", -2, exists),
-    ("expire", 3, |server, request, out| expire(server, request, out, 1000)),
-    ("pexpire", 3, |server, request, out| expire(server, request, out, 1)),
+    ("expire", -3, |server, request, out| expire(server, request, out, 1000)),
+    ("pexpire", -3, |server, request, out| expire(server, request, out, 1)),
     ("ttl", 2, |server, request, out| time_left(server, request, out, 1000)),
     ("pttl", 2, |server, request, out| time_left(server, request, out, 1)),
     ("publish", 3, publish),
@@ -99,10 +100,15 @@ fn integer(text: &[u8]) -> Result<i64, Refusal> {
     number(text).ok_or(Refusal::NOT_AN_INTEGER)
 }
 
-/// The point in time that is so many units of so many milliseconds away. None if there is none.
+/// The point in time that is so many units of so many milliseconds away, in the past if that is negative. None if it cannot be counted.
 fn in_units(count: i64, milliseconds: i64) -> Option<Duration> {
-    let time = Duration::from_millis(u64::try_from(count.checked_mul(milliseconds)?).ok()?);
-    now().checked_add(time)
+    let distance = count.checked_mul(milliseconds)?;
+    let time = Duration::from_millis(distance.unsigned_abs());
+    if distance < 0 {
+        // All of the past is the same.
+        return Some(now().saturating_sub(time));
+    }
+    now().checked_add(time).filter(|at| i64::try_from(at.as_millis()).is_ok())
 }
 
 fn get(server: &Server, request: Request<'_>, out: &mut Replies) -> Result<(), Refusal> {
@@ -211,15 +217,35 @@ fn exists(server: &Server, request: Request<'_>, out: &mut Replies) -> Result<()
 }
 
 fn expire(server: &Server, request: Request<'_>, out: &mut Replies, unit: i64) -> Result<(), Refusal> {
-    let (key, count) = (request.get(1), integer(request.get(2))?);
-    let is_done = if count <= 0 {
-        server.store.lock().remove(key)
-    } else {
-        let name = String::from_utf8_lossy(request.name()).to_ascii_lowercase();
-        server.store.expire(key, in_units(count, unit).ok_or_else(|| Refusal::expire_time(&name))?)
-    };
-    out.integer(i64::from(is_done));
+    let condition = expiry_condition(request)?;
+    let at = in_units(integer(request.get(2))?, unit)
+        .ok_or_else(|| Refusal::expire_time(&String::from_utf8_lossy(request.name()).to_ascii_lowercase()))?;
+    out.integer(i64::from(server.store.expire(request.get(1), at, condition)));
     Ok(())
+}
+
+/// NX, XX, GT and LT, behind the time.
+fn expiry_condition(request: Request<'_>) -> Result<ExpiryCondition, Refusal> {
+    let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
+    for option in request.rest(3) {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nx" => nx = true,
+            b"xx" => xx = true,
+            b"gt" => gt = true,
+            b"lt" => lt = true,
+            _ => return Err(Refusal(format!("ERR Unsupported option {}", shown(option, 128)).into())),
+        }
+    }
+    if nx && (xx || gt || lt) {
+        return Err(Refusal("ERR NX and XX, GT or LT options at the same time are not compatible".into()));
+    }
+    let order = match (gt, lt) {
+        (true, true) => return Err(Refusal("ERR GT and LT options at the same time are not compatible".into())),
+        (true, false) => Some(Ordering::Greater),
+        (false, true) => Some(Ordering::Less),
+        (false, false) => None,
+    };
+    Ok(ExpiryCondition { expires: (nx || xx).then_some(xx), order })
 }
 
 /// -1 if the key does not expire, -2 if there is none.

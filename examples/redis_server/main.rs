@@ -8,10 +8,10 @@
 //! | `pubsub` | who listens to which channel |
 //! | `session` | one client, which waits for its socket and for messages at the same time |
 //!
-//! It knows PING, ECHO, GET, SET (EX, PX, NX, XX), DEL, EXISTS, INCR, LPUSH, LRANGE, EXPIRE, PEXPIRE, TTL, PTTL, SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and what
+//! It knows PING, ECHO, GET, SET (EX, PX, NX, XX), DEL, EXISTS, INCR, LPUSH, LRANGE, EXPIRE and PEXPIRE (NX, XX, GT, LT), TTL, PTTL, SUBSCRIBE, UNSUBSCRIBE, PUBLISH, RESET, and what
 //! clients ask before they do anything. What it keeps is in memory and has no limit; what a client can take of it besides has: a request of 4 MiB, with
-//! values of 1 MiB (twice that while it comes in); 64 KiB of replies and one reply of 16 MiB; and, if it listens to channels, 8 MiB of messages that are
-//! shared with others who get them. One that does not read its replies is not read from, and dropped after 30 seconds; one that does not read its messages is
+//! values of 1 MiB (twice that while it comes in); 64 KiB of replies and one reply of 16 MiB; and, if it listens to channels, 64 KiB of their
+//! names, and 8 MiB of messages that are shared with others who get them. One that does not read its replies is not read from, and dropped after 30 seconds; one that does not read its messages is
 //! dropped when there is no room for more.
 //!
 //! On SIGTERM or SIGINT no more clients are accepted, and what has come from those that are there is answered before they are closed. For that there is

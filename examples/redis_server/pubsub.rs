@@ -20,8 +20,8 @@ const MESSAGES: usize = 4096;
 const BYTES: usize = 8 << 20;
 /// Channels that one client listens to.
 pub(crate) const CHANNELS: usize = 1024;
-/// Bytes of the name of a channel.
-pub(crate) const NAME: usize = 1024;
+/// Bytes of their names.
+pub(crate) const NAMES: usize = 64 << 10;
 
 /// A message as it is sent, once for all who get it.
 pub(crate) type Message = Arc<[u8]>;
@@ -105,24 +105,38 @@ impl<'h> Subscription<'h> {
         self.channels.len()
     }
 
-    /// The names of those.
+    /// Whether it listens to this one.
+    pub(crate) fn has(&self, channel: &[u8]) -> bool {
+        self.channels.contains(channel)
+    }
+
+    /// The names of those that it listens to.
     pub(crate) fn channels(&self) -> impl Iterator<Item = &Arc<[u8]>> {
         self.channels.iter()
     }
 
     pub(crate) fn add(&mut self, channel: &[u8]) {
-        if self.channels.contains(channel) {
+        if self.has(channel) {
             return;
         }
-        let name: Arc<[u8]> = Arc::from(channel);
-        self.channels.insert(name.clone());
-        self.hub.lock().entry(name).or_default().push(self.subscriber.clone());
+        let mut channels = self.hub.lock();
+        // One name for all who listen.
+        let name = channels.get_key_value(channel).map_or_else(|| Arc::from(channel), |(name, _)| name.clone());
+        channels.entry(name.clone()).or_default().push(self.subscriber.clone());
+        self.channels.insert(name);
     }
 
     /// What has come before is in the queue, and nothing more comes of this channel.
     pub(crate) fn remove(&mut self, channel: &[u8]) {
         if self.channels.remove(channel) {
             self.leave(channel);
+        }
+    }
+
+    /// As [`remove`](Self::remove), of all channels.
+    pub(crate) fn clear(&mut self) {
+        for channel in std::mem::take(&mut self.channels) {
+            self.leave(&channel);
         }
     }
 
@@ -156,6 +170,6 @@ impl<'h> Subscription<'h> {
 
 impl Drop for Subscription<'_> {
     fn drop(&mut self) {
-        self.channels.iter().for_each(|channel| self.leave(channel));
+        self.clear();
     }
 }

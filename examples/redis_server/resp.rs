@@ -229,12 +229,12 @@ impl Input {
     }
 }
 
-/// A number as redis reads it: digits, maybe after a minus sign.
+/// A number as redis reads it. There is one way to write each: without zeros in front, a plus sign, or a minus sign before zero.
 pub(crate) fn number(text: &[u8]) -> Option<i64> {
-    if text.first() == Some(&b'+') {
-        return None;
+    match text {
+        b"0" | [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..] => str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
     }
-    str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Splits a line into words and takes quotes away, in place. None if a quote is not closed, or something follows it at once.

@@ -14,7 +14,7 @@ use tasklet::time::now;
 
 use crate::Server;
 use crate::command::{self, Refusal, check_arity};
-use crate::pubsub::{CHANNELS, NAME, Subscription};
+use crate::pubsub::{CHANNELS, NAMES, Subscription};
 use crate::resp::{Input, ProtocolError, Replies, Request};
 
 /// Bytes of replies that are sent at the latest, though there are more requests.
@@ -159,6 +159,11 @@ impl<'s> Client<'s> {
             }
         } else if is("unsubscribe") {
             self.unsubscribe(request)?;
+        } else if is("reset") {
+            match check_arity("reset", 1, request) {
+                Ok(()) => self.reset()?,
+                Err(Refusal(why)) => self.out.error(&why),
+            }
         } else if is("quit") {
             self.out.simple("OK");
             return Err(End::Quiet);
@@ -181,12 +186,17 @@ impl<'s> Client<'s> {
 
     fn subscribe(&mut self, request: Request<'_>) -> Result<(), Refusal> {
         check_arity("subscribe", -2, request)?;
-        let count = self.subscription.as_ref().map_or(0, Subscription::count);
-        if request.len() - 1 + count > CHANNELS {
+        let subscription = self.subscription.as_ref();
+        let held = subscription.into_iter().flat_map(Subscription::channels).map(|name| name.len());
+        let is_new = |channel: &&[u8]| !subscription.is_some_and(|subscription| subscription.has(channel));
+        let asked = request.rest(1).filter(is_new).map(<[u8]>::len);
+        let (count, bytes) = held.chain(asked).fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
+        if count > CHANNELS {
             return Err(Refusal(format!("ERR a client can listen to {CHANNELS} channels at most").into()));
         }
-        if request.rest(1).any(|channel| channel.len() > NAME) {
-            return Err(Refusal(format!("ERR the name of a channel can have {NAME} bytes at most").into()));
+        if bytes > NAMES {
+            let why = format!("ERR the names of the channels of a client can have {NAMES} bytes at most");
+            return Err(Refusal(why.into()));
         }
         let hub = &self.server.hub;
         let stream = self.stream;
@@ -201,6 +211,16 @@ impl<'s> Client<'s> {
             subscription.add(channel);
             confirm(&mut self.out, "subscribe", Some(channel), subscription.count());
         }
+        Ok(())
+    }
+
+    /// Leaves all channels, which is all that there is to be reset.
+    fn reset(&mut self) -> io::Result<()> {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.clear();
+        }
+        self.deliver()?;
+        self.out.simple("RESET");
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! then system calls are what counts. For a tenth more, commands with several keys would need several locks, in an order. The lock is one for tasklets:
 //! whoever finds it taken parks, and the worker goes on with others.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,23 @@ pub(crate) enum Condition {
     IfThere,
 }
 
+/// When the time is set at which a key expires.
+#[derive(Clone, Copy)]
+pub(crate) struct ExpiryCondition {
+    /// Whether it has one already: XX, or not: NX.
+    pub(crate) expires: Option<bool>,
+    /// How the new one is beside the one that it has: GT, LT.
+    pub(crate) order: Option<Ordering>,
+}
+
+impl ExpiryCondition {
+    fn holds(self, before: Option<Duration>, at: Duration) -> bool {
+        // What does not expire does so later than anything.
+        let order = before.map_or(Ordering::Less, |before| at.cmp(&before));
+        self.expires.is_none_or(|expires| expires == before.is_some()) && self.order.is_none_or(|other| other == order)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Store {
     keys: Mutex<Keys>,
@@ -76,11 +94,17 @@ impl Store {
         holds
     }
 
-    /// Sets when a key expires. False if there is no such key.
-    pub(crate) fn expire(&self, key: &[u8], at: Duration) -> bool {
+    /// Sets when a key expires, and removes it if that is not to come. False if there is no such key, or the condition does not hold.
+    pub(crate) fn expire(&self, key: &[u8], at: Duration, condition: ExpiryCondition) -> bool {
         let mut keys = self.lock();
-        let Some(is_first) = keys.expire(key, at) else { return false };
-        if is_first {
+        match keys.expires(key) {
+            Some(before) if condition.holds(before, at) => {}
+            _ => return false,
+        }
+        if at <= now() {
+            return keys.remove(key);
+        }
+        if keys.set_deadline(key, Some(at)) {
             self.sooner.notify_one();
         }
         true
@@ -177,12 +201,6 @@ impl Keys {
                 at > now()
             }
         }
-    }
-
-    /// Whether none expires before it; None if there is no such key.
-    fn expire(&mut self, key: &[u8], at: Duration) -> Option<bool> {
-        self.entry(key)?;
-        Some(self.set_deadline(key, Some(at)))
     }
 
     /// When a key expires, if it does; None if there is no such key.

@@ -74,10 +74,10 @@ fn words_may_stand_in_quotes() {
 
 #[test]
 fn what_is_no_request_is_refused() {
-    for line in ["*x", "*", "*+1", "*1x", "* 1", "*99999999999999999999"] {
+    for line in ["*x", "*", "*+1", "*-0", "*01", "*1x", "* 1", "*99999999999999999999"] {
         is_refused(format!("{line}\r\n").as_bytes(), "invalid multibulk length");
     }
-    for line in ["$x", "$", "$-1", "$+1", "$ 1", "$99999999999999999999"] {
+    for line in ["$x", "$", "$-1", "$-0", "$+1", "$00", "$ 1", "$99999999999999999999"] {
         is_refused(format!("*1\r\n{line}\r\n").as_bytes(), "invalid bulk length");
     }
     is_refused(b"*1\r\n:1\r\n", "expected '$', got ':'");

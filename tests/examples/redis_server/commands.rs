@@ -67,6 +67,22 @@ fn what_is_wrong_is_said_in_redis_words() {
         ("SET n 9223372036854775807", "OK"),
         ("INCR n", "(error) ERR increment or decrement would overflow"),
         ("LRANGE l 0 x", NOT_AN_INTEGER),
+        ("LRANGE l 00 1", NOT_AN_INTEGER),
+        ("LRANGE l -0 1", NOT_AN_INTEGER),
+        ("LRANGE l 0 9223372036854775808", NOT_AN_INTEGER),
+        ("SET z 007", "OK"),
+        ("INCR z", NOT_AN_INTEGER),
+        ("SET z +7", "OK"),
+        ("INCR z", NOT_AN_INTEGER),
+        ("SET z -0", "OK"),
+        ("INCR z", NOT_AN_INTEGER),
+        ("SET z \" 7\"", "OK"),
+        ("INCR z", NOT_AN_INTEGER),
+        ("SET z -7", "OK"),
+        ("INCR z", "(integer) -6"),
+        ("EXPIRE z 010", NOT_AN_INTEGER),
+        ("EXPIRE z +10", NOT_AN_INTEGER),
+        ("SET k v EX 010", NOT_AN_INTEGER),
         ("SELECT 1", "(error) ERR DB index is out of range"),
         ("SET k v EX x", NOT_AN_INTEGER),
         ("SET k v EX 0", "(error) ERR invalid expire time in 'set' command"),
@@ -77,6 +93,13 @@ fn what_is_wrong_is_said_in_redis_words() {
         ("SET k v EX", "(error) ERR syntax error"),
         ("SET k v WHAT", "(error) ERR syntax error"),
         ("EXPIRE t 9223372036854775807", "(error) ERR invalid expire time in 'expire' command"),
+        ("EXPIRE t -9223372036854775808", "(error) ERR invalid expire time in 'expire' command"),
+        ("PEXPIRE t 9223372036854775807", "(error) ERR invalid expire time in 'pexpire' command"),
+        ("EXPIRE t 1 NX GT", "(error) ERR NX and XX, GT or LT options at the same time are not compatible"),
+        ("EXPIRE t 1 XX NX", "(error) ERR NX and XX, GT or LT options at the same time are not compatible"),
+        ("EXPIRE t 1 XX GT LT", "(error) ERR GT and LT options at the same time are not compatible"),
+        ("EXPIRE t x CH", "(error) ERR Unsupported option CH"),
+        ("TTL t", "(integer) -1"),
         ("GET k", "(nil)"),
         ("NONE of \"th\\nis\"", "(error) ERR unknown command 'NONE', with args beginning with: 'of' 'th is' "),
     ]);
@@ -91,6 +114,7 @@ fn what_is_wrong_is_said_in_redis_words() {
         ("expire", "EXPIRE t"),
         ("echo", "ECHO"),
         ("ping", "PING a b"),
+        ("reset", "RESET a"),
         ("publish", "PUBLISH a"),
     ] {
         server.says(&[(few, &format!("(error) ERR wrong number of arguments for '{command}' command"))]);
@@ -135,6 +159,37 @@ fn keys_expire() {
         ("PEXPIRE late 1", "(integer) 1"),
     ]);
     server.wait_for_keys(|keys| keys == "db0:keys=2,expires=1,avg_ttl=0");
+    server.ends_well();
+}
+
+#[test]
+fn a_key_expires_sooner_or_later_as_said() {
+    let server = Server::new();
+    server.says(&[
+        ("EXPIRE nothing 100 NX", "(integer) 0"),
+        ("SET a 1", "OK"),
+        // It does not expire, which is later than anything.
+        ("EXPIRE a 1000 XX", "(integer) 0"),
+        ("EXPIRE a 1000 GT", "(integer) 0"),
+        ("EXPIRE a 1000 XX LT", "(integer) 0"),
+        ("TTL a", "(integer) -1"),
+        ("EXPIRE a 1000 NX", "(integer) 1"),
+        ("EXPIRE a 2000 nx", "(integer) 0"),
+        ("EXPIRE a 500 GT", "(integer) 0"),
+        ("EXPIRE a 5000 LT", "(integer) 0"),
+        ("EXPIRE a 5000 xx gt", "(integer) 1"),
+        ("EXPIRE a 4000 LT XX", "(integer) 1"),
+        ("EXPIRE a 3000 LT LT", "(integer) 1"),
+        ("PEXPIRE a -1 GT", "(integer) 0"),
+        ("PEXPIRE a -1 NX", "(integer) 0"),
+        ("GET a", "\"1\""),
+        ("PEXPIRE a -9223372036854775808 LT", "(integer) 1"),
+        ("GET a", "(nil)"),
+        ("SET b 1", "OK"),
+        ("EXPIRE b 1000 LT", "(integer) 1"),
+        ("EXPIRE b 0", "(integer) 1"),
+        ("EXPIRE b 0", "(integer) 0"),
+    ]);
     server.ends_well();
 }
 

@@ -1,6 +1,7 @@
 //! Channels: who hears what, until when, and what becomes of a client that does not read.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use super::{Listener, Server, expect, request};
@@ -51,13 +52,54 @@ fn a_listener_does_little_else() {
     stream.write_all(b"UNSUBSCRIBE\r\nPING\r\nPUBLISH a x\r\nSUBSCRIBE a\r\n").unwrap();
     expect(&mut stream, b"*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+PONG\r\n:0\r\n");
     expect(&mut stream, b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
-    // So many channels and no more, with names of some length and no more.
-    let names: Vec<String> = (0..1024).map(|n| n.to_string()).collect();
-    stream
-        .write_all(format!("SUBSCRIBE {}\r\nSUBSCRIBE {}\r\n", names.join(" "), "x".repeat(1025)).as_bytes())
-        .unwrap();
-    expect(&mut stream, b"-ERR a client can listen to 1024 channels at most\r\n");
-    expect(&mut stream, b"-ERR the name of a channel can have 1024 bytes at most\r\n");
+    // One leaves all of them, without a word for each.
+    stream.write_all(b"SUBSCRIBE c\r\n").unwrap();
+    expect(&mut stream, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:2\r\n");
+    stream.write_all(b"RESET\r\nGET a\r\nRESET\r\n").unwrap();
+    expect(&mut stream, b"+RESET\r\n$-1\r\n+RESET\r\n");
+    server.says(&[("PUBLISH a x", "(integer) 0"), ("PUBLISH c x", "(integer) 0")]);
+    stream.write_all(b"SUBSCRIBE d\r\n").unwrap();
+    expect(&mut stream, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:1\r\n");
+    server.says(&[("PUBLISH d x", "(integer) 1")]);
+    expect(&mut stream, b"*3\r\n$7\r\nmessage\r\n$1\r\nd\r\n$1\r\nx\r\n");
+    server.ends_well();
+}
+
+/// Asks to listen to channels, and hears that it does: the first of them makes it so many.
+#[track_caller]
+fn subscribe(stream: &mut TcpStream, names: &[String], first: usize) {
+    let mut arguments = vec![&b"SUBSCRIBE"[..]];
+    arguments.extend(names.iter().map(String::as_bytes));
+    stream.write_all(&request(&arguments)).unwrap();
+    for (at, name) in names.iter().enumerate() {
+        let confirmed = format!("*3\r\n$9\r\nsubscribe\r\n${}\r\n{name}\r\n:{}\r\n", name.len(), first + at);
+        expect(stream, confirmed.as_bytes());
+    }
+}
+
+#[test]
+fn so_many_channels_and_so_much_of_their_names() {
+    let server = Server::new();
+    let many: Vec<String> = (0..1024).map(|number| number.to_string()).collect();
+    let long: Vec<String> = (0..64).map(|number| format!("{number:01024}")).collect();
+    for (names, refused) in [
+        (many, "-ERR a client can listen to 1024 channels at most\r\n"),
+        (long, "-ERR the names of the channels of a client can have 65536 bytes at most\r\n"),
+    ] {
+        let mut stream = server.connect();
+        subscribe(&mut stream, &names, 1);
+        // Those that it has do not count twice.
+        subscribe(&mut stream, &names[..1], names.len());
+        stream.write_all(b"SUBSCRIBE x\r\n").unwrap();
+        expect(&mut stream, refused.as_bytes());
+        let name = &names[1];
+        stream.write_all(&request(&[b"UNSUBSCRIBE", name.as_bytes()])).unwrap();
+        let left = names.len() - 1;
+        let confirmed = format!("*3\r\n$11\r\nunsubscribe\r\n${}\r\n{name}\r\n:{left}\r\n", name.len());
+        expect(&mut stream, confirmed.as_bytes());
+        subscribe(&mut stream, &["x".to_owned()], names.len());
+    }
+    server.ends_well();
 }
 
 #[test]
