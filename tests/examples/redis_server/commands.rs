@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Server, TOOLS, expect, request};
 use crate::program::{run_with_input, signal, stderr, stdout, wait_promptly};
@@ -127,20 +127,36 @@ fn what_is_wrong_is_said_in_redis_words() {
     expect(&mut stream, b"-ERR wrong number of arguments for 'subscribe' command\r\n");
 }
 
+/// A key has as much time left as it had been given at an instant or after it.
+#[track_caller]
+fn has_left(server: &Server, key: &str, given: Duration, since: Instant) {
+    let replies = server.cli(&format!("PTTL {key}\nTTL {key}\n"));
+    let numbers: Vec<u128> = replies.lines().map(|line| line["(integer) ".len()..].parse().unwrap()).collect();
+    // Parts of a millisecond are not told.
+    let least = given.saturating_sub(since.elapsed() + Duration::from_millis(1)).as_millis();
+    let most = given.as_millis();
+    let seconds = |milliseconds: u128| (milliseconds + 500) / 1000;
+    assert!((least..=most).contains(&numbers[0]), "{replies}: not from {least} to {most}");
+    assert!((seconds(least)..=seconds(most)).contains(&numbers[1]), "{replies}: not from {least} to {most}, rounded");
+}
+
 #[test]
 fn keys_expire() {
     let server = Server::new();
+    let (start, given) = (Instant::now(), Duration::from_secs(100));
+    server.says(&[("SET a 1 EX 100", "OK")]);
+    has_left(&server, "a", given, start);
+    server.says(&[("INCR a", "(integer) 2")]);
+    has_left(&server, "a", given, start);
     server.says(&[
-        ("SET a 1 EX 100", "OK"),
-        ("TTL a", "(integer) 100"),
-        ("INCR a", "(integer) 2"),
-        ("TTL a", "(integer) 100"),
         ("SET a 1", "OK"),
         ("TTL a", "(integer) -1"),
         ("TTL nothing", "(integer) -2"),
         ("EXPIRE nothing 1", "(integer) 0"),
-        ("EXPIRE a 100", "(integer) 1"),
-        ("TTL a", "(integer) 100"),
+        ("PEXPIRE a 100000", "(integer) 1"),
+    ]);
+    has_left(&server, "a", given, start);
+    server.says(&[
         ("EXPIRE a 0", "(integer) 1"),
         ("EXISTS a", "(integer) 0"),
         ("SET kept 1 PX 1", "OK"),
