@@ -1,5 +1,9 @@
 //! Loops that always find what they ask for: others run all the same, and kills reach them.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tasklet_bridge::futures::block_on;
 use tasklet_core::backend::Backend;
 use tasklet_core::tasklet::JoinHandle;
 use tasklet_scheduler::stealing;
@@ -76,10 +80,38 @@ fn checkpoints() -> Box<dyn FnMut()> {
     Box::new(stealing::checkpoint)
 }
 
+/// Waits for a future that wakes itself so often, before it is ready.
+fn restless(times: usize) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let mut left = times;
+        block_on(poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+    })
+}
+
 /// Permits that are there.
 pub fn a_loop_of_permits_gives_way<B: Backend>(case: Case) {
     lets_others_run::<B>(case, permits);
     is_killed::<B>(case, permits);
+}
+
+/// A future that is never found to wait.
+pub fn a_restless_future_gives_way<B: Backend>(case: Case) {
+    case.run::<B, _>(|| {
+        let other = Flag::default();
+        let runs = other.clone();
+        let handle = stealing::spawn_local(move || runs.set());
+        restless(2)();
+        assert!(other.is_set(), "others do not run");
+        handle.join().unwrap();
+    });
+    is_killed::<B>(case, || restless(usize::MAX));
 }
 
 /// Operations of channels that do not wait.

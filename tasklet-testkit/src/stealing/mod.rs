@@ -65,6 +65,7 @@ macro_rules! stealing_suite {
             runtimes: absurd_numbers_are_refused;
             runtimes: a_ceiling_without_room_for_the_workers_fails_the_build;
             budgets: a_loop_of_permits_gives_way;
+            budgets: a_restless_future_gives_way;
             budgets: a_loop_of_tries_gives_way;
             budgets: a_loop_of_checkpoints_gives_way;
             budgets: a_receiver_that_never_waits_gives_way, soft;
