@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::program::{self, Folder, PROMPT, run, stderr, stdout};
+use crate::service::Service;
 
 #[track_caller]
 fn crawl(arguments: &[&str]) -> String {
@@ -100,14 +100,9 @@ fn a_folder_behind_http_server_is_found() {
     folder.file("a b.html", b"<p>back to <a href=/>the start</a>, on to <a href=/none>nothing</a>");
     folder.file("notes.txt", b"<a href=/never>no link here</a>");
     folder.file("robots.txt", b"User-Agent: *\r\nDisallow: /none\r\n");
-    let mut server = program::command("http_server");
-    let mut server = server.arg(&folder.0).args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim();
+    let server = Service::start(program::command("http_server").arg(&folder.0).args(["--port", "0"]));
+    let address = server.address.as_str();
     let found = crawl(&[address, &format!("{address}/#again")]).replace(address, "");
-    server.kill().unwrap();
-    server.wait().unwrap();
     let expected = "/ 3 words, 2 links\n/a%20b.html?x 8 words, 2 links\n/none not asked for: robots.txt says so\n\
                     /notes.txt 31 bytes, no page\n";
     assert_eq!(found, expected);

@@ -1,10 +1,12 @@
 //! `poll_loop` and `inside_tokio`: schedulers in loops that are not theirs.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::program::{command, run, run_with_closed_output, run_with_input, stderr, stdout, wait_promptly};
+use crate::program::{
+    command, line, output, run, run_with_closed_output, run_with_input, stderr, stdout, wait_promptly,
+};
 
 /// Processor time that a program has used so far, in ticks of a hundredth of a second.
 fn ticks(child: &Child) -> u64 {
@@ -38,12 +40,9 @@ fn poll_loop_answers_while_the_input_is_open_and_is_quiet_meanwhile() {
     let mut child = command("poll_loop").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
     for word in ["a", "bc"] {
         writeln!(input, "{word}").unwrap();
-        line.clear();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, format!("{word}: {} letters\n", word.len()));
+        assert_eq!(line(child.id(), &mut output), format!("{word}: {} letters\n", word.len()));
     }
     // It has nothing to do for a while.
     let before = ticks(&child);
@@ -59,7 +58,7 @@ fn poll_loop_answers_while_the_input_is_open_and_is_quiet_meanwhile() {
 #[test]
 fn poll_loop_gets_many_lines_from_another_program() {
     let mut seq = Command::new("seq").arg("2000").stdout(Stdio::piped()).spawn().unwrap();
-    let output = command("poll_loop").stdin(seq.stdout.take().unwrap()).output().unwrap();
+    let output = output(command("poll_loop").stdin(seq.stdout.take().unwrap()));
     assert!(seq.wait().unwrap().success());
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
     let text = stdout(&output);

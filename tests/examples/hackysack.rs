@@ -119,10 +119,11 @@ fn shows_progress_on_a_terminal() {
     let command = format!("{} 20000 2", program::path("hackysack").display());
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
-    let Ok(output) = script.output() else {
+    let Ok(child) = script.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
         eprintln!("not tested: there is no `script` to make a terminal with");
         return;
     };
+    let output = program::wait(child);
     let text = stdout(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("players") && text.contains("/20,000"), "{text}");

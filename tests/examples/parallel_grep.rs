@@ -47,7 +47,7 @@ impl Setting<'_> {
         if self.is_nobody {
             command.uid(65534);
         }
-        command.output()
+        Ok(program::wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?))
     }
 
     #[track_caller]
@@ -250,7 +250,7 @@ fn the_lines_of_a_file_are_together_and_in_order() {
         folder.file(&number.to_string(), if number % 10 == 0 { long.as_bytes() } else { b"fn 0\nfn 1\n" });
     }
     let mut command = program::command("parallel_grep");
-    let output = command.args(["fn", "."]).current_dir(&folder.0).output().unwrap();
+    let output = program::output(command.args(["fn", "."]).current_dir(&folder.0));
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     let mut seen = HashSet::new();
@@ -287,7 +287,7 @@ fn more_files_than_may_be_open_and_more_folders_than_a_stack_holds() {
         let limited = r#"ulimit -n 100 && exec "$0" "$1" ."#;
         let mut command = Command::new("sh");
         command.args(["-c", limited]).arg(program::path("parallel_grep")).arg(pattern).current_dir(&folder.0);
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        let output = program::output(command.stdin(Stdio::null()));
         assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
         output.stdout
     };
@@ -421,7 +421,8 @@ fn its_own_output_is_not_searched() {
     folder.file("good", b"fn\n");
     let write = |mut command: Command| {
         let output = File::options().append(true).create(true).open(folder.0.join("output")).unwrap();
-        let errors = command.current_dir(&folder.0).stdin(Stdio::null()).stdout(output).output().unwrap();
+        command.current_dir(&folder.0).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+        let errors = program::wait(command.spawn().unwrap());
         (fs::read(folder.0.join("output")).unwrap(), errors)
     };
     fs::write(folder.0.join("output"), b"fn\n").unwrap();
@@ -510,7 +511,7 @@ fn what_is_found_is_printed_while_others_are_searched() {
 fn a_full_disk_is_an_error() {
     let Ok(full) = File::options().write(true).open("/dev/full") else { return };
     let mut command = program::command("parallel_grep");
-    let output = command.args(["fn", "src"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let output = program::wait(command.args(["fn", "src"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).starts_with("parallel_grep: could not print: "), "{}", stderr(&output));
 }

@@ -2,10 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) fn command(name: &str) -> Command {
 }
 
 pub(crate) fn run(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
-    command(name).args(arguments).stdin(Stdio::null()).output().unwrap()
+    output(command(name).args(arguments).stdin(Stdio::null()))
 }
 
 /// Runs with `input` on the standard input.
@@ -39,7 +39,7 @@ pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input));
-        child.wait_with_output().unwrap()
+        wait(child)
     })
 }
 
@@ -47,7 +47,13 @@ pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
 pub(crate) fn run_with_closed_output(name: &str, arguments: &[&str]) -> Output {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    command(name).args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().unwrap()
+    wait(command(name).args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// Runs a program; returns what it has printed.
+#[track_caller]
+pub(crate) fn output(command: &mut Command) -> Output {
+    wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 pub(crate) fn stdout(output: &Output) -> String {
@@ -60,29 +66,63 @@ pub(crate) fn stderr(output: &Output) -> String {
 
 /// What ends, ends within this: far longer than it takes, far shorter than for ever.
 pub(crate) const PROMPT: Duration = Duration::from_secs(20);
+/// As that, for programs that have much to do.
+const LONG: Duration = Duration::from_secs(100);
 
-/// Waits for a program's end, and kills one that does not end.
+/// Does what waits for a program, and kills the program if that takes too long. Whether it had to: the wait ends then, but with nothing.
+pub(crate) fn within<T>(limit: Duration, id: u32, wait: impl FnOnce() -> T) -> (T, bool) {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let is_late = is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                // And what it has started, if that is a group of its own. It may all have ended just now.
+                let _ = kill("KILL", &[format!("-{id}"), id.to_string()]);
+            }
+            is_late
+        });
+        let result = wait();
+        drop(done);
+        (result, watch.join().unwrap())
+    })
+}
+
+#[track_caller]
+fn wait_within(limit: Duration, child: Child) -> Output {
+    let (output, was_killed) = within(limit, child.id(), || child.wait_with_output().unwrap());
+    assert!(!was_killed, "it does not end within {limit:?}: {}", stderr(&output));
+    output
+}
+
+/// Waits for the end of a program that has to end at once, and kills one that does not.
 #[track_caller]
 pub(crate) fn wait_promptly(child: Child) -> Output {
-    let id = child.id();
-    let (tell, told) = mpsc::channel();
-    let waiter = thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
-    let output = told.recv_timeout(PROMPT);
-    if output.is_err() {
-        send("KILL", id);
-    }
-    waiter.join().unwrap().unwrap();
-    output.unwrap_or_else(|_| panic!("it does not end: {}", stderr(&told.recv().unwrap())))
+    wait_within(PROMPT, child)
+}
+
+/// Waits for the end of a program that does what it has to, and kills one that does not end.
+#[track_caller]
+pub(crate) fn wait(child: Child) -> Output {
+    wait_within(LONG, child)
+}
+
+/// A line that a program prints, nothing at the end. One that does neither is killed.
+#[track_caller]
+pub(crate) fn line(id: u32, output: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    let (read, was_killed) = within(PROMPT, id, || output.read_line(&mut line));
+    assert!(!was_killed, "it prints no line: {line:?}");
+    read.unwrap();
+    line
 }
 
 /// Sends a signal to a program.
 pub(crate) fn signal(child: &Child, name: &str) {
-    send(name, child.id());
+    assert!(kill(name, &[child.id().to_string()]).success());
 }
 
-fn send(signal: &str, id: u32) {
-    let sent = Command::new("kill").args(["-s", signal, &id.to_string()]).status().unwrap();
-    assert!(sent.success());
+fn kill(signal: &str, ids: &[String]) -> ExitStatus {
+    Command::new("kill").args(["-s", signal, "--"]).args(ids).stderr(Stdio::null()).status().unwrap()
 }
 
 /// A folder of its own for one test, removed at the end.

@@ -5,7 +5,7 @@ mod limits;
 mod pubsub;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
@@ -132,9 +132,7 @@ impl Listener {
     #[track_caller]
     fn hears(&mut self, expected: &[&str]) {
         for expected in expected {
-            let mut line = String::new();
-            self.lines.read_line(&mut line).unwrap();
-            assert_eq!(line.trim_end(), *expected);
+            assert_eq!(program::line(self.child.id(), &mut self.lines).trim_end(), *expected);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A server among the examples while it runs: where it listens, how many descriptors it has, how it ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::{PROMPT, signal, stderr, wait_promptly};
+use crate::program::{PROMPT, line, signal, stderr, wait_promptly};
 
 /// A program whose first line says where it listens. It is killed with this, if it has not ended.
 pub(crate) struct Service {
@@ -28,8 +28,7 @@ impl Service {
     pub(crate) fn start(command: &mut Command) -> Service {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
+        let line = line(child.id(), &mut stdout);
         let mut service = Service { child: Some(child), stdout, address: line.trim().to_owned() };
         if line.is_empty() {
             panic!("it does not say where it is: {}", stderr(&wait_promptly(service.child.take().unwrap())));

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::program::{self, Folder, PROMPT};
 use crate::service::Service;
@@ -29,8 +30,19 @@ fn before_listener(more: &[&str]) -> (Service, TcpListener) {
 /// A connection through the proxy: both ends of it.
 fn through(proxy: &Service, listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = proxy.connect();
-    let (server, _) = listener.accept().unwrap();
+    let start = Instant::now();
+    listener.set_nonblocking(true).unwrap();
+    let server = loop {
+        match listener.accept() {
+            Ok((server, _)) => break server,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(start.elapsed() < PROMPT, "nobody connects");
+        thread::sleep(Duration::from_millis(1));
+    };
+    server.set_nonblocking(false).unwrap();
     server.set_read_timeout(Some(PROMPT)).unwrap();
+    server.set_write_timeout(Some(PROMPT)).unwrap();
     (client, server)
 }
 

@@ -1,6 +1,6 @@
 //! `tls_echo` as OpenSSL's client sees it, and its own; and clients that do not speak TLS, stop in the middle, or go without a word.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -44,9 +44,7 @@ impl OpenSsl {
 
     fn says_back(&mut self, line: &str) {
         self.input.write_all(line.as_bytes()).unwrap();
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).unwrap();
-        assert_eq!(answer, line);
+        assert_eq!(program::line(self.child.id(), &mut self.output), line);
     }
 
     fn ends(self) -> String {

@@ -220,10 +220,11 @@ fn shows_progress_on_a_terminal() {
     let command = format!("'{}' '{file}'", program::path("word_count").display());
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
-    let Ok(output) = script.output() else {
+    let Ok(child) = script.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
         eprintln!("not tested: there is no `script` to make a terminal with");
         return;
     };
+    let output = program::wait(child);
     let text = stdout(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("iB read, "), "{text}");
@@ -239,20 +240,17 @@ fn a_closed_output_ends_it_quietly() {
     let output = run_with_closed_output("word_count", &[&file]);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
 
-    let pipeline = Command::new("sh")
-        .args(["-c", r#""$0" "$1" | head -n 1"#])
-        .arg(program::path("word_count"))
-        .arg(&file)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut pipeline = Command::new("sh");
+    pipeline.args(["-c", r#""$0" "$1" | head -n 1"#]).arg(program::path("word_count")).arg(&file).stdin(Stdio::null());
+    let pipeline = program::output(&mut pipeline);
     assert_eq!((stdout(&pipeline).as_str(), stderr(&pipeline).as_str()), ("1 0\n", ""));
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
     let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else { return };
-    let output = program::command("word_count").arg("README.md").stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let mut command = program::command("word_count");
+    let output = program::wait(command.arg("README.md").stdout(full).stderr(Stdio::piped()).spawn().unwrap());
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).starts_with("word_count: could not print: "), "{}", stderr(&output));
 }

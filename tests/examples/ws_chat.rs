@@ -92,8 +92,9 @@ fn hears(client: &mut Client, line: &str) {
 /// Reads until the end; says how it was announced.
 #[track_caller]
 fn is_closed(client: &mut Client) -> CloseCode {
-    let mut code = None;
+    let (start, mut code) = (Instant::now(), None);
     loop {
+        assert!(start.elapsed() < PROMPT, "it is not closed");
         match client.read() {
             Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code),
             Ok(_) => {}
@@ -204,7 +205,12 @@ fn each_end_has_its_reason() {
     let mut here = connect(&server, "here");
     let mut ann = connect(&server, "ann");
     ann.close(None).unwrap();
-    while !matches!(ann.read(), Err(Error::ConnectionClosed)) {}
+    loop {
+        match ann.read() {
+            Err(Error::ConnectionClosed) => break,
+            message => drop(message.unwrap()),
+        }
+    }
     hears(&mut here, "* ann has come");
     hears(&mut here, "* ann has gone");
     let mut ends = |message: Message| {
