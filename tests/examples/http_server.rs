@@ -1,13 +1,18 @@
 //! `http_server` as curl sees it, as clients see it that nobody wishes for, under load, and when it is to end.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::program::{self, Folder};
+use crate::program::{self, Folder, PROMPT};
 use crate::service::Service;
+
+/// Bytes of a file that does not fit into what the system holds of a connection, so that the server is not done with it before it is read.
+const BIG: u64 = 256 << 20;
 
 /// A server with a folder of its own.
 struct Server {
@@ -17,14 +22,21 @@ struct Server {
 
 impl Server {
     fn new(test: &str) -> Server {
+        Server::with(test, &[])
+    }
+
+    fn with(test: &str, options: &[&str]) -> Server {
         let folder = Folder::new(test);
         folder.file("index.html", b"<h1>hello</h1>\n");
         folder.file("a b.txt", b"spaces\n");
         folder.file("empty", b"");
         let many: Vec<u8> = (0..3_000_000_u32).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
         folder.file("many.bin", &many);
+        // Which takes no place on a disk.
+        File::create(folder.0.join("big")).unwrap().set_len(BIG).unwrap();
         symlink("/etc/passwd", folder.0.join("out")).unwrap();
-        let service = Service::start(program::command("http_server").arg(&folder.0).args(["--port", "0"]));
+        let mut command = program::command("http_server");
+        let service = Service::start(command.arg(&folder.0).args(["--port", "0"]).args(options));
         Server { service, folder }
     }
 
@@ -56,6 +68,14 @@ impl Server {
         String::from_utf8(self.curl(all, path)).unwrap()
     }
 
+    /// A client that asks for the big file, and reads no more than that it has begun.
+    fn deaf(&self) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        stream
+    }
+
     fn terminate(&self) {
         self.service.terminate();
     }
@@ -64,6 +84,17 @@ impl Server {
         let ended = self.service.ends_well();
         assert_eq!((&*ended.stdout, &*ended.stderr), ("", ""));
     }
+}
+
+/// Reads the head of an answer.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
 }
 
 #[test]
@@ -156,14 +187,7 @@ fn the_slow_are_in_nobodys_way() {
             stream
         })
         .collect();
-    // Ask for more than the buffers hold, and do not read it.
-    let deaf: Vec<TcpStream> = (0..20)
-        .map(|_| {
-            let mut stream = server.connect();
-            stream.write_all(b"GET /many.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-            stream
-        })
-        .collect();
+    let deaf: Vec<TcpStream> = (0..20).map(|_| server.deaf()).collect();
     assert_eq!(server.status(&[], "/"), "200");
     drop((slow, deaf));
     assert_eq!(server.status(&[], "/"), "200");
@@ -172,18 +196,99 @@ fn the_slow_are_in_nobodys_way() {
 #[test]
 fn an_answer_on_its_way_arrives_before_the_end() {
     let server = Server::new("http-end");
-    let idle = server.connect();
+    let mut idle = server.connect();
     let mut busy = server.connect();
-    busy.write_all(b"GET /many.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut first = [0; 1];
-    busy.read_exact(&mut first).unwrap();
+    // The second has come when the server is to end, and is answered too.
+    busy.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let head = head(&mut busy);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     server.terminate();
-    // It accepts no more, but sends what it has begun to.
-    let mut rest = Vec::new();
-    busy.read_to_end(&mut rest).unwrap();
-    assert!(rest.len() > 3_000_000, "{} bytes", rest.len());
-    drop(idle);
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+    // From here on it has noticed.
+    server.service.listens_no_more();
+    let mut body = (&mut busy).take(BIG);
+    assert_eq!(std::io::copy(&mut body, &mut std::io::sink()).unwrap(), BIG);
+    let mut last = String::new();
+    busy.read_to_string(&mut last).unwrap();
+    assert!(last.contains("Connection: close\r\n") && last.ends_with("<h1>hello</h1>\n"), "{last}");
     server.ends_well();
+}
+
+#[test]
+fn clients_that_do_not_read_are_cut_at_the_end() {
+    let server = Server::with("http-cut", &["--grace", "0.2"]);
+    let _deaf = [server.deaf(), server.deaf()];
+    server.terminate();
+    let ended = server.service.ends_with(1);
+    assert_eq!(ended.stderr, "http_server: 2 answers could not be sent within 200ms\n");
+}
+
+#[test]
+fn clients_that_do_not_read_are_dropped() {
+    let server = Server::with("http-deaf", &["--patience", "0.2"]);
+    let mut deaf = server.deaf();
+    // What is sent to a server that does not read comes to nothing, until that has gone.
+    let start = Instant::now();
+    while deaf.write_all(b"x").is_ok() {
+        assert!(start.elapsed() < PROMPT, "it is still waited for");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn clients_that_ask_nothing_are_closed() {
+    let server = Server::with("http-idle", &["--idle", "0.2"]);
+    let mut idle = server.connect();
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+    let mut asked = server.connect();
+    asked.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("<h1>hello</h1>\n"), "{answer}");
+}
+
+#[test]
+fn requests_that_trickle_are_not_waited_for() {
+    let server = Server::with("http-trickle", &["--request", "0.2"]);
+    let trickle = |begin: &[u8]| {
+        let mut stream = server.connect();
+        let mut writer = stream.try_clone().unwrap();
+        writer.write_all(begin).unwrap();
+        // Each byte is progress. It ends when the server has closed.
+        let writer = thread::spawn(move || {
+            while writer.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let answer = head(&mut stream);
+        // The server may have closed it already.
+        let _ = stream.shutdown(Shutdown::Both);
+        writer.join().unwrap();
+        answer
+    };
+    let answer = trickle(b"GET / HTTP/1.1\r\nHost: ");
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    let answer = trickle(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+}
+
+#[test]
+fn one_more_than_the_limit_waits() {
+    let server = Server::with("http-limit", &["--connections", "1"]);
+    let (mut first, mut second) = (server.connect(), server.connect());
+    let ask = |stream: &mut TcpStream| stream.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    ask(&mut second);
+    // Time enough for the second to be answered.
+    for _ in 0..100 {
+        ask(&mut first);
+        head(&mut first);
+    }
+    second.set_nonblocking(true).unwrap();
+    assert_eq!(second.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    second.set_nonblocking(false).unwrap();
+    drop(first);
+    let answer = head(&mut second);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }
 
 #[test]
@@ -211,6 +316,13 @@ fn what_cannot_be_served_is_said() {
     for arguments in [&[][..], &["--port"], &["--port", "70000", "."], &["--what"], &["a", "b"]] {
         let (code, text) = refused(arguments);
         assert!(code == Some(2) && text.contains("usage:"), "{text}");
+    }
+    for arguments in
+        [["--grace", "NaN"], ["--grace", "-1"], ["--grace", "inf"], ["--idle", "0"], ["--connections", "0"]]
+    {
+        let (code, text) = refused(&[".", arguments[0], arguments[1]]);
+        let wrong = format!("http_server: {} {}: needs a number", arguments[0], arguments[1]);
+        assert!(code == Some(2) && text.starts_with(&wrong), "{text}");
     }
     let server = Server::new("http-twice");
     let port = server.service.host().rsplit(':').next().unwrap();

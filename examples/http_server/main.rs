@@ -1,0 +1,214 @@
+//! Serves the files of a directory over HTTP/1.1: how a server is written with tasklets.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `connection` | one client: requests and answers, one after the other |
+//! | `request` | what a head asks for, or why it is refused |
+//! | `files` | what is found below the directory, and which part of it is asked for |
+//!
+//! One tasklet accepts, and spawns one for each connection, which reads and writes as if it had a thread to itself. Files are looked up and read
+//! where that may block. What is limited: the size of a request's head and of a body that nobody wants, the time until a request has come, the time for
+//! which a client may read nothing, and how many connections there are at a time.
+//!
+//! On SIGTERM or SIGINT no more are accepted, those that wait for a request are closed, and those that are being answered get their answer. What is not
+//! sent when the grace is over is cut short, so that the end comes whatever the clients do; the exit status tells.
+//!
+//! ```text
+//! cargo run --release --example http_server -- docs --port 8080
+//! curl -r 0-99 http://localhost:8080/kinds.tsv
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod files;
+mod request;
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tasklet::net::TcpListener;
+use tasklet::signal::{SIGINT, SIGTERM, Signals};
+use tasklet::sync::Semaphore;
+use tasklet::{Builder, CancelToken, spawn};
+
+use crate::connection::Connection;
+
+const USAGE: &str = "usage: http_server DIR [OPTION VALUE]...
+
+Serves the files below DIR over HTTP at the loopback address. SIGTERM ends it.
+
+  --port P            listens at port P (8080); at 0 the system chooses one
+  --connections N     serves N connections at a time (10000); more wait to be accepted
+  --idle SECONDS      keeps a connection for so long on which nothing is asked (30)
+  --request SECONDS   waits for so long for a request, from its first byte to its last (10)
+  --patience SECONDS  waits for so long for a client that reads nothing of its answer (30)
+  --grace SECONDS     takes so long at most for answers that are on the way when it is to end (10)";
+
+/// Of a limit of time that something is done in: one of nothing would be over before it has begun.
+const LEAST: Duration = Duration::from_millis(1);
+/// Of any limit of time: a day is as good as for ever.
+const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+/// For what was being sent when the grace was over to be cut short. It waits for nobody but a disk.
+const TIME_TO_CUT: Duration = Duration::from_secs(2);
+
+struct Arguments {
+    directory: PathBuf,
+    port: u16,
+    limits: Limits,
+}
+
+pub(crate) struct Limits {
+    /// Connections at a time.
+    connections: usize,
+    /// For how long a connection is kept that nothing is asked on.
+    idle: Duration,
+    /// From the first byte of a request to its last: a client that trickles is not waited for.
+    request: Duration,
+    /// Without any progress while an answer is sent.
+    patience: Duration,
+    /// For answers that are on the way when the server is to end.
+    grace: Duration,
+}
+
+/// What all connections share.
+pub(crate) struct Site {
+    root: PathBuf,
+    limits: Limits,
+    /// Cancelled when the server is to end.
+    stopping: CancelToken,
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("http_server: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("http_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Result<Option<Arguments>, String> {
+    let seconds = Duration::from_secs;
+    let (mut directory, mut port) = (None, 8080);
+    let mut limits = Limits {
+        connections: 10_000,
+        idle: seconds(30),
+        request: seconds(10),
+        patience: seconds(30),
+        grace: seconds(10),
+    };
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{} needs a value", argument.display()));
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some(option @ "--port") => port = number(option, &value()?, 0, u16::MAX)?,
+            Some(option @ "--connections") => limits.connections = number(option, &value()?, 1, 1_000_000)?,
+            Some(option @ "--idle") => limits.idle = time(option, &value()?, LEAST)?,
+            Some(option @ "--request") => limits.request = time(option, &value()?, LEAST)?,
+            Some(option @ "--patience") => limits.patience = time(option, &value()?, LEAST)?,
+            Some(option @ "--grace") => limits.grace = time(option, &value()?, Duration::ZERO)?,
+            Some(option) if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            _ if directory.is_some() => return Err(format!("one directory is served, not {} too", argument.display())),
+            _ => directory = Some(PathBuf::from(argument)),
+        }
+    }
+    let directory = directory.ok_or("which directory is to be served?")?;
+    Ok(Some(Arguments { directory, port, limits }))
+}
+
+fn number<N>(option: &str, value: &OsStr, least: N, most: N) -> Result<N, String>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let number =
+        value.to_str().and_then(|value| value.parse().ok()).filter(|number| (&least..=&most).contains(&number));
+    number.ok_or_else(|| format!("{option} {}: needs a number from {least} to {most}", value.display()))
+}
+
+fn time(option: &str, value: &OsStr, least: Duration) -> Result<Duration, String> {
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| (least..=MOST).contains(time)).ok_or_else(|| {
+        let (least, most) = (least.as_secs_f64(), MOST.as_secs_f64());
+        format!("{option} {}: needs a number of seconds from {least} to {most}", value.display())
+    })
+}
+
+fn run(Arguments { directory, port, limits }: Arguments) -> Result<(), Box<dyn Error>> {
+    let no_directory = |error| format!("could not serve {}: {error}", directory.display());
+    let root = directory.canonicalize().map_err(no_directory)?;
+    if !root.is_dir() {
+        return Err(no_directory(ErrorKind::NotADirectory.into()).into());
+    }
+    let grace = limits.grace;
+    let site = Arc::new(Site { root, limits, stopping: CancelToken::new() });
+    let runtime = Builder::new().build()?;
+    let left = runtime.run(|| -> io::Result<usize> {
+        let listener = TcpListener::bind(("127.0.0.1", port))
+            .map_err(|error| io::Error::new(error.kind(), format!("could not listen at port {port}: {error}")))?;
+        let (signals, token) = (Signals::new([SIGTERM, SIGINT])?, site.stopping.clone());
+        println!("http://{}", listener.local_addr()?);
+        spawn(move || {
+            if signals.recv().is_ok() {
+                token.cancel();
+            }
+        });
+        Ok(serve(&listener, &site))
+    })?;
+    // Kills the tasklets that are left, which closes their connections.
+    let end = runtime.shutdown(TIME_TO_CUT);
+    if end.blocking != 0 {
+        eprintln!("http_server: files do not come: {} calls of the system have not returned", end.blocking);
+    }
+    match left {
+        0 => Ok(()),
+        left => Err(format!("{left} answers could not be sent within {grace:?}").into()),
+    }
+}
+
+/// Accepts until the server is to end, and waits for what is being answered then. Returns how many connections have not come to their end.
+fn serve(listener: &TcpListener, site: &Arc<Site>) -> usize {
+    let (stopping, limits) = (&site.stopping, &site.limits);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    while !stopping.is_cancelled() {
+        let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
+        match stopping.run(|| listener.accept()) {
+            Ok((stream, _)) => {
+                let site = site.clone();
+                spawn(move || {
+                    let _counted = place;
+                    Connection::new(stream, &site).converse();
+                });
+            }
+            Err(_) if stopping.is_cancelled() => {}
+            // One that has gone before it was accepted, or no descriptor left: the next accept waits for one.
+            Err(error) => eprintln!("http_server: could not accept a connection: {error}"),
+        }
+    }
+    // Who comes from now on is refused, rather than left waiting for nobody.
+    listener.close();
+    // All places are free when nobody is left.
+    match places.acquire_many_timeout(limits.connections, limits.grace) {
+        Ok(_all) => 0,
+        Err(_) => limits.connections - places.available_permits(),
+    }
+}
