@@ -13,7 +13,7 @@ use tasklet::{blocking, fs};
 
 use crate::Site;
 use crate::files::{find, part};
-use crate::request::Request;
+use crate::request::{After, Request};
 
 /// Bytes of a request up to its body.
 const HEAD: usize = 16 << 10;
@@ -74,17 +74,20 @@ impl<'s> Connection<'s> {
                 Err(End::Refused(status)) => Err(status),
                 Err(End::Quiet) => return,
             };
-            let keeps = request.as_ref().is_ok_and(|request| request.keeps) && !stopping.is_cancelled();
+            let after = match &request {
+                Ok(request) if !stopping.is_cancelled() => request.after,
+                _ => After::Close,
+            };
             self.owes = true;
             let sent = match &request {
-                Ok(request) => self.answer(request, keeps),
-                Err(status) => self.refuse(*status, false, false),
+                Ok(request) => self.answer(request, after),
+                Err(status) => self.refuse(*status, false, after),
             };
             if sent.is_err() {
                 return;
             }
             self.owes = false;
-            if !keeps {
+            if after == After::Close {
                 return self.close();
             }
         }
@@ -98,6 +101,10 @@ impl<'s> Connection<'s> {
         }
         let deadline = Instant::now() + self.site.limits.request;
         let request = self.head(deadline)?;
+        // Not if some of it has come: then the client does not wait.
+        if request.expects && request.body != 0 && self.input.is_empty() {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
         self.skip(request.body, deadline)?;
         Ok(request)
     }
@@ -122,8 +129,8 @@ impl<'s> Connection<'s> {
     }
 
     /// Throws the body of a request away.
-    fn skip(&mut self, body: u64, deadline: Instant) -> Result<(), End> {
-        let mut left = usize::try_from(body).expect("it is limited to some KiB");
+    fn skip(&mut self, body: usize, deadline: Instant) -> Result<(), End> {
+        let mut left = body;
         while left > self.input.len() {
             left -= self.input.len();
             self.input.clear();
@@ -156,13 +163,20 @@ impl<'s> Connection<'s> {
         Ok(got)
     }
 
-    fn answer(&mut self, request: &Request, keeps: bool) -> io::Result<()> {
+    fn answer(&mut self, request: &Request, after: After) -> io::Result<()> {
         let (root, path) = (&self.site.root, &request.path);
         let found = match blocking(|| find(root, path)) {
             Ok(found) => found,
-            Err(status) => return self.refuse(status, request.is_head, keeps),
+            Err(status) => return self.refuse(status, request.is_head, after),
         };
         let mut head = String::new();
+        // A header has whole seconds.
+        let is_newer = |since| found.modified.is_none_or(|modified| modified >= since + Duration::from_secs(1));
+        if request.since.is_some_and(|since| !is_newer(since)) {
+            head.push_str("HTTP/1.1 304 Not Modified\r\n");
+            common(&mut head, after);
+            return self.send(head.as_bytes());
+        }
         let range = match request.range.as_deref().and_then(|range| part(range, found.length)) {
             None => {
                 head.push_str("HTTP/1.1 200 OK\r\n");
@@ -175,7 +189,7 @@ impl<'s> Connection<'s> {
             }
             Some(Err(())) => {
                 let more = format!("Content-Range: bytes */{}\r\n", found.length);
-                return self.send(&plain(416, &more, request.is_head, keeps));
+                return self.send(&plain(416, &more, request.is_head, after));
             }
         };
         let _ = write!(head, "Content-Length: {}\r\nContent-Type: {}\r\n", range.end - range.start, found.kind);
@@ -183,7 +197,7 @@ impl<'s> Connection<'s> {
         if let Some(modified) = found.modified {
             let _ = write!(head, "Last-Modified: {}\r\n", httpdate::fmt_http_date(modified));
         }
-        common(&mut head, keeps);
+        common(&mut head, after);
         if request.is_head {
             return self.send(head.as_bytes());
         }
@@ -214,9 +228,9 @@ impl<'s> Connection<'s> {
         Ok(())
     }
 
-    fn refuse(&mut self, status: u16, is_head: bool, keeps: bool) -> io::Result<()> {
+    fn refuse(&mut self, status: u16, is_head: bool, after: After) -> io::Result<()> {
         let more = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
-        self.send(&plain(status, more, is_head, keeps))
+        self.send(&plain(status, more, is_head, after))
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -249,7 +263,7 @@ impl Drop for Connection<'_> {
 }
 
 /// A response that says no more than its status.
-fn plain(status: u16, more: &str, is_head: bool, keeps: bool) -> Vec<u8> {
+fn plain(status: u16, more: &str, is_head: bool, after: After) -> Vec<u8> {
     let reason = match status {
         400 => "Bad Request",
         404 => "Not Found",
@@ -257,6 +271,7 @@ fn plain(status: u16, more: &str, is_head: bool, keeps: bool) -> Vec<u8> {
         408 => "Request Timeout",
         413 => "Content Too Large",
         416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         505 => "HTTP Version Not Supported",
@@ -265,7 +280,7 @@ fn plain(status: u16, more: &str, is_head: bool, keeps: bool) -> Vec<u8> {
     let body = format!("{status} {reason}\n");
     let mut head = format!("HTTP/1.1 {status} {reason}\r\n{more}Content-Length: {}\r\n", body.len());
     head.push_str("Content-Type: text/plain\r\n");
-    common(&mut head, keeps);
+    common(&mut head, after);
     if !is_head {
         head.push_str(&body);
     }
@@ -273,10 +288,8 @@ fn plain(status: u16, more: &str, is_head: bool, keeps: bool) -> Vec<u8> {
 }
 
 /// What each head ends with.
-fn common(head: &mut String, keeps: bool) {
+fn common(head: &mut String, after: After) {
     let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
-    if !keeps {
-        head.push_str("Connection: close\r\n");
-    }
+    head.push_str(after.header());
     head.push_str("\r\n");
 }

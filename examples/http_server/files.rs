@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::request::is_number;
+
 /// A file that is to be sent.
 pub(crate) struct Found {
     pub(crate) file: File,
@@ -44,9 +46,9 @@ pub(crate) fn find(root: &Path, path: &Path) -> Result<Found, u16> {
 
 /// The part of a file that a `Range` header asks for. None if it is to be ignored: it is none, or asks for several. An error if there is no such part.
 pub(crate) fn part(range: &str, length: u64) -> Option<Result<Range<u64>, ()>> {
-    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-    let number =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let (unit, range) = range.split_once('=')?;
+    let (first, last) = range.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| is_number(text));
     let part = match (first.trim(), last.trim()) {
         ("", last) => length.saturating_sub(number(last)?)..length,
         (first, "") => number(first)?..length,

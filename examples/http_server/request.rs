@@ -1,65 +1,110 @@
 //! What the head of a request asks for.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use percent_encoding::percent_decode_str;
 
 /// Bytes of a body, which is read and thrown away.
-const BODY: u64 = 64 << 10;
+const BODY: usize = 64 << 10;
 
 /// What is asked for.
 pub(crate) struct Request {
     pub(crate) is_head: bool,
     pub(crate) path: PathBuf,
     pub(crate) range: Option<String>,
-    pub(crate) keeps: bool,
-    pub(crate) body: u64,
+    /// The client has the file as it was then.
+    pub(crate) since: Option<SystemTime>,
+    /// Bytes that follow the head.
+    pub(crate) body: usize,
+    /// The client waits to be told that it may send them.
+    pub(crate) expects: bool,
+    pub(crate) after: After,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Close,
+    Keep,
+    /// For clients of HTTP/1.0, which have to be told.
+    SayKeep,
+}
+
+impl After {
+    /// The header that says so.
+    pub(crate) fn header(self) -> &'static str {
+        match self {
+            After::Close => "Connection: close\r\n",
+            After::Keep => "",
+            After::SayKeep => "Connection: keep-alive\r\n",
+        }
+    }
 }
 
 impl Request {
     /// Understands a head, or tells the status it is refused with.
     pub(crate) fn of(head: &httparse::Request<'_, '_>) -> Result<Request, u16> {
-        let header = |name: &str| {
-            let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-            found.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+        // What is no text is nothing that is known here.
+        let all = |name: &'static str| {
+            let named = head.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+            named.map(|header| str::from_utf8(header.value).unwrap_or_default().trim())
         };
+        let one = |name| all(name).next();
+        let is_old = head.version == Some(0);
         let is_head = match head.method {
             Some("GET") => false,
             Some("HEAD") => true,
             _ => return Err(405),
         };
-        if header("transfer-encoding").is_some() {
+        if one("transfer-encoding").is_some() {
             return Err(501);
         }
-        let count = |name| head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).count();
-        let body = match header("content-length").map(|length| length.parse()) {
-            None => 0,
-            // Two lengths, and those with a sign, are how requests are smuggled past a proxy.
-            Some(_) if count("content-length") > 1 => return Err(400),
-            Some(Ok(_)) if header("content-length").is_some_and(|length| length.starts_with('+')) => {
-                return Err(400);
+        let mut lengths = all("content-length");
+        let body = match (lengths.next(), lengths.next()) {
+            (None, _) => 0,
+            // Too many bytes, or digits.
+            (Some(length), None) if is_number(length) => {
+                length.parse().ok().filter(|length| *length <= BODY).ok_or(413_u16)?
             }
-            Some(Ok(length @ ..=BODY)) => length,
-            Some(Ok(_)) => return Err(413),
-            Some(Err(_)) => return Err(400),
+            // Two lengths, and those with a sign, are how requests are smuggled past a proxy.
+            (Some(_), _) => return Err(400),
         };
-        let connection = header("connection").unwrap_or_default();
-        let says = |word: &str| connection.split(',').any(|said| said.trim().eq_ignore_ascii_case(word));
-        let keeps = if head.version == Some(0) { says("keep-alive") } else { !says("close") };
-        if count("host") > 1 || head.version == Some(1) && header("host").is_none() {
+        let hosts = all("host").count();
+        if hosts > 1 || hosts == 0 && !is_old {
             return Err(400);
         }
-        let path = path(head.path.unwrap_or_default()).ok_or(400_u16)?;
+        let expects = match one("expect") {
+            Some(what) if !is_old && !what.eq_ignore_ascii_case("100-continue") => return Err(417),
+            what => what.is_some() && !is_old,
+        };
+        let says = |word: &str| {
+            all("connection").flat_map(|said| said.split(',')).any(|said| said.trim().eq_ignore_ascii_case(word))
+        };
+        let after = match is_old {
+            _ if says("close") => After::Close,
+            false => After::Keep,
+            true if says("keep-alive") => After::SayKeep,
+            true => After::Close,
+        };
+        let path = head.path.and_then(path).ok_or(400_u16)?;
         // A part is sent only of the file that the client has another part of: it cannot say which that is, as files have no tags here.
-        let range = if header("if-range").is_some() { None } else { header("range") };
-        Ok(Request { is_head, path, range, keeps, body })
+        let range = one("range").filter(|_| !is_head && one("if-range").is_none()).map(str::to_owned);
+        let since = one("if-modified-since").filter(|_| one("if-none-match").is_none());
+        let since = since.and_then(|since| httpdate::parse_http_date(since).ok());
+        Ok(Request { is_head, path, range, since, body, expects, after })
     }
+}
+
+/// Whether it is digits alone: std's numbers may have a sign.
+pub(crate) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The path below the directory that a target names. None if it leads out of it, or is none.
 fn path(target: &str) -> Option<PathBuf> {
-    let target = target.split(['?', '#']).next().unwrap_or_default();
-    let decoded = percent_decode_str(target.strip_prefix('/')?).decode_utf8().ok()?;
+    let target = origin(target)?.split(['?', '#']).next()?;
+    let decoded = percent_decode_str(target).decode_utf8().ok()?;
     let mut path = PathBuf::new();
     for part in decoded.split('/') {
         match part {
@@ -70,4 +115,15 @@ fn path(target: &str) -> Option<PathBuf> {
         }
     }
     Some(path)
+}
+
+/// What follows the host of a target. Proxies are asked for `http://host/path`, and any server may be; usual is `/path` alone.
+fn origin(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    let is_ours = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    (is_ours && host != 0).then(|| &rest[host..])
 }

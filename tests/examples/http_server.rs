@@ -115,6 +115,13 @@ fn files_come_whole_and_in_parts() {
     let head = String::from_utf8(server.curl(["--head"], "/many.bin")).unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Length: 3000000\r\n"), "{head}");
     assert!(head.contains("Content-Type: application/octet-stream\r\n"), "{head}");
+    // A part is a matter of GET.
+    assert_eq!(server.status(&["--head", "--range", "0-4"], "/many.bin"), "200");
+    let date = head.lines().find_map(|line| line.strip_prefix("Last-Modified: ")).unwrap();
+    let since = |date: &str| server.status(&["--header", &format!("If-Modified-Since: {date}")], "/many.bin");
+    assert_eq!(since(date), "304");
+    assert_eq!(since("Sun, 06 Nov 1994 08:49:37 GMT"), "200");
+    assert_eq!(since("yesterday"), "200");
     server.terminate();
     server.ends_well();
 }
@@ -150,11 +157,30 @@ fn what_is_wrong_is_refused() {
         ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".to_owned(), "413"),
         ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\nx".to_owned(), "400"),
         ("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(), "400"),
+        ("GET http:///index.html HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400"),
+        ("GET ftp://x/index.html HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400"),
+        ("GET index.html HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400"),
+        ("GET http://x/../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400"),
     ] {
         let answer = server.talk(request.as_bytes());
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
         assert!(answer.contains("Connection: close\r\n"), "{answer}");
     }
+}
+
+#[test]
+fn who_is_refused_may_be_sending() {
+    let server = Server::new("http-refused");
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    let mut answer = head(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 413 Content Too Large\r\n"), "{answer}");
+    // A server that has closed would answer these with a reset, and what is left of its answer could be lost.
+    for _ in 0..1000 {
+        stream.write_all(&[b'x'; 1000]).unwrap();
+    }
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("413 Content Too Large\n"), "{answer}");
 }
 
 #[test]
@@ -175,6 +201,62 @@ fn requests_follow_each_other() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("<h1>hello</h1>\n"), "{answer}");
+}
+
+#[test]
+fn targets_may_have_a_host() {
+    let server = Server::new("http-absolute");
+    let ask = |target: &str| server.curl(["--request-target", target], "/none");
+    assert_eq!(ask("http://somewhere.example/index.html"), b"<h1>hello</h1>\n");
+    assert_eq!(ask("HTTP://somewhere.example:80"), b"<h1>hello</h1>\n");
+    assert_eq!(ask("http://somewhere.example?x=/none"), b"<h1>hello</h1>\n");
+    assert_eq!(ask("http://somewhere.example/a%20b.txt?x"), b"spaces\n");
+}
+
+#[test]
+fn bodies_are_asked_for_when_they_are_wanted() {
+    let server = Server::new("http-expect");
+    let ask = |more: &str| {
+        let mut stream = server.connect();
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{more}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        (head(&mut stream), stream)
+    };
+    let (first, mut stream) = ask("Expect: 100-Continue\r\nContent-Length: 5\r\n");
+    assert_eq!(first, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"throw").unwrap();
+    let answer = head(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("Connection"), "{answer}");
+    for (more, status) in [
+        // Too much, and it is said before any of it is sent.
+        ("Expect: 100-continue\r\nContent-Length: 1000000\r\n", "413 Content Too Large"),
+        ("Expect: wonders\r\n", "417 Expectation Failed"),
+        // There is nothing to wait for.
+        ("Expect: 100-continue\r\n", "200 OK"),
+    ] {
+        let (answer, _) = ask(more);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{more}: {answer}");
+    }
+    // Clients of HTTP/1.0 know no 100.
+    let answer = server.talk(b"GET / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let arguments = ["--request", "GET", "--header", "Expect: 100-continue", "--data", "x=y"];
+    assert_eq!(server.curl(arguments, "/"), b"<h1>hello</h1>\n");
+}
+
+#[test]
+fn old_clients_are_told_what_becomes_of_the_connection() {
+    let server = Server::new("http-old");
+    let curl = |options: &[&str]| {
+        let all = ["--head", "--http1.0"].iter().chain(options);
+        String::from_utf8(server.curl(all.copied(), "/")).unwrap()
+    };
+    assert!(curl(&[]).contains("\r\nConnection: close\r\n"));
+    assert!(curl(&["--header", "Connection: Keep-Alive"]).contains("\r\nConnection: keep-alive\r\n"));
+    assert!(curl(&["--header", "Connection: keep-alive, close"]).contains("\r\nConnection: close\r\n"));
+    let request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let answer = server.talk(&request.repeat(2));
+    assert_eq!(answer.matches("\r\nConnection: keep-alive\r\n").count(), 2, "{answer}");
 }
 
 #[test]
