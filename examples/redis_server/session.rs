@@ -32,6 +32,8 @@ enum End {
     Deaf,
     /// It has sent what nobody understands.
     Malformed(ProtocolError),
+    /// It speaks HTTP.
+    Browser,
 }
 
 impl From<io::Error> for End {
@@ -57,6 +59,9 @@ pub(crate) fn converse(server: &Server, stream: &TcpStream, peer: SocketAddr) {
         End::Quiet => drop(client.send()),
         End::Stopped => linger(stream, TIME_TO_LEAVE.min(server.limits.grace / 2)),
         End::Deaf => eprintln!("redis_server: {peer} has taken nothing for {:?}", server.limits.patience),
+        End::Browser => {
+            eprintln!("redis_server: {peer} speaks HTTP: a page may have sent it here, so it is not listened to")
+        }
         End::Malformed(error) => {
             client.out.error(&format!("ERR {error}"));
             if client.send().is_ok() {
@@ -167,6 +172,9 @@ impl<'s> Client<'s> {
         } else if is("quit") {
             self.out.simple("OK");
             return Err(End::Quiet);
+        } else if is("post") || is("host:") {
+            // Any page can have a browser send lines here, of which some are commands. Redis takes these words for that too.
+            return Err(End::Browser);
         } else if !listens {
             command::execute(self.server, request, &mut self.out);
         } else if is("ping") {

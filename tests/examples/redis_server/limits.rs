@@ -37,6 +37,22 @@ fn nonsense_is_refused_and_the_connection_closed() {
 }
 
 #[test]
+fn what_a_page_has_a_browser_send_is_not_done() {
+    let server = Server::new();
+    server.says(&[("SET k safe", "OK")]);
+    let body = "SET k taken\r\n";
+    for head in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+        let mut stream = server.connect();
+        stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+        // A reset, if it has closed before all was read.
+        let _ = stream.read_to_end(&mut Vec::new());
+        server.says(&[("GET k", "\"safe\"")]);
+    }
+    server.0.terminate();
+    assert_eq!(server.0.ends_with(0).stderr.matches("speaks HTTP").count(), 2);
+}
+
+#[test]
 fn what_a_client_takes_is_limited() {
     let server = Server::new();
     let megabyte = vec![b'x'; 1 << 20];
