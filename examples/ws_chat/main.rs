@@ -3,7 +3,7 @@
 //! What one says goes to all through a broadcast channel. Each client has one tasklet, which waits for several things at once (`client.rs` says how a
 //! WebSocket becomes one of them): that its client says something, that somebody else has, that it is time to ask whether the client is still there,
 //! and that the server is to end. A client that takes nothing is in nobody's way: it misses what the channel does not keep for it, and is told how much
-//! that was; one that takes nothing for too long is cut off.
+//! that was; one that takes nothing for too long is cut off. Pages of other sites may not have a browser come here.
 //!
 //! On SIGTERM or SIGINT no more clients are accepted, and each is told that this is the end. For that there is some time; then the runtime is shut down,
 //! which ends the others in the middle of whatever they wait for.
@@ -228,6 +228,9 @@ fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Box<dyn Error + Sen
         Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => bad_request(&error),
         Ok(Err(error)) => return Err(error.into()),
         Ok(Ok((request, rest))) => match request.uri().path() {
+            "/chat" if !is_of_our_page(&request) => {
+                answer("403 Forbidden", "text/plain", "another site's page sent you\n")
+            }
             "/chat" => match create_response(&request) {
                 Ok(response) => {
                     let mut head = Vec::new();
@@ -245,6 +248,14 @@ fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Box<dyn Error + Sen
     stream.write_all(answer.as_bytes())?;
     room.linger(&stream);
     Ok(())
+}
+
+/// Whether a request comes from the page that is served here, or from no page at all: browsers let the pages of every site connect to anywhere, and say
+/// whose page it is that does.
+fn is_of_our_page(request: &Request) -> bool {
+    let Some(origin) = request.headers().get("origin") else { return true };
+    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site.as_bytes());
+    site.is_some() && site == request.headers().get("host").map(|host| host.as_bytes())
 }
 
 /// Reads a request, a GET, and what has come after it.

@@ -311,14 +311,26 @@ fn what_is_no_chat_is_answered() {
         let mut stream = server.connect();
         stream.set_read_timeout(Some(PROMPT)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
     };
     assert!(ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").contains("<title>chat</title>"));
     assert!(ask("GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
     assert!(ask("POST / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 400 "));
     assert!(ask("GET /chat HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    let chat = |headers: &str| {
+        ask(&format!(
+            "GET /chat HTTP/1.1\r\nHost: here:1\r\n{headers}Connection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\nno frame"
+        ))
+    };
+    // Only its own page may have a browser come here.
+    assert!(chat("").starts_with("HTTP/1.1 101 "));
+    assert!(chat("Origin: http://here:1\r\n").starts_with("HTTP/1.1 101 "));
+    for origin in ["http://here:2", "http://elsewhere", "null"] {
+        assert!(chat(&format!("Origin: {origin}\r\n")).starts_with("HTTP/1.1 403 "), "{origin}");
+    }
     assert!(ask("nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
     // Without an end.
     assert_eq!(ask(&format!("GET /{}", "x".repeat(100_000))), "");
