@@ -7,8 +7,9 @@
 //! has the socket knows nothing any more.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
-use tasklet::channel::tick;
+use tasklet::channel::{BroadcastError, tick};
 use tasklet::net::TcpStream;
 use tasklet::select;
 use tasklet::time::now;
@@ -95,12 +96,9 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
                 client.get_mut().is_readable();
                 continue;
             },
-            recv(said) -> message => match message {
-                Ok(text) => Message::text(text.as_str()),
-                Err(error) => match error.lagged() {
-                    Some(missed) => Message::text(format!("* you have missed {missed} messages")),
-                    None => return End::Gone,
-                },
+            recv(said) -> text => match heard(text) {
+                Some(message) => message,
+                None => return End::Gone,
             },
             recv(pings) -> _ => {
                 // Half a message does not count: who trickles is not there.
@@ -109,10 +107,26 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
                 }
                 Message::Ping("".into())
             },
-            cancelled(room.stopping) -> () => return End::Close(CloseCode::Away, "the server ends"),
+            cancelled(room.stopping) -> () => {
+                // It hears what was said before; not of those who are told before it and go.
+                for message in (0..said.len()).map_while(|_| heard(said.try_recv())) {
+                    if let Err(error) = client.send(message) {
+                        return error.into();
+                    }
+                }
+                return End::Close(CloseCode::Away, "the server ends");
+            },
         };
         if let Err(error) = client.send(message) {
             return error.into();
         }
+    }
+}
+
+/// What a client is sent of what was said. None when there is nothing.
+fn heard(text: Result<Arc<String>, BroadcastError>) -> Option<Message> {
+    match text {
+        Ok(text) => Some(Message::text(text.as_str())),
+        Err(error) => error.lagged().map(|missed| Message::text(format!("* you have missed {missed} messages"))),
     }
 }
