@@ -319,7 +319,8 @@ fn clients_that_do_not_read_are_dropped() {
 
 #[test]
 fn clients_that_ask_nothing_are_closed() {
-    let server = Server::with("http-idle", &["--idle", "0.2"]);
+    // Long enough to ask in.
+    let server = Server::with("http-idle", &["--idle", "3"]);
     let mut idle = server.connect();
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
     let mut asked = server.connect();
