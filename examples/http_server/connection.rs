@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tasklet::io::Relay;
 use tasklet::net::TcpStream;
-use tasklet::{blocking, fs};
+use tasklet::{CancelToken, blocking, fs};
 
 use crate::Site;
 use crate::files::{find, part};
@@ -28,6 +28,8 @@ const TIME_TO_CLOSE: Duration = Duration::from_secs(2);
 pub(crate) struct Connection<'s> {
     stream: TcpStream,
     site: &'s Site,
+    /// The site's, for this connection alone: entering and leaving it is in nobody's way.
+    stopping: CancelToken,
     /// What has come and was not used yet: of a pipelining client, requests ahead of time.
     input: Vec<u8>,
     /// An answer was begun and is not sent.
@@ -56,7 +58,7 @@ impl From<u16> for End {
 
 impl<'s> Connection<'s> {
     pub(crate) fn new(stream: TcpStream, site: &'s Site) -> Connection<'s> {
-        Connection { stream, site, input: Vec::new(), owes: false }
+        Connection { stream, site, stopping: site.stopping.child(), input: Vec::new(), owes: false }
     }
 
     /// One request after the other.
@@ -66,7 +68,7 @@ impl<'s> Connection<'s> {
         if self.stream.set_write_timeout(Some(self.site.limits.patience)).is_err() {
             return;
         }
-        let stopping = &self.site.stopping;
+        let stopping = self.stopping.clone();
         loop {
             // The token ends only the wait for a request, so that what has come is answered. An answer ends when it is sent, or by the kill after the grace.
             let request = match stopping.run(|| self.request()) {
@@ -245,7 +247,7 @@ impl<'s> Connection<'s> {
             return;
         }
         let deadline = Instant::now() + TIME_TO_CLOSE;
-        let stopping = &self.site.stopping;
+        let stopping = self.stopping.clone();
         while stopping.run(|| self.read(deadline)).is_ok_and(|got| got != 0) {
             self.input.clear();
         }
