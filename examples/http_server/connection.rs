@@ -167,8 +167,12 @@ impl<'s> Connection<'s> {
 
     fn answer(&mut self, request: &Request, after: After) -> io::Result<()> {
         let (root, path) = (&self.site.root, &request.path);
-        let found = match blocking(|| find(root, path)) {
+        let found = match blocking(|| find(root, path, request.folder.is_none())) {
             Ok(found) => found,
+            Err(status @ 301) => {
+                let more = format!("Location: {}\r\n", request.folder.as_deref().unwrap_or_default());
+                return self.send(&plain(status, &more, request.is_head, after));
+            }
             Err(status) => return self.refuse(status, request.is_head, after),
         };
         let mut head = String::new();
@@ -267,6 +271,7 @@ impl Drop for Connection<'_> {
 /// A response that says no more than its status.
 fn plain(status: u16, more: &str, is_head: bool, after: After) -> Vec<u8> {
     let reason = match status {
+        301 => "Moved Permanently",
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",

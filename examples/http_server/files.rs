@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::request::is_number;
@@ -16,8 +16,8 @@ pub(crate) struct Found {
     pub(crate) kind: &'static str,
 }
 
-/// Opens the file of a path, or the index of a directory; else a status. A link that leads out of the directory leads nowhere.
-pub(crate) fn find(root: &Path, path: &Path) -> Result<Found, u16> {
+/// Opens the file of a path, or the index of a directory if a folder is asked for; else a status. A link that leads out of the directory leads nowhere.
+pub(crate) fn find(root: &Path, path: &Path, is_folder: bool) -> Result<Found, u16> {
     let status = |error: io::Error| -> u16 {
         match error.kind() {
             ErrorKind::NotFound
@@ -27,12 +27,17 @@ pub(crate) fn find(root: &Path, path: &Path) -> Result<Found, u16> {
             _ => 500,
         }
     };
-    let mut path = root.join(path).canonicalize().map_err(status)?;
-    if path.is_dir() {
-        path = path.join("index.html").canonicalize().map_err(status)?;
-    }
-    if !path.starts_with(root) {
-        return Err(404);
+    let within = |path: PathBuf| -> Result<PathBuf, u16> {
+        let path = path.canonicalize().map_err(status)?;
+        if path.starts_with(root) { Ok(path) } else { Err(404) }
+    };
+    let mut path = within(root.join(path))?;
+    match (path.is_dir(), is_folder) {
+        (true, true) => path = within(path.join("index.html"))?,
+        // Addresses in the index that go on from it would be wrong.
+        (true, false) => return Err(301),
+        (false, true) => return Err(404),
+        (false, false) => {}
     }
     // A pipe would be waited for.
     if !path.is_file() {

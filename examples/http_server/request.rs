@@ -12,6 +12,8 @@ const BODY: usize = 64 << 10;
 pub(crate) struct Request {
     pub(crate) is_head: bool,
     pub(crate) path: PathBuf,
+    /// The target with a slash at its end, as seen from here. None if it has one.
+    pub(crate) folder: Option<String>,
     pub(crate) range: Option<String>,
     /// The client has the file as it was then.
     pub(crate) since: Option<SystemTime>,
@@ -87,12 +89,13 @@ impl Request {
             true if says("keep-alive") => After::SayKeep,
             true => After::Close,
         };
-        let path = head.path.and_then(path).ok_or(400_u16)?;
+        let target = head.path.and_then(origin).ok_or(400_u16)?;
+        let path = path(target).ok_or(400_u16)?;
         // A part is sent only of the file that the client has another part of: it cannot say which that is, as files have no tags here.
         let range = one("range").filter(|_| !is_head && one("if-range").is_none()).map(str::to_owned);
         let since = one("if-modified-since").filter(|_| one("if-none-match").is_none());
         let since = since.and_then(|since| httpdate::parse_http_date(since).ok());
-        Ok(Request { is_head, path, range, since, body, expects, after })
+        Ok(Request { is_head, path, folder: folder(target), range, since, body, expects, after })
     }
 }
 
@@ -103,7 +106,7 @@ pub(crate) fn is_number(text: &str) -> bool {
 
 /// The path below the directory that a target names. None if it leads out of it, or is none.
 fn path(target: &str) -> Option<PathBuf> {
-    let target = origin(target)?.split(['?', '#']).next()?;
+    let target = target.split(['?', '#']).next()?;
     let decoded = percent_decode_str(target).decode_utf8().ok()?;
     let mut path = PathBuf::new();
     for part in decoded.split('/') {
@@ -115,6 +118,14 @@ fn path(target: &str) -> Option<PathBuf> {
         }
     }
     Some(path)
+}
+
+/// Where a target is as a folder. Only its last part is told, as a whole path could begin with two slashes, which is the address of another server.
+fn folder(target: &str) -> Option<String> {
+    let end = target.find(['?', '#']).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
+    Some(format!("./{last}/{query}"))
 }
 
 /// What follows the host of a target. Proxies are asked for `http://host/path`, and any server may be; usual is `/path` alone.

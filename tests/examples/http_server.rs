@@ -127,6 +127,26 @@ fn files_come_whole_and_in_parts() {
 }
 
 #[test]
+fn folders_end_with_a_slash() {
+    let server = Server::new("http-folders");
+    fs::create_dir(server.folder.0.join("in side")).unwrap();
+    server.folder.file("in side/index.html", b"inside\n");
+    // curl goes where it is told to.
+    for path in ["/in%20side/", "/in%20side", "/in%20side?x=1", "//in%20side", "/./in%20side/.", "/in%20side#x"] {
+        assert_eq!(server.curl(["--location"], path), b"inside\n", "{path}");
+    }
+    let head = String::from_utf8(server.curl(["--head"], "//in%20side?x=1")).unwrap();
+    assert!(head.starts_with("HTTP/1.1 301 ") && head.contains("\r\nLocation: ./in%20side/?x=1\r\n"), "{head}");
+    // An index that is elsewhere, a folder without one, and a file that is no folder.
+    fs::create_dir(server.folder.0.join("led-out")).unwrap();
+    symlink("/etc/passwd", server.folder.0.join("led-out/index.html")).unwrap();
+    assert_eq!(server.status(&[], "/led-out/"), "404");
+    fs::create_dir(server.folder.0.join("empty-folder")).unwrap();
+    assert_eq!(server.status(&[], "/empty-folder/"), "404");
+    assert_eq!(server.status(&[], "/index.html/"), "404");
+}
+
+#[test]
 fn nothing_outside_is_served() {
     let server = Server::new("http-outside");
     for path in ["/../etc/passwd", "/%2e%2e/etc/passwd", "/x/..%2f..%2fetc/passwd", "/%00", "/%ff"] {
