@@ -5,7 +5,7 @@
 //! the other is reset too, so that nobody takes what has come for all there was. Nothing ends a connection on which nothing happens.
 //!
 //! On SIGTERM or SIGINT no more are accepted, and those that are open have some time to come to their end; then they are reset. It says at the end what has
-//! gone through.
+//! gone through, and by its status whether any was reset.
 //!
 //! ```text
 //! cargo run --release --example http_server -- docs --port 8000
@@ -14,6 +14,9 @@
 //! ```
 
 #![forbid(unsafe_code)]
+
+#[path = "common/arguments.rs"]
+mod arguments;
 
 use std::io;
 use std::net::Shutdown;
@@ -28,19 +31,19 @@ use tasklet::signal::{SIGINT, SIGTERM, Signals};
 use tasklet::sync::Semaphore;
 use tasklet::{Builder, CancelToken, spawn};
 
-const USAGE: &str = "usage: tcp_proxy --listen HOST:PORT --to HOST:PORT [--grace SECONDS]
+const USAGE: &str = "usage: tcp_proxy --listen HOST:PORT --to HOST:PORT [--connections N] [--grace SECONDS]
 
-Passes connections to the first address on to the second. At port 0 the system chooses one. SIGTERM ends it: at once if no connection is open,
-after SECONDS, 10 by default, at the latest.";
+Passes connections to the first address on to the second, N at a time, 5000 by default. At port 0 the system chooses one. SIGTERM ends it: at once if no
+connection is open, after SECONDS, 10 by default, at the latest.";
 
-/// Connections at a time: more wait to be accepted. Each takes six descriptors, two of them the sockets.
-const CONNECTIONS: usize = 5000;
 /// For each address that the target's name stands for.
 const TIME_TO_CONNECT: Duration = Duration::from_secs(5);
 
 struct Arguments {
     listen: String,
     to: String,
+    /// Connections at a time: more wait to be accepted. Each takes six descriptors, two of them the sockets.
+    connections: usize,
     grace: Duration,
 }
 
@@ -55,52 +58,31 @@ struct Totals {
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("tcp_proxy: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tcp_proxy: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::main("tcp_proxy", USAGE, read, run)
 }
 
-fn arguments() -> Result<Option<Arguments>, String> {
-    let (mut listen, mut to, mut grace) = (None, None, Duration::from_secs(10));
-    let mut arguments = std::env::args().skip(1);
+fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, String> {
+    let (mut listen, mut to, mut connections, mut grace) = (None, None, 5000, Duration::from_secs(10));
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--listen" => listen = Some(value()?),
-            "--to" => to = Some(value()?),
-            "--grace" => {
-                let value = value()?;
-                let seconds = value.parse().map_err(|_| format!("--grace {value}: needs a number of seconds"))?;
-                grace = Duration::from_secs(seconds);
-            }
-            _ => return Err(format!("there is no argument {argument}")),
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some("--listen") => listen = Some(arguments.value()?),
+            Some("--to") => to = Some(arguments.value()?),
+            Some("--connections") => connections = arguments.number(1..=1_000_000)?,
+            Some("--grace") => grace = arguments.time()?,
+            _ => return Err(arguments.unknown()),
         }
     }
     let listen = listen.ok_or("where is it to listen? --listen says it")?;
     let to = to.ok_or("where are connections to go? --to says it")?;
-    Ok(Some(Arguments { listen, to, grace }))
+    Ok(Some(Arguments { listen, to, connections, grace }))
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let totals = Arc::new(Totals::default());
     let counted = totals.clone();
-    let served = Builder::new().build()?.run(move || -> io::Result<()> {
+    let grace = arguments.grace;
+    let left = Builder::new().build()?.run(move || -> io::Result<usize> {
         let listen = arguments.listen.as_str();
         let listener = TcpListener::bind(listen)
             .map_err(|error| io::Error::new(error.kind(), format!("could not listen at {listen}: {error}")))?;
@@ -113,20 +95,22 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
                 token.cancel();
             }
         });
-        serve(&listener, &arguments, &counted, &stopping);
+        let left = serve(&listener, &arguments, &counted, &stopping);
         watcher.kill();
-        Ok(())
-    });
-    served?;
+        Ok(left)
+    })?;
     let count = |total: &AtomicU64| total.load(Ordering::Relaxed);
     let (connections, up, down) = (count(&totals.connections), count(&totals.up), count(&totals.down));
     println!("{connections} connections, {up} bytes there, {down} bytes back");
-    Ok(())
+    match left {
+        0 => Ok(()),
+        left => Err(format!("reset {left} connections that had not come to their end within {grace:?}").into()),
+    }
 }
 
-/// Accepts until the token is cancelled, and waits for those that are open then.
-fn serve(listener: &TcpListener, arguments: &Arguments, totals: &Arc<Totals>, stopping: &CancelToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+/// Accepts until the token is cancelled, and waits for those that are open then. Returns how many it had to reset.
+fn serve(listener: &TcpListener, arguments: &Arguments, totals: &Arc<Totals>, stopping: &CancelToken) -> usize {
+    let places = Arc::new(Semaphore::new(arguments.connections));
     let breaking = CancelToken::new();
     let target: Arc<str> = arguments.to.as_str().into();
     while !stopping.is_cancelled() {
@@ -147,12 +131,13 @@ fn serve(listener: &TcpListener, arguments: &Arguments, totals: &Arc<Totals>, st
     }
     listener.close();
     // All places are free when nobody is left.
-    if places.acquire_many_timeout(CONNECTIONS, arguments.grace).is_err() {
-        let left = CONNECTIONS - places.available_permits();
-        eprintln!("tcp_proxy: resets {left} connections that have not come to their end within {:?}", arguments.grace);
-        breaking.cancel();
-        let _all = places.acquire_many(CONNECTIONS);
+    if places.acquire_many_timeout(arguments.connections, arguments.grace).is_ok() {
+        return 0;
     }
+    let left = arguments.connections - places.available_permits();
+    breaking.cancel();
+    let _all = places.acquire_many(arguments.connections);
+    left
 }
 
 /// Brings a client together with the target, until both directions have come to their end.

@@ -20,12 +20,13 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod connection;
 mod files;
 mod request;
 
 use std::error::Error;
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,10 +51,6 @@ Serves the files below DIR over HTTP at the loopback address. SIGTERM ends it.
   --patience SECONDS  waits for so long for a client that reads nothing of its answer (30)
   --grace SECONDS     takes so long at most for answers that are on the way when it is to end (10)";
 
-/// Of a limit of time that something is done in: one of nothing would be over before it has begun.
-const LEAST: Duration = Duration::from_millis(1);
-/// Of any limit of time: a day is as good as for ever.
-const MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what was being sent when the grace was over to be cut short. It waits for nobody but a disk.
 const TIME_TO_CUT: Duration = Duration::from_secs(2);
 
@@ -85,27 +82,10 @@ pub(crate) struct Site {
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("http_server: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("http_server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::main("http_server", USAGE, read, run)
 }
 
-fn arguments() -> Result<Option<Arguments>, String> {
+fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, String> {
     let seconds = Duration::from_secs;
     let (mut directory, mut port) = (None, 8080);
     let mut limits = Limits {
@@ -115,42 +95,22 @@ fn arguments() -> Result<Option<Arguments>, String> {
         patience: seconds(30),
         grace: seconds(10),
     };
-    let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{} needs a value", argument.display()));
         match argument.to_str() {
             Some("-h" | "--help") => return Ok(None),
-            Some(option @ "--port") => port = number(option, &value()?, 0, u16::MAX)?,
-            Some(option @ "--connections") => limits.connections = number(option, &value()?, 1, 1_000_000)?,
-            Some(option @ "--idle") => limits.idle = time(option, &value()?, LEAST)?,
-            Some(option @ "--request") => limits.request = time(option, &value()?, LEAST)?,
-            Some(option @ "--patience") => limits.patience = time(option, &value()?, LEAST)?,
-            Some(option @ "--grace") => limits.grace = time(option, &value()?, Duration::ZERO)?,
-            Some(option) if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            Some("--port") => port = arguments.number(0..=u16::MAX)?,
+            Some("--connections") => limits.connections = arguments.number(1..=1_000_000)?,
+            Some("--idle") => limits.idle = arguments.time()?,
+            Some("--request") => limits.request = arguments.time()?,
+            Some("--patience") => limits.patience = arguments.time()?,
+            Some("--grace") => limits.grace = arguments.time()?,
+            Some(option) if option.starts_with('-') => return Err(arguments.unknown()),
             _ if directory.is_some() => return Err(format!("one directory is served, not {} too", argument.display())),
             _ => directory = Some(PathBuf::from(argument)),
         }
     }
     let directory = directory.ok_or("which directory is to be served?")?;
     Ok(Some(Arguments { directory, port, limits }))
-}
-
-fn number<N>(option: &str, value: &OsStr, least: N, most: N) -> Result<N, String>
-where
-    N: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let number =
-        value.to_str().and_then(|value| value.parse().ok()).filter(|number| (&least..=&most).contains(&number));
-    number.ok_or_else(|| format!("{option} {}: needs a number from {least} to {most}", value.display()))
-}
-
-fn time(option: &str, value: &OsStr, least: Duration) -> Result<Duration, String> {
-    let seconds = value.to_str().and_then(|value| value.parse().ok());
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| (least..=MOST).contains(time)).ok_or_else(|| {
-        let (least, most) = (least.as_secs_f64(), MOST.as_secs_f64());
-        format!("{option} {}: needs a number of seconds from {least} to {most}", value.display())
-    })
 }
 
 fn run(Arguments { directory, port, limits }: Arguments) -> Result<(), Box<dyn Error>> {

@@ -17,15 +17,15 @@
 #![forbid(unsafe_code)]
 
 mod adapters;
+#[path = "../common/arguments.rs"]
+mod arguments;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,6 +45,7 @@ use tasklet::sync::Semaphore;
 use tasklet::{Builder, checkpoint, spawn, spawn_async};
 
 use crate::adapters::{Awaited, Socket, Timers, Upload};
+use crate::arguments::Arguments;
 
 const USAGE: &str = "usage: hyper_server [OPTION VALUE]...
 
@@ -56,10 +57,6 @@ Answers HTTP at the loopback address: /, /echo, /primes/N, /slow/MILLISECONDS, /
   --patience SECONDS  waits for so long for a client that sends nothing of a body, or reads nothing of an answer (30)
   --grace SECONDS     takes so long at most for answers that are on the way when it is to end (10)";
 
-/// Of a limit of time that something is done in: one of nothing would be over before it has begun.
-const LEAST: Duration = Duration::from_millis(1);
-/// Of any limit of time: a day is as good as for ever.
-const MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what was on the way when the grace was over to be killed.
 const TIME_TO_CUT: Duration = Duration::from_secs(2);
 /// Bytes that hyper collects of a connection: no head may be longer.
@@ -98,60 +95,28 @@ struct Counts {
 }
 
 fn main() -> ExitCode {
-    let (port, limits) = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("hyper_server: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(port, limits) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hyper_server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::main("hyper_server", USAGE, read, run)
 }
 
-fn arguments() -> Result<Option<(u16, Limits)>, String> {
+fn read(arguments: &mut Arguments) -> Result<Option<(u16, Limits)>, String> {
     let seconds = Duration::from_secs;
     let mut port = 8080;
     let mut limits = Limits { connections: 10_000, idle: seconds(10), patience: seconds(30), grace: seconds(10) };
-    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    while let Some(option) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value"));
-        match option.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--port" => port = number(&option, &value()?, 0, u16::MAX)?,
-            "--connections" => limits.connections = number(&option, &value()?, 1, 1_000_000)?,
-            "--idle" => limits.idle = time(&option, &value()?, LEAST)?,
-            "--patience" => limits.patience = time(&option, &value()?, LEAST)?,
-            "--grace" => limits.grace = time(&option, &value()?, Duration::ZERO)?,
-            _ => return Err(format!("there is no argument {option}")),
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some("--port") => port = arguments.number(0..=u16::MAX)?,
+            Some("--connections") => limits.connections = arguments.number(1..=1_000_000)?,
+            Some("--idle") => limits.idle = arguments.time()?,
+            Some("--patience") => limits.patience = arguments.time()?,
+            Some("--grace") => limits.grace = arguments.time()?,
+            _ => return Err(arguments.unknown()),
         }
     }
     Ok(Some((port, limits)))
 }
 
-fn number<N: FromStr + PartialOrd + Display>(option: &str, value: &str, least: N, most: N) -> Result<N, String> {
-    let number = value.parse().ok().filter(|number| (&least..=&most).contains(&number));
-    number.ok_or_else(|| format!("{option} {value}: needs a number from {least} to {most}"))
-}
-
-fn time(option: &str, value: &str, least: Duration) -> Result<Duration, String> {
-    let time = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| (least..=MOST).contains(time)).ok_or_else(|| {
-        let (least, most) = (least.as_secs_f64(), MOST.as_secs_f64());
-        format!("{option} {value}: needs a number of seconds from {least} to {most}")
-    })
-}
-
-fn run(port: u16, limits: Limits) -> Result<(), Box<dyn Error>> {
+fn run((port, limits): (u16, Limits)) -> Result<(), Box<dyn Error>> {
     let runtime = Builder::new().build()?;
     let left = runtime.run(|| serve(port, limits))?;
     // Kills the tasklets that are left, which closes their connections.

@@ -26,6 +26,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod command;
 mod pubsub;
 mod resp;
@@ -33,7 +35,6 @@ mod session;
 mod store;
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,61 +82,28 @@ pub(crate) struct Server {
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("redis_server: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("redis_server: {error}");
-            ExitCode::FAILURE
+    arguments::main("redis_server", USAGE, read, run)
+}
+
+fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, String> {
+    let mut port = 6379;
+    let mut limits = Limits { clients: 10_000, patience: Duration::from_secs(30), grace: Duration::from_secs(10) };
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some("--port") => port = arguments.number(0..=u16::MAX)?,
+            Some("--clients") => limits.clients = arguments.number(1..=1_000_000)?,
+            Some("--patience") => limits.patience = arguments.time()?,
+            Some("--grace") => limits.grace = arguments.time()?,
+            _ => return Err(arguments.unknown()),
         }
     }
+    Ok(Some(Arguments { port, limits }))
 }
 
-fn arguments() -> Result<Option<Arguments>, String> {
-    let (mut port, mut clients) = (6379, 10_000);
-    let (mut patience, mut grace) = (Duration::from_secs(30), Duration::from_secs(10));
-    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
-    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
-    while let Some(argument) = arguments.next().transpose()? {
-        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
-        match argument.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--port" => {
-                let value = value()?;
-                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
-            }
-            "--clients" => {
-                let value = value()?;
-                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-                clients = number.ok_or_else(|| format!("--clients {value}: needs a number from 1 to 1000000"))?;
-            }
-            "--patience" => patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
-            "--grace" => grace = seconds("--grace", &value()?)?,
-            _ => return Err(format!("there is no argument {argument}")),
-        }
-    }
-    Ok(Some(Arguments { port, limits: Limits { clients, patience, grace } }))
-}
-
-/// A number of seconds, which may be a fraction.
-fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
-    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
-}
-
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let runtime = Builder::new().build()?;
-    let left = runtime.run(|| serve(arguments))?;
+    let left = runtime.run(|| serve(&arguments))?;
     // What is left ends with the runtime: the one that sweeps, and clients that have been waited for long enough.
     let ended = runtime.shutdown(TIME_TO_CUT);
     if !ended.is_clean() {

@@ -24,12 +24,13 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod client;
 mod server;
 mod tls;
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -81,60 +82,28 @@ enum Certificate {
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("tls_echo: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tls_echo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::main("tls_echo", USAGE, read, run)
 }
 
-fn arguments() -> Result<Option<Arguments>, String> {
+fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, String> {
+    let seconds = Duration::from_secs;
     let mut port = 8443;
-    let mut limits = Limits {
-        connections: 1000,
-        handshake: Duration::from_secs(10),
-        patience: Duration::from_secs(30),
-        grace: Duration::from_secs(5),
-    };
+    let mut limits = Limits { connections: 1000, handshake: seconds(10), patience: seconds(30), grace: seconds(5) };
     let (mut save, mut certificate, mut key, mut to, mut ca) = (None, None, None, None, None);
-    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
-    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
-    while let Some(argument) = arguments.next().transpose()? {
-        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
-        match argument.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--port" => {
-                let value = value()?;
-                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
-            }
-            "--connections" => {
-                let value = value()?;
-                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-                limits.connections =
-                    number.ok_or_else(|| format!("--connections {value}: needs a number from 1 to 1000000"))?;
-            }
-            "--handshake" => limits.handshake = seconds("--handshake", &value()?)?,
-            "--patience" => limits.patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
-            "--grace" => limits.grace = seconds("--grace", &value()?)?,
-            "--save" => save = Some(value()?),
-            "--cert" => certificate = Some(value()?),
-            "--key" => key = Some(value()?),
-            "--connect" => to = Some(value()?),
-            "--ca" => ca = Some(value()?),
-            _ => return Err(format!("there is no argument {argument}")),
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some("--port") => port = arguments.number(0..=u16::MAX)?,
+            Some("--connections") => limits.connections = arguments.number(1..=1_000_000)?,
+            Some("--handshake") => limits.handshake = arguments.time()?,
+            Some("--patience") => limits.patience = arguments.time()?,
+            Some("--grace") => limits.grace = arguments.time()?,
+            Some("--save") => save = Some(arguments.value()?),
+            Some("--cert") => certificate = Some(arguments.value()?),
+            Some("--key") => key = Some(arguments.value()?),
+            Some("--connect") => to = Some(arguments.value()?),
+            Some("--ca") => ca = Some(arguments.value()?),
+            _ => return Err(arguments.unknown()),
         }
     }
     if let Some(to) = to {
@@ -148,12 +117,6 @@ fn arguments() -> Result<Option<Arguments>, String> {
         _ => return Err("a certificate needs a key: give both --cert and --key".to_owned()),
     };
     Ok(Some(Arguments::Serve { port, certificate, limits }))
-}
-
-/// A number of seconds, which may be a fraction.
-fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
-    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {

@@ -15,11 +15,12 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod client;
 mod socket;
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -85,68 +86,30 @@ struct Room {
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("ws_chat: {error}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ws_chat: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::main("ws_chat", USAGE, read, run)
 }
 
-fn arguments() -> Result<Option<Arguments>, String> {
+fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, String> {
+    let seconds = Duration::from_secs;
     let mut port = 8080;
-    let mut limits = Limits {
-        connections: 1000,
-        ping: Duration::from_secs(30),
-        patience: Duration::from_secs(10),
-        grace: Duration::from_secs(5),
-    };
-    let is_no_text = |argument: OsString| format!("{} is no argument, nor a value of one", argument.display());
-    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.into_string().map_err(is_no_text));
-    while let Some(argument) = arguments.next().transpose()? {
-        let mut value = || arguments.next().unwrap_or_else(|| Err(format!("{argument} needs a value")));
-        match argument.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--port" => {
-                let value = value()?;
-                port = value.parse().map_err(|_| format!("--port {value}: needs a number up to 65535"))?;
-            }
-            "--connections" => {
-                let value = value()?;
-                let number = value.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-                limits.connections =
-                    number.ok_or_else(|| format!("--connections {value}: needs a number from 1 to 1000000"))?;
-            }
-            "--ping" => limits.ping = seconds("--ping", &value()?)?.max(Duration::from_millis(1)),
-            "--patience" => limits.patience = seconds("--patience", &value()?)?.max(Duration::from_millis(1)),
-            "--grace" => limits.grace = seconds("--grace", &value()?)?,
-            _ => return Err(format!("there is no argument {argument}")),
+    let mut limits = Limits { connections: 1000, ping: seconds(30), patience: seconds(10), grace: seconds(5) };
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(None),
+            Some("--port") => port = arguments.number(0..=u16::MAX)?,
+            Some("--connections") => limits.connections = arguments.number(1..=1_000_000)?,
+            Some("--ping") => limits.ping = arguments.time()?,
+            Some("--patience") => limits.patience = arguments.time()?,
+            Some("--grace") => limits.grace = arguments.time()?,
+            _ => return Err(arguments.unknown()),
         }
     }
     Ok(Some(Arguments { port, limits }))
 }
 
-/// A number of seconds, which may be a fraction.
-fn seconds(argument: &str, value: &str) -> Result<Duration, String> {
-    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("{argument} {value}: needs a number of seconds, such as 10 or 0.2"))
-}
-
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let runtime = Builder::new().build()?;
-    let left = runtime.run(|| serve(arguments))?;
+    let left = runtime.run(|| serve(&arguments))?;
     // What is left ends with the runtime: clients that have been waited for long enough.
     let ended = runtime.shutdown(TIME_TO_CUT);
     if !ended.is_clean() {

@@ -421,7 +421,7 @@ fn what_cannot_be_served_is_said() {
         assert!(code == Some(2) && text.contains("usage:"), "{text}");
     }
     for arguments in
-        [["--grace", "NaN"], ["--grace", "-1"], ["--grace", "inf"], ["--idle", "0"], ["--connections", "0"]]
+        [["--grace", "NaN"], ["--grace", "-1"], ["--grace", "inf"], ["--idle", "100000"], ["--connections", "0"]]
     {
         let (code, text) = refused(&[".", arguments[0], arguments[1]]);
         let wrong = format!("http_server: {} {}: needs a number", arguments[0], arguments[1]);

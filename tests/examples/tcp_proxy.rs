@@ -30,6 +30,11 @@ fn before_listener(more: &[&str]) -> (Service, TcpListener) {
 /// A connection through the proxy: both ends of it.
 fn through(proxy: &Service, listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = proxy.connect();
+    (client, accept(listener))
+}
+
+/// The next connection.
+fn accept(listener: &TcpListener) -> TcpStream {
     let start = Instant::now();
     listener.set_nonblocking(true).unwrap();
     let server = loop {
@@ -43,7 +48,7 @@ fn through(proxy: &Service, listener: &TcpListener) -> (TcpStream, TcpStream) {
     server.set_nonblocking(false).unwrap();
     server.set_read_timeout(Some(PROMPT)).unwrap();
     server.set_write_timeout(Some(PROMPT)).unwrap();
-    (client, server)
+    server
 }
 
 #[track_caller]
@@ -143,6 +148,25 @@ fn the_idle_are_in_nobodys_way_and_leave_nothing() {
 }
 
 #[test]
+fn so_many_connections_are_passed_on_at_a_time() {
+    let (proxy, listener) = before_listener(&["--connections", "1"]);
+    let (mut client, mut server) = through(&proxy, &listener);
+    let mut second = proxy.connect();
+    second.write_all(b"2").unwrap();
+    // Time enough for the second to be passed on.
+    for _ in 0..100 {
+        client.write_all(b"1").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop((client, server));
+    let mut server = accept(&listener);
+    let mut got = [0];
+    server.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"2");
+}
+
+#[test]
 fn what_is_open_has_some_time_at_the_end() {
     let (proxy, listener) = before_listener(&[]);
     let (mut client, mut server) = through(&proxy, &listener);
@@ -151,16 +175,14 @@ fn what_is_open_has_some_time_at_the_end() {
     // Who tries, until it listens no more, is not left open.
     drop(listener);
     proxy.terminate();
-    while TcpStream::connect(&proxy.address).is_ok() {
-        thread::yield_now();
-    }
+    proxy.listens_no_more();
     let sender = thread::spawn(move || server.write_all(&bytes()).unwrap());
     let mut received = Vec::new();
     client.read_to_end(&mut received).unwrap();
     sender.join().unwrap();
     assert!(received == bytes());
     drop(client);
-    assert!(!proxy.ends_well().stderr.contains("resets"));
+    proxy.ends_well();
 
     let (proxy, listener) = before_listener(&["--grace", "0"]);
     let (mut client, mut server) = through(&proxy, &listener);
@@ -169,7 +191,7 @@ fn what_is_open_has_some_time_at_the_end() {
     proxy.terminate();
     is_reset(&client);
     is_reset(&server);
-    assert!(proxy.ends_well().stderr.contains("resets 1 connections"));
+    assert!(proxy.ends_with(1).stderr.contains("reset 1 connections"));
 }
 
 #[test]
