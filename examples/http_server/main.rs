@@ -25,20 +25,19 @@ mod arguments;
 mod connection;
 mod files;
 mod request;
+#[path = "../common/serving.rs"]
+mod serving;
 
-use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasklet::net::TcpListener;
-use tasklet::signal::{SIGINT, SIGTERM, Signals};
-use tasklet::sync::Semaphore;
-use tasklet::{Builder, CancelToken, spawn};
+use tasklet::{Builder, CancelToken};
 
 use crate::connection::Connection;
+use crate::serving::{Bounds, Failure, end, listen, serve};
 
 const USAGE: &str = "usage: http_server DIR [OPTION VALUE]...
 
@@ -50,9 +49,6 @@ Serves the files below DIR over HTTP at the loopback address. SIGTERM ends it.
   --request SECONDS   waits for so long for a request, from its first byte to its last (10)
   --patience SECONDS  waits for so long for a client that reads nothing of its answer (30)
   --grace SECONDS     takes so long at most for answers that are on the way when it is to end (10)";
-
-/// For what was being sent when the grace was over to be cut short. It waits for nobody but a disk.
-const TIME_TO_CUT: Duration = Duration::from_secs(2);
 
 struct Arguments {
     directory: PathBuf,
@@ -113,62 +109,20 @@ fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, Strin
     Ok(Some(Arguments { directory, port, limits }))
 }
 
-fn run(Arguments { directory, port, limits }: Arguments) -> Result<(), Box<dyn Error>> {
+fn run(Arguments { directory, port, limits }: Arguments) -> Result<(), Failure> {
     let no_directory = |error| format!("could not serve {}: {error}", directory.display());
     let root = directory.canonicalize().map_err(no_directory)?;
     if !root.is_dir() {
         return Err(no_directory(ErrorKind::NotADirectory.into()).into());
     }
-    let grace = limits.grace;
+    let bounds = Bounds { connections: limits.connections, grace: limits.grace };
     let site = Arc::new(Site { root, limits, stopping: CancelToken::new() });
     let runtime = Builder::new().build()?;
-    let left = runtime.run(|| -> io::Result<usize> {
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .map_err(|error| io::Error::new(error.kind(), format!("could not listen at port {port}: {error}")))?;
-        let (signals, token) = (Signals::new([SIGTERM, SIGINT])?, site.stopping.clone());
-        println!("http://{}", listener.local_addr()?);
-        spawn(move || {
-            if signals.recv().is_ok() {
-                token.cancel();
-            }
-        });
-        Ok(serve(&listener, &site))
+    let left = runtime.run(|| -> Result<usize, Failure> {
+        let listener = listen("http://", port, &site.stopping)?;
+        let server = site.clone();
+        let talk = move |stream, _| Connection::new(stream, &server).converse();
+        Ok(serve("http_server", &listener, &bounds, &site.stopping, talk))
     })?;
-    // Kills the tasklets that are left, which closes their connections.
-    let end = runtime.shutdown(TIME_TO_CUT);
-    if end.blocking != 0 {
-        eprintln!("http_server: files do not come: {} calls of the system have not returned", end.blocking);
-    }
-    match left {
-        0 => Ok(()),
-        left => Err(format!("{left} answers could not be sent within {grace:?}").into()),
-    }
-}
-
-/// Accepts until the server is to end, and waits for what is being answered then. Returns how many connections have not come to their end.
-fn serve(listener: &TcpListener, site: &Arc<Site>) -> usize {
-    let (stopping, limits) = (&site.stopping, &site.limits);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    while !stopping.is_cancelled() {
-        let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
-        match stopping.run(|| listener.accept()) {
-            Ok((stream, _)) => {
-                let site = site.clone();
-                spawn(move || {
-                    let _counted = place;
-                    Connection::new(stream, &site).converse();
-                });
-            }
-            Err(_) if stopping.is_cancelled() => {}
-            // One that has gone before it was accepted, or no descriptor left: the next accept waits for one.
-            Err(error) => eprintln!("http_server: could not accept a connection: {error}"),
-        }
-    }
-    // Who comes from now on is refused, rather than left waiting for nobody.
-    listener.close();
-    // All places are free when nobody is left.
-    match places.acquire_many_timeout(limits.connections, limits.grace) {
-        Ok(_all) => 0,
-        Err(_) => limits.connections - places.available_permits(),
-    }
+    end(runtime, left, "answers could not be sent", bounds.grace)
 }

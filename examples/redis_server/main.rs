@@ -29,22 +29,23 @@
 #[path = "../common/arguments.rs"]
 mod arguments;
 mod command;
+#[path = "../common/linger.rs"]
+mod linger;
 mod pubsub;
 mod resp;
+#[path = "../common/serving.rs"]
+mod serving;
 mod session;
 mod store;
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasklet::net::TcpListener;
-use tasklet::signal::{SIGINT, SIGTERM, Signals};
-use tasklet::sync::Semaphore;
 use tasklet::{Builder, CancelToken, spawn};
 
 use crate::pubsub::Hub;
+use crate::serving::{Bounds, Failure, end, listen, serve};
 use crate::store::Store;
 
 const USAGE: &str = "usage: redis_server [--port P] [--clients N] [--patience SECONDS] [--grace SECONDS]
@@ -52,9 +53,6 @@ const USAGE: &str = "usage: redis_server [--port P] [--clients N] [--patience SE
 Keeps what redis clients tell it, in memory, at port 6379 of the loopback address or P; at 0 the system chooses one. It has N clients at a time, 10000 by
 default, and drops one that takes nothing of its replies for 30 seconds, or as said by --patience. SIGTERM ends it, after 10 seconds, or as said by --grace,
 at the latest.";
-
-/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
-const TIME_TO_CUT: Duration = Duration::from_secs(5);
 
 struct Arguments {
     port: u16,
@@ -101,58 +99,19 @@ fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, Strin
     Ok(Some(Arguments { port, limits }))
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(Arguments { port, limits }: Arguments) -> Result<(), Failure> {
     let runtime = Builder::new().build()?;
-    let left = runtime.run(|| serve(&arguments))?;
-    // What is left ends with the runtime: the one that sweeps, and clients that have been waited for long enough.
-    let ended = runtime.shutdown(TIME_TO_CUT);
-    if !ended.is_clean() {
-        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
-    }
-    if left > 0 {
-        let grace = arguments.limits.grace;
-        return Err(format!("cut off {left} clients that had not taken their replies within {grace:?}").into());
-    }
-    Ok(())
-}
-
-/// Accepts until a signal comes, and waits for what is being answered then. Returns how many clients are left.
-fn serve(arguments: &Arguments) -> Result<usize, Box<dyn Error + Send + Sync>> {
-    let Arguments { port, limits } = *arguments;
-    let listener =
-        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
-    let (signals, stopping) = (Signals::new([SIGTERM, SIGINT])?, CancelToken::new());
-    println!("redis://{}", listener.local_addr()?);
-    let token = stopping.clone();
-    spawn(move || {
-        if signals.recv().is_ok() {
-            token.cancel();
-        }
-    });
-    let server = Arc::new(Server { store: Store::default(), hub: Hub::default(), limits, stopping: stopping.clone() });
-    let sweeper = server.clone();
-    spawn(move || sweeper.store.sweep());
-    let places = Arc::new(Semaphore::new(limits.clients));
-    while !stopping.is_cancelled() {
-        let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
-        match stopping.run(|| listener.accept()) {
-            Ok((stream, peer)) => {
-                let server = server.clone();
-                spawn(move || {
-                    let _counted = place;
-                    session::converse(&server, &stream, peer);
-                });
-            }
-            Err(_) if stopping.is_cancelled() => {}
-            // One that has gone before it was accepted, or no descriptor left: the next accept waits for one.
-            Err(error) => eprintln!("redis_server: could not accept a connection: {error}"),
-        }
-    }
-    // Who tries to connect from now on is told at once that nobody is here.
-    listener.close();
-    // All places are free when nobody is left.
-    match places.acquire_many_timeout(limits.clients, limits.grace) {
-        Ok(_) => Ok(0),
-        Err(_) => Ok(limits.clients - places.available_permits()),
-    }
+    let left = runtime.run(|| -> Result<usize, Failure> {
+        let stopping = CancelToken::new();
+        let listener = listen("redis://", port, &stopping)?;
+        let server = Server { store: Store::default(), hub: Hub::default(), limits, stopping: stopping.clone() };
+        let server = Arc::new(server);
+        let sweeper = server.clone();
+        spawn(move || sweeper.store.sweep());
+        let bounds = Bounds { connections: limits.clients, grace: limits.grace };
+        let talk = move |stream, peer| session::converse(&server, &stream, peer);
+        Ok(serve("redis_server", &listener, &bounds, &stopping, talk))
+    })?;
+    // What is left ends with the runtime, the one that sweeps too.
+    end(runtime, left, "clients did not take their replies", limits.grace)
 }

@@ -4,16 +4,16 @@
 //! there are many of them. A client that does not read them is waited for, with some patience, and not read from meanwhile.
 
 use std::convert::Infallible;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tasklet::net::TcpStream;
 use tasklet::select;
-use tasklet::time::now;
 
 use crate::Server;
 use crate::command::{self, Refusal, check_arity};
+use crate::linger::linger;
 use crate::pubsub::{CHANNELS, NAMES, Subscription};
 use crate::resp::{Input, ProtocolError, Replies, Request};
 
@@ -67,19 +67,6 @@ pub(crate) fn converse(server: &Server, stream: &TcpStream, peer: SocketAddr) {
             if client.send().is_ok() {
                 linger(stream, TIME_TO_LEAVE);
             }
-        }
-    }
-}
-
-/// Lets a client read what it was sent: to close a socket while there is something to read would throw away what was sent last.
-fn linger(mut stream: &TcpStream, limit: Duration) {
-    let until = now() + limit;
-    let mut rest = [0; 4096];
-    // An error is that the client has gone.
-    let _ = stream.shutdown(Shutdown::Write);
-    while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
-        if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
-            return;
         }
     }
 }

@@ -27,16 +27,21 @@
 #[path = "../common/arguments.rs"]
 mod arguments;
 mod client;
+#[path = "../common/linger.rs"]
+mod linger;
 mod server;
+#[path = "../common/serving.rs"]
+mod serving;
 mod tls;
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tasklet::{Builder, fs};
+
+use crate::serving::{Failure, end};
 
 const USAGE: &str = "usage: tls_echo [--port P] [--save FILE | --cert FILE --key FILE] [--connections N] [--handshake SECONDS] [--patience SECONDS]
                 [--grace SECONDS]
@@ -47,12 +52,6 @@ files, or made for localhost, and saved for clients. It has N connections at a t
 10 seconds, or when its client takes nothing of what it is sent for 30 seconds, or as said. SIGTERM ends it, after 5 seconds, or as said by --grace, at
 the latest.
 Or connects to such a server, sends the standard input, and prints what comes back.";
-
-/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
-const TIME_TO_CUT: Duration = Duration::from_secs(5);
-
-/// What could not be done.
-type Failure = Box<dyn Error + Send + Sync>;
 
 enum Arguments {
     Serve { port: u16, certificate: Certificate, limits: Limits },
@@ -130,17 +129,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             return done;
         }
     };
-    let left = runtime.run(|| server::serve(port, &certificate, limits))?;
-    // What is left ends with the runtime: connections that have been waited for long enough.
-    let ended = runtime.shutdown(TIME_TO_CUT);
-    if !ended.is_clean() {
-        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
-    }
-    if left > 0 {
-        let grace = limits.grace;
-        return Err(format!("cut off {left} connections that had not come to their end within {grace:?}").into());
-    }
-    Ok(())
+    let left = runtime.run(|| server::run(port, &certificate, limits))?;
+    end(runtime, left, "connections did not come to their end", limits.grace)
 }
 
 /// The certificates in a PEM file.

@@ -1,21 +1,19 @@
 //! The server: who is accepted, how a client is served, and how it all ends.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection};
-use tasklet::net::{TcpListener, TcpStream};
-use tasklet::signal::{SIGINT, SIGTERM, Signals};
-use tasklet::sync::Semaphore;
-use tasklet::time::now;
-use tasklet::{CancelToken, fs, spawn, timeout};
+use tasklet::net::TcpStream;
+use tasklet::{CancelToken, fs, timeout};
 
+use crate::linger::linger;
+use crate::serving::{Bounds, Failure, listen, serve};
 use crate::tls::Tls;
-use crate::{Certificate, Failure, Limits, certificates};
+use crate::{Certificate, Limits, certificates};
 
 /// For how long a connection is kept on which nothing comes.
 const IDLE: Duration = Duration::from_secs(60);
@@ -53,46 +51,18 @@ fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, Failure
     Ok(Arc::new(config.with_no_client_auth().with_single_cert(chain, key)?))
 }
 
-/// Accepts until a signal comes, and waits for the ends of those that are there then. Returns how many are left.
-pub(crate) fn serve(port: u16, certificate: &Certificate, limits: Limits) -> Result<usize, Failure> {
-    let config = server_config(certificate)?;
-    let listener =
-        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
-    let signals = Signals::new([SIGTERM, SIGINT])?;
-    println!("{}", listener.local_addr()?);
-    let stopping = CancelToken::new();
-    let token = stopping.clone();
-    spawn(move || {
-        if signals.recv().is_ok() {
-            token.cancel();
+/// Serves until a signal comes. Returns how many connections are left.
+pub(crate) fn run(port: u16, certificate: &Certificate, limits: Limits) -> Result<usize, Failure> {
+    let (config, stopping) = (server_config(certificate)?, CancelToken::new());
+    let listener = listen("", port, &stopping)?;
+    let server = Server { config, limits, stopping: stopping.clone() };
+    let bounds = Bounds { connections: limits.connections, grace: limits.grace };
+    let talk = move |stream, peer| {
+        if let Err(error) = server.serve(stream) {
+            eprintln!("tls_echo: {peer}: {error}");
         }
-    });
-    let server = Arc::new(Server { config, limits, stopping: stopping.clone() });
-    let places = Arc::new(Semaphore::new(limits.connections));
-    while !stopping.is_cancelled() {
-        let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
-        match stopping.run(|| listener.accept()) {
-            Ok((stream, peer)) => {
-                let server = server.clone();
-                spawn(move || {
-                    let _counted = place;
-                    if let Err(error) = server.serve(stream) {
-                        eprintln!("tls_echo: {peer}: {error}");
-                    }
-                });
-            }
-            Err(_) if stopping.is_cancelled() => {}
-            // One that has gone before it was accepted, or no descriptor left: the next accept waits for one.
-            Err(error) => eprintln!("tls_echo: could not accept a connection: {error}"),
-        }
-    }
-    // Who tries to connect from now on is told at once that nobody is here.
-    listener.close();
-    // All places are free when nobody is left.
-    match places.acquire_many_timeout(limits.connections, limits.grace) {
-        Ok(_) => Ok(0),
-        Err(_) => Ok(limits.connections - places.available_permits()),
-    }
+    };
+    Ok(serve("tls_echo", &listener, &bounds, &stopping, talk))
 }
 
 impl Server {
@@ -145,17 +115,4 @@ impl Server {
 
 fn timed_out(what: String) -> io::Error {
     io::Error::new(ErrorKind::TimedOut, what)
-}
-
-/// Lets a client read what it was sent: to close a socket while there is something to read would throw away what was sent last.
-fn linger(mut stream: &TcpStream, limit: Duration) {
-    let until = now() + limit;
-    let mut rest = [0; 4096];
-    // An error is that the client has gone.
-    let _ = stream.shutdown(Shutdown::Write);
-    while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
-        if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
-            return;
-        }
-    }
 }

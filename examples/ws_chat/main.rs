@@ -18,25 +18,26 @@
 #[path = "../common/arguments.rs"]
 mod arguments;
 mod client;
+#[path = "../common/linger.rs"]
+mod linger;
+#[path = "../common/serving.rs"]
+mod serving;
 mod socket;
 
-use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tasklet::channel::{BroadcastSender, broadcast};
-use tasklet::net::{TcpListener, TcpStream};
-use tasklet::signal::{SIGINT, SIGTERM, Signals};
-use tasklet::sync::Semaphore;
-use tasklet::time::now;
-use tasklet::{Builder, CancelToken, spawn, timeout};
+use tasklet::net::TcpStream;
+use tasklet::{Builder, CancelToken, timeout};
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response, write_response};
+
+use crate::linger::linger;
+use crate::serving::{Bounds, Failure, end, listen, serve};
 
 const USAGE: &str = "usage: ws_chat [--port P] [--connections N] [--ping SECONDS] [--patience SECONDS] [--grace SECONDS]
 
@@ -56,9 +57,6 @@ const KEPT: usize = 64;
 const NAME: usize = 20;
 /// For a client to take what was said last, and to go.
 const TIME_TO_LEAVE: Duration = Duration::from_secs(2);
-/// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
-const TIME_TO_CUT: Duration = Duration::from_secs(5);
-
 struct Arguments {
     port: u16,
     limits: Limits,
@@ -107,83 +105,29 @@ fn read(arguments: &mut arguments::Arguments) -> Result<Option<Arguments>, Strin
     Ok(Some(Arguments { port, limits }))
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(Arguments { port, limits }: Arguments) -> Result<(), Failure> {
     let runtime = Builder::new().build()?;
-    let left = runtime.run(|| serve(&arguments))?;
-    // What is left ends with the runtime: clients that have been waited for long enough.
-    let ended = runtime.shutdown(TIME_TO_CUT);
-    if !ended.is_clean() {
-        return Err(format!("could not end what was left within {TIME_TO_CUT:?}: {ended}").into());
-    }
-    if left > 0 {
-        let grace = arguments.limits.grace;
-        return Err(
-            format!("cut off {left} clients that could not be told within {grace:?} that this is the end").into()
-        );
-    }
-    Ok(())
-}
-
-/// Accepts until a signal comes, and waits for the ends of those that are there then. Returns how many are left.
-fn serve(arguments: &Arguments) -> Result<usize, Box<dyn Error + Send + Sync>> {
-    let Arguments { port, limits } = *arguments;
-    let listener =
-        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("could not listen at port {port}: {error}"))?;
-    let signals = Signals::new([SIGTERM, SIGINT])?;
-    println!("http://{}", listener.local_addr()?);
-    let stopping = CancelToken::new();
-    let token = stopping.clone();
-    spawn(move || {
-        if signals.recv().is_ok() {
-            token.cancel();
-        }
-    });
-    let room = Arc::new(Room { said: broadcast(KEPT).0, limits, stopping: stopping.clone() });
-    let places = Arc::new(Semaphore::new(limits.connections));
-    while !stopping.is_cancelled() {
-        let Ok(place) = stopping.run(|| places.acquire_owned_timeout(Duration::MAX)) else { continue };
-        match stopping.run(|| listener.accept()) {
-            Ok((stream, _)) => {
-                let room = room.clone();
-                spawn(move || {
-                    let _counted = place;
-                    // Who has gone need not be told what was wrong.
-                    let _ = receive(stream, &room);
-                });
-            }
-            Err(_) if stopping.is_cancelled() => {}
-            // One that has gone before it was accepted, or no descriptor left: the next accept waits for one.
-            Err(error) => eprintln!("ws_chat: could not accept a connection: {error}"),
-        }
-    }
-    // Who tries to connect from now on is told at once that nobody is here.
-    listener.close();
-    // All places are free when nobody is left.
-    match places.acquire_many_timeout(limits.connections, limits.grace) {
-        Ok(_) => Ok(0),
-        Err(_) => Ok(limits.connections - places.available_permits()),
-    }
+    let left = runtime.run(|| -> Result<usize, Failure> {
+        let stopping = CancelToken::new();
+        let listener = listen("http://", port, &stopping)?;
+        let room = Room { said: broadcast(KEPT).0, limits, stopping: stopping.clone() };
+        let bounds = Bounds { connections: limits.connections, grace: limits.grace };
+        // Who has gone need not be told what was wrong.
+        let talk = move |stream, _| drop(receive(stream, &room));
+        Ok(serve("ws_chat", &listener, &bounds, &stopping, talk))
+    })?;
+    end(runtime, left, "clients could not be told that this is the end", limits.grace)
 }
 
 impl Room {
-    /// Lets a client take what was said last, and go. What comes until then is thrown away: to close a socket while there is something to read would make
-    /// a reset of the end, which may overtake what was said.
-    fn linger(&self, mut stream: &TcpStream) {
-        // Within the time that there is when the server ends.
-        let until = now() + TIME_TO_LEAVE.min(self.limits.grace / 2);
-        let mut rest = [0; 4096];
-        // An error is that the client has gone.
-        let _ = stream.shutdown(Shutdown::Write);
-        while let Some(left) = until.checked_sub(now()).filter(|left| !left.is_zero()) {
-            if stream.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut rest), Ok(1..)) {
-                return;
-            }
-        }
+    /// Lets a client take what was said last, and go, within the time that there is when the server ends.
+    fn linger(&self, stream: &TcpStream) {
+        linger(stream, TIME_TO_LEAVE.min(self.limits.grace / 2));
     }
 }
 
 /// One connection: a request for the page, or one to chat.
-fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(room.limits.patience))?;
     let answer = match room.stopping.run(|| timeout(TIME_FOR_HEAD, || head(&mut stream))) {

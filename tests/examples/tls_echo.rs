@@ -239,7 +239,7 @@ fn who_takes_nothing_does_not_keep_it_from_its_end() {
     server.terminate();
     assert_eq!(client.read(&mut [0]).unwrap(), 0, "`close_notify`");
     let said = server.ends_with(1).stderr;
-    assert_eq!(said, "tls_echo: cut off 1 connections that had not come to their end within 200ms\n");
+    assert_eq!(said, "tls_echo: 1 connections did not come to their end within 200ms\n");
 }
 
 #[test]
