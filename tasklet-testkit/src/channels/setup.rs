@@ -63,7 +63,7 @@ pub(crate) fn give_way() {
 
 /// Lets others run until something has happened.
 #[track_caller]
-pub(crate) fn until(happened: impl Fn() -> bool) {
+pub(crate) fn until(mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < LIMIT, "what is waited for does not happen");
