@@ -56,9 +56,11 @@ const IDLE_MEM: [(&str, &str); 3] =
 const DEPTH: [(&str, &str); 4] =
     [("depth.1", "bytes"), ("depth.5", "bytes"), ("depth.20", "bytes"), ("depth.buffer", "bytes")];
 
-const ECHO: [(&str, &str); 3] = [("echo", "requests/s"), ("echo.p50", "us"), ("echo.p99", "us")];
+const ECHO: [(&str, &str); 5] =
+    [("echo", "requests/s"), ("echo.p50", "us"), ("echo.p99", "us"), ("echo.core0", "%"), ("echo.core1", "%")];
 
-const HTTP: [(&str, &str); 3] = [("http", "requests/s"), ("http.p50", "us"), ("http.p99", "us")];
+const HTTP: [(&str, &str); 5] =
+    [("http", "requests/s"), ("http.p50", "us"), ("http.p99", "us"), ("http.core0", "%"), ("http.core1", "%")];
 
 const ACCEPT_STORM: [(&str, &str); 4] = [
     ("accept_storm.one", "connections/s"),

@@ -8,7 +8,7 @@ use std::{env, fs, process};
 use crate::Result;
 use crate::subject::{Run, Setting};
 use crate::workloads::Kind;
-use crate::workloads::load::{Meeting, against, closed, wrk};
+use crate::workloads::load::{self, Meeting};
 
 const SERVERS: &str = include_str!("../../rivals/servers.go");
 
@@ -21,20 +21,13 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
     }
 }
 
-/// Requests in each second, and how long they took.
 fn echo(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
-    let client = move |addr| closed::drive(addr, connections, requests);
-    let (figures, _) = against(setting, client, |meeting| serve("echo", setting, meeting))?;
-    Ok(figures)
+    load::echo(setting, |meeting| serve("echo", setting, meeting))
 }
 
-/// Requests in each second, and how long they took. By the HTTP server of Go's library.
+/// By the HTTP server of Go's library.
 fn http(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, seconds) = (setting.members, setting.n);
-    let client = move |addr| wrk::drive(addr, connections, seconds);
-    let (figures, _) = against(setting, client, |meeting| serve("http", setting, meeting))?;
-    Ok(figures)
+    load::http(setting, |meeting| serve("http", setting, meeting))
 }
 
 /// Runs a server, on the cores of the calling thread, until the meeting is over.

@@ -1,15 +1,14 @@
 //! may: coroutines with stacks, on a pool of threads that the process has one of.
 
-use std::io::{Read, Write};
-
 use may::coroutine;
 use may::net::{TcpListener, TcpStream};
 
 use crate::Result;
 use crate::subject::{Run, Setting};
 use crate::workloads::Kind;
+use crate::workloads::load::answers::{Answer, Echo, all};
 use crate::workloads::load::http::Talk;
-use crate::workloads::load::{Meeting, ROOM, against, closed, wrk};
+use crate::workloads::load::{self, Meeting};
 
 /// What does one run, if may is measured there.
 pub(crate) fn run(kind: Kind) -> Option<Run> {
@@ -20,20 +19,13 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
     }
 }
 
-/// Requests in each second, and how long they took.
 fn echo(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
-    let client = move |addr| closed::drive(addr, connections, requests);
-    let (figures, ()) = against(setting, client, |meeting| accept(setting, meeting, echoes))?;
-    Ok(figures)
+    load::echo(setting, |meeting| accept(setting, meeting, answers::<Echo>))
 }
 
-/// Requests in each second, and how long they took. As our own, with the same parser.
+/// As our own, with the same parser.
 fn http(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, seconds) = (setting.members, setting.n);
-    let client = move |addr| wrk::drive(addr, connections, seconds);
-    let (figures, ()) = against(setting, client, |meeting| accept(setting, meeting, talks))?;
-    Ok(figures)
+    load::http(setting, |meeting| accept(setting, meeting, answers::<Talk>))
 }
 
 /// Serves each connection with `serve` until the meeting is over and all have ended.
@@ -57,25 +49,7 @@ fn accept(setting: &Setting, meeting: &Meeting, serve: fn(TcpStream) -> Result<(
     Ok(())
 }
 
-fn echoes(mut stream: TcpStream) -> Result<()> {
+fn answers<A: Answer>(stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut room = [0; ROOM];
-    loop {
-        match stream.read(&mut room) {
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(got) => drop(stream.write_all(&room[..got])),
-        }
-    }
-}
-
-fn talks(mut stream: TcpStream) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let mut talk = Talk::default();
-    let mut room = [0; ROOM];
-    loop {
-        match stream.read(&mut room) {
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(got) => drop(stream.write_all(talk.take(&room[..got])?)),
-        }
-    }
+    all::<A>(stream)
 }

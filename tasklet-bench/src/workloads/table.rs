@@ -263,9 +263,10 @@ pub(crate) static WORKLOADS: [Workload; 23] = [
         kind: Kind::Echo,
         name: "echo",
         definition: "a server sends back 64 bytes on each of 50 connections, or as many as --connections says, whenever they have come; a client on a thread \
-                     of its own sends them again. With one worker the server is on the first core and the client on the second",
+                     of its own sends them again. With one worker the server is on core 0 and the client on core 1; then how busy the two cores were",
         size: "requests that count",
-        not_evidence_for: "servers that do something for a request: most of the time is the kernel's",
+        not_evidence_for: "servers that do something for a request: most of the time is the kernel's. Where core 1 is busy all the time, the client is \
+                           the limit and not the server",
         n: 500_000,
         quick_n: 500,
         workers: 1,
@@ -274,6 +275,8 @@ pub(crate) static WORKLOADS: [Workload; 23] = [
             Figure { suffix: "", unit: "requests/s", decimals: 0 },
             Figure { suffix: ".p50", unit: "us", decimals: 0 },
             Figure { suffix: ".p99", unit: "us", decimals: 0 },
+            Figure { suffix: ".core0", unit: "%", decimals: 0 },
+            Figure { suffix: ".core1", unit: "%", decimals: 0 },
         ],
     },
     Workload {
@@ -281,9 +284,9 @@ pub(crate) static WORKLOADS: [Workload; 23] = [
         name: "http",
         definition: "a server answers 13 bytes to each request in HTTP/1.1 on 64 connections that stay open, or as many as --connections says; the client is the program \
                      `wrk` with one thread. Rivals are hyper on tokio, the same server on may, and Go's library. With one worker the server is on \
-                     the first core and the client on the second",
+                     core 0 and the client on core 1; then how busy the two cores were",
         size: "seconds",
-        not_evidence_for: "servers that do something for a request: most of the time is the kernel's",
+        not_evidence_for: "servers that do something for a request, as `echo`; and as there, for how fast a server is whose client is busy all the time",
         n: 3,
         quick_n: 1,
         workers: 1,
@@ -292,6 +295,8 @@ pub(crate) static WORKLOADS: [Workload; 23] = [
             Figure { suffix: "", unit: "requests/s", decimals: 0 },
             Figure { suffix: ".p50", unit: "us", decimals: 0 },
             Figure { suffix: ".p99", unit: "us", decimals: 0 },
+            Figure { suffix: ".core0", unit: "%", decimals: 0 },
+            Figure { suffix: ".core1", unit: "%", decimals: 0 },
         ],
     },
     Workload {

@@ -19,28 +19,20 @@ use crate::Result;
 use crate::process::resident;
 use crate::subject::Setting;
 use crate::workloads::load::http::BODY;
-use crate::workloads::load::{Meeting, ROOM, against, closed, hold, wrk};
+use crate::workloads::load::{self, Meeting, ROOM, against, hold};
 
-/// Requests in each second, and how long they took.
 pub(super) fn echo(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
-    let client = move |addr| closed::drive(addr, connections, requests);
-    let (figures, ()) = against(setting, client, |meeting| {
+    load::echo(setting, |meeting| {
         let runtime = runtime(setting.workers)?;
         runtime.block_on(runtime.spawn(accept(meeting.clone(), |stream| tokio::spawn(echoes(stream)))))?
-    })?;
-    Ok(figures)
+    })
 }
 
-/// Requests in each second, and how long they took.
 pub(super) fn http(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, seconds) = (setting.members, setting.n);
-    let client = move |addr| wrk::drive(addr, connections, seconds);
-    let (figures, ()) = against(setting, client, |meeting| {
+    load::http(setting, |meeting| {
         let runtime = runtime(setting.workers)?;
         runtime.block_on(runtime.spawn(accept(meeting.clone(), |stream| tokio::spawn(talks(stream)))))?
-    })?;
-    Ok(figures)
+    })
 }
 
 /// Serves each connection with a task until the meeting is over and all have ended.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::answers::Answer;
 use crate::Result;
 
 /// The answer's body.
@@ -19,9 +20,8 @@ pub(crate) struct Talk {
     date: Date,
 }
 
-impl Talk {
-    /// Takes what has come, and gives what is to be sent.
-    pub(crate) fn take(&mut self, got: &[u8]) -> Result<&[u8]> {
+impl Answer for Talk {
+    fn take<'a>(&'a mut self, got: &'a [u8]) -> Result<&'a [u8]> {
         self.answers.clear();
         if self.rest.is_empty() {
             let used = answer(got, &mut self.answers, &mut self.date)?;

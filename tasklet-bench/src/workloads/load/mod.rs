@@ -6,13 +6,15 @@
 //! | `wrk` | `wrk`, the program |
 //! | `hold` | connections that do nothing, in another process |
 //! | `storm` | connections that come, ask once and go |
-//! | `http` | what a server answers |
+//! | `answers` | what a server answers, on connections that are read and written as std's |
+//! | `http` | what a server answers to HTTP |
 
-pub(crate) mod closed;
+pub(crate) mod answers;
+mod closed;
 pub(crate) mod hold;
 pub(crate) mod http;
 pub(crate) mod storm;
-pub(crate) mod wrk;
+mod wrk;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -21,6 +23,7 @@ use std::thread;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
+use crate::process::BusyCores;
 use crate::subject::Setting;
 
 /// Bytes of a message.
@@ -60,6 +63,30 @@ impl Meeting {
         self.changed.notify_all();
         // Else it has ended.
         let _ = TcpStream::connect(addr);
+    }
+}
+
+/// A server of [`MESSAGE`]s under a closed loop. Requests in each second, how long they took, and how busy the cores were.
+pub(crate) fn echo(setting: &Setting, serve: impl FnOnce(&Arc<Meeting>) -> Result<()>) -> Result<Vec<f64>> {
+    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
+    let (figures, ()) = against(setting, busy(move |addr| closed::drive(addr, connections, requests)), serve)?;
+    Ok(figures)
+}
+
+/// A server of HTTP under `wrk`. The same figures.
+pub(crate) fn http(setting: &Setting, serve: impl FnOnce(&Arc<Meeting>) -> Result<()>) -> Result<Vec<f64>> {
+    let (connections, seconds) = (setting.members, setting.n);
+    let (figures, ()) = against(setting, busy(move |addr| wrk::drive(addr, connections, seconds)), serve)?;
+    Ok(figures)
+}
+
+/// A client, and how busy the first two cores were in its time.
+fn busy(client: impl FnOnce(SocketAddr) -> Result<Vec<f64>>) -> impl FnOnce(SocketAddr) -> Result<Vec<f64>> {
+    move |addr| {
+        let before = BusyCores::now()?;
+        let mut figures = client(addr)?;
+        figures.extend(BusyCores::now()?.since(&before));
+        Ok(figures)
     }
 }
 

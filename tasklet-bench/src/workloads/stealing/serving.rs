@@ -1,6 +1,5 @@
 //! Servers: what comes on a connection is answered by a tasklet of its own.
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -14,31 +13,23 @@ use super::{countdown, join, wait_for, within};
 use crate::Result;
 use crate::process::resident;
 use crate::subject::Setting;
+use crate::workloads::load::answers::{Answer, Echo, all};
 use crate::workloads::load::http::Talk;
-use crate::workloads::load::{Meeting, ROOM, against, closed, hold, storm, wrk};
+use crate::workloads::load::{self, Meeting, against, hold, storm};
 
-/// Sends back what it is sent. Requests in each second, and how long they took.
+/// Sends back what it is sent.
 pub(super) fn echo<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, requests) = (usize::try_from(setting.members)?, usize::try_from(setting.n)?);
-    let client = move |addr| closed::drive(addr, connections, requests);
-    let (figures, ()) = against(setting, client, |meeting| {
-        within::<B, _>(setting, || accept(&TcpListener::bind("127.0.0.1:0")?, meeting, echoes))
-    })?;
-    Ok(figures)
+    load::echo(setting, |meeting| within::<B, _>(setting, || accept(meeting, answers::<Echo>)))
 }
 
-/// Answers HTTP. Requests in each second, and how long they took.
+/// Answers HTTP.
 pub(super) fn http<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
-    let (connections, seconds) = (setting.members, setting.n);
-    let client = move |addr| wrk::drive(addr, connections, seconds);
-    let (figures, ()) = against(setting, client, |meeting| {
-        within::<B, _>(setting, || accept(&TcpListener::bind("127.0.0.1:0")?, meeting, talks))
-    })?;
-    Ok(figures)
+    load::http(setting, |meeting| within::<B, _>(setting, || accept(meeting, answers::<Talk>)))
 }
 
 /// Serves each connection with `serve` until the meeting is over and all have ended.
-fn accept(listener: &TcpListener, meeting: &Meeting, serve: fn(&TcpStream) -> Result<()>) -> Result<()> {
+fn accept(meeting: &Meeting, serve: fn(&TcpStream) -> Result<()>) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
     meeting.is_at(listener.local_addr()?);
     let mut connections = Vec::new();
     loop {
@@ -51,28 +42,9 @@ fn accept(listener: &TcpListener, meeting: &Meeting, serve: fn(&TcpStream) -> Re
     connections.into_iter().try_for_each(|connection| join(connection)?)
 }
 
-fn echoes(mut stream: &TcpStream) -> Result<()> {
+fn answers<A: Answer>(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut room = [0; ROOM];
-    loop {
-        match stream.read(&mut room) {
-            // Reset, when the client goes with a message on the way.
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(got) => drop(stream.write_all(&room[..got])),
-        }
-    }
-}
-
-fn talks(mut stream: &TcpStream) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let mut talk = Talk::default();
-    let mut room = [0; ROOM];
-    loop {
-        match stream.read(&mut room) {
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(got) => drop(stream.write_all(talk.take(&room[..got])?)),
-        }
-    }
+    all::<A>(stream)
 }
 
 /// Bytes of a connection on which nothing comes, beside the kernel's.
@@ -87,17 +59,17 @@ pub(super) fn idle_sockets<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
             meeting.is_at(listener.local_addr()?);
             // What is made once is not theirs.
             let (first, _) = listener.accept()?;
-            let first = stealing::spawn(move || echoes(&first));
+            let first = stealing::spawn(move || answers::<Echo>(&first));
             stealing::sleep(SETTLED);
             let before = resident()?;
             let begun = countdown(connections - 1);
-            let mut all = Vec::with_capacity(usize::try_from(connections)?);
+            let mut held = Vec::with_capacity(usize::try_from(connections)?);
             for _ in 1..connections {
                 let (stream, _) = listener.accept()?;
                 let begun = begun.clone();
-                all.push(stealing::spawn(move || {
+                held.push(stealing::spawn(move || {
                     begun.down();
-                    echoes(&stream)
+                    answers::<Echo>(&stream)
                 }));
             }
             wait_for(&begun)?;
@@ -106,7 +78,7 @@ pub(super) fn idle_sockets<B: Backend>(setting: &Setting) -> Result<Vec<f64>> {
             measured.send(())?;
             // The last visitor is the one that ends the meeting.
             listener.accept()?;
-            all.into_iter().chain([first]).try_for_each(|connection| join(connection)?)?;
+            held.into_iter().chain([first]).try_for_each(|connection| join(connection)?)?;
             Ok(bytes as f64 / (connections - 1) as f64)
         })
     })?;
@@ -131,12 +103,12 @@ fn storm_on<B: Backend>(setting: &Setting, listeners: usize) -> Result<Vec<f64>>
         within::<B, _>(setting, || {
             let first = TcpListener::bind_reuse_port("127.0.0.1:0")?;
             let addr = first.local_addr()?;
-            let mut all = vec![first];
+            let mut listening = vec![first];
             for _ in 1..listeners {
-                all.push(TcpListener::bind_reuse_port(addr)?);
+                listening.push(TcpListener::bind_reuse_port(addr)?);
             }
             let mut acceptors = Vec::new();
-            for (worker, listener) in all.iter().enumerate() {
+            for (worker, listener) in listening.iter().enumerate() {
                 let (listener, served) = (listener.try_clone()?, served.clone());
                 acceptors.push(stealing::spawn_on(worker, move || accept_and_count(&listener, &served))?);
             }
@@ -144,7 +116,7 @@ fn storm_on<B: Backend>(setting: &Setting, listeners: usize) -> Result<Vec<f64>>
             while !meeting.is_over() {
                 stealing::sleep(Duration::from_millis(1));
             }
-            all.iter().for_each(|listener| listener.close());
+            listening.iter().for_each(|listener| listener.close());
             acceptors.into_iter().try_for_each(join)
         })
     })?;
@@ -161,7 +133,7 @@ fn accept_and_count(listener: &TcpListener, served: &Arc<[AtomicU64]>) {
             if let Some(worker) = stealing::worker_index() {
                 served[worker].fetch_add(1, Ordering::Relaxed);
             }
-            drop(echoes(&stream));
+            drop(answers::<Echo>(&stream));
         });
     }
 }
