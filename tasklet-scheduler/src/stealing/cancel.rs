@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
+use slab::Slab;
 use tasklet_core::current;
 use tasklet_core::home::Remote;
 use tasklet_core::scheduler::Scheduler;
@@ -43,9 +44,9 @@ struct Node {
 struct State {
     children: Vec<Weak<Node>>,
     /// Those that run under it.
-    tasklets: Vec<Arc<Record>>,
-    /// Of selects that wait for the cancellation.
-    wakers: Vec<Waker>,
+    tasklets: Slab<Arc<Record>>,
+    /// Of selects that wait for the cancellation. Empty once it has come.
+    wakers: Slab<Waker>,
 }
 
 impl CancelToken {
@@ -82,11 +83,11 @@ impl CancelToken {
             if node.cancelled.swap(true, Ordering::Release) {
                 continue;
             }
-            cancelled.extend(state.tasklets.iter().cloned());
+            cancelled.extend(state.tasklets.iter().map(|(_, record)| record.clone()));
             let wakers = std::mem::take(&mut state.wakers);
             nodes.extend(state.children.iter().filter_map(Weak::upgrade));
             drop(state);
-            wakers.into_iter().for_each(unwind::wake_quietly);
+            wakers.into_iter().for_each(|(_, waker)| unwind::wake_quietly(waker));
         }
         // Last, so that a select with an arm for one of these tokens, in a tasklet that runs under another, finds that arm ready.
         for record in cancelled {
@@ -121,9 +122,8 @@ impl CancelToken {
         // SAFETY: the worker is used for the list of the running tasklet.
         let entered = unsafe { current::with_scheduler(|worker: &Worker| worker.enter_token(self)) };
         assert!(entered == Some(true), "could not run under a cancel token: no tasklet of a runtime calls");
-        let record = current::record();
-        let enlisted = Enlisted { node: &self.node, record: &record };
-        self.node.lock().tasklets.push(record.clone());
+        let key = self.node.lock().tasklets.insert(current::record());
+        let enlisted = Enlisted { node: &self.node, key };
         let result = catch_unwind(AssertUnwindSafe(f));
         drop(enlisted);
         // SAFETY: as above.
@@ -135,8 +135,8 @@ impl CancelToken {
 /// Waits for a cancellation, among other things.
 struct CancelArm<'t> {
     node: &'t Node,
-    /// What it has left with the token.
-    waker: Option<Waker>,
+    /// Of the waker that it has left with the token.
+    waker: Option<usize>,
 }
 
 // SAFETY: it has no place, and is in no list.
@@ -154,17 +154,14 @@ unsafe impl Arm for CancelArm<'_> {
             drop(state);
             waker.wake();
         } else {
-            state.wakers.push(waker.clone());
-            self.waker = Some(waker);
+            self.waker = Some(state.wakers.insert(waker));
         }
     }
 
     fn delist(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            let mut state = self.node.lock();
-            let at = state.wakers.iter().position(|other| other.will_wake(&waker));
-            let removed = at.map(|at| state.wakers.swap_remove(at));
-            drop(state);
+        if let Some(key) = self.waker.take() {
+            // Out of the lock: it is the executor's code that drops it. It is gone if the cancellation has come.
+            let removed = self.node.lock().wakers.try_remove(key);
             drop(removed);
         }
     }
@@ -182,15 +179,13 @@ impl TypedArm for CancelArm<'_> {
 
 struct Enlisted<'a> {
     node: &'a Node,
-    record: &'a Arc<Record>,
+    key: usize,
 }
 
 impl Drop for Enlisted<'_> {
     fn drop(&mut self) {
-        let mut state = self.node.lock();
-        if let Some(at) = state.tasklets.iter().rposition(|other| Arc::ptr_eq(other, self.record)) {
-            state.tasklets.swap_remove(at);
-        }
+        let record = self.node.lock().tasklets.remove(self.key);
+        drop(record);
     }
 }
 
