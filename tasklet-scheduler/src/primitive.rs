@@ -3,9 +3,9 @@
 //! Only what has a model takes them from here. Under `cfg(loom)` these types work inside of a model and nowhere else.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 
 /// A piece of memory that models watch: it is freed once, and used before that alone. In all other builds there is nothing of it.
 #[derive(Default)]

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
+use super::crew::Phase;
 use super::lifecycle::KILL_ATTEMPTS;
-use super::shared::Phase;
 use super::sleep::{Leaves, Roused, Searchers};
 use super::starved::News;
 use super::task::PackedTask;

@@ -11,8 +11,9 @@ use tasklet_core::tasklet::{Local, Record, Spec};
 use tasklet_core::unwind::{self, Payload, TaskletExit, drop_quietly, is_tasklet_exit};
 
 use super::builder::PanicPolicy;
+use super::crew::Phase;
 use super::runtime::Unfinished;
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use super::task::Task;
 use super::time::Elapsed;
 use super::timers::Timer;

@@ -7,6 +7,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `builder`, `thread`, `runtime` | making, using and ending a runtime; workers and the threads that run them |
+//! | `crew` | the protocol by which workers come and go |
 //! | `spawn` | making tasklets |
 //! | `worker`, `switch` | one worker, and what channels and joins ask of it |
 //! | `choose` | who goes on next; the promise of fairness |
@@ -32,6 +33,7 @@ mod blocking;
 mod builder;
 mod cancel;
 mod choose;
+mod crew;
 mod extras;
 mod fork;
 mod idle;

@@ -13,8 +13,9 @@ use tasklet_core::stack::Depot;
 use tasklet_core::tasklet::JoinHandle;
 
 use super::builder::{BuildError, Builder};
+use super::crew::Phase;
 use super::metrics::Metrics;
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use super::spawn::{SpawnError, TaskletBuilder};
 use super::worker::Worker;
 

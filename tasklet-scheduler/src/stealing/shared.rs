@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer};
@@ -20,6 +20,7 @@ use crate::swapped::SwapError;
 
 use super::blocking::Pool;
 use super::builder::PanicPolicy;
+use super::crew::{Crew, Phase};
 use super::runtime::Unfinished;
 use super::sleep::Sleep;
 use super::soft::Registry;
@@ -38,39 +39,17 @@ pub(super) struct Shared {
     pub(super) softs: Registry,
     /// Those that were leaked.
     unfinished: Mutex<Vec<Unfinished>>,
-    phase: AtomicU8,
+    crew: Crew,
     /// Tasklets leaked because they would not end.
     pub(super) leaked: AtomicU64,
     /// Workers that have ended, and whose memory is in use.
     graves: Mutex<Vec<Grave>>,
-    /// Workers that are about to exit, or have.
-    leaving: AtomicUsize,
-    working: Mutex<Working>,
-    exited: Condvar,
     /// Why workers have not started that should have.
     missing: Mutex<Vec<String>>,
     /// Identities for tasklets that are spawned from outside.
     ids: Mutex<TaskletIds>,
     /// Spawned from outside.
     pub(super) spawned_outside: AtomicU64,
-}
-
-/// Who works.
-struct Working {
-    stages: Vec<Stage>,
-    /// Workers that have not exited.
-    left: usize,
-}
-
-/// How far a worker has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// No thread has come for it.
-    Waiting,
-    /// A thread runs it.
-    Running,
-    /// It has exited, or is not waited for any more.
-    Gone,
 }
 
 /// What others may see of one worker.
@@ -126,18 +105,6 @@ impl Count {
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-/// How far the end of a runtime has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// It runs.
-    Open,
-    /// What is left is killed.
-    Closing,
-    /// The time is up: what has not ended is leaked.
-    Leaking,
 }
 
 impl Seat {
@@ -216,12 +183,9 @@ impl Shared {
             names: Mutex::default(),
             softs: Registry::default(),
             unfinished: Mutex::default(),
-            phase: AtomicU8::new(Phase::Open as u8),
+            crew: Crew::new(workers),
             leaked: AtomicU64::new(0),
             graves: Mutex::default(),
-            leaving: AtomicUsize::new(0),
-            working: Mutex::new(Working { stages: vec![Stage::Waiting; workers], left: workers }),
-            exited: Condvar::new(),
             missing: Mutex::default(),
             ids: Mutex::default(),
             spawned_outside: AtomicU64::new(0),
@@ -229,33 +193,17 @@ impl Shared {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        // Acquire: pairs with the AcqRel in `advance`.
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Open,
-            1 => Phase::Closing,
-            _ => Phase::Leaking,
-        }
+        self.crew.phase()
     }
 
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        // Relaxed: a spawn that misses the end is found by the last look into the queues, which the end takes after it.
-        self.phase.load(Ordering::Relaxed) == Phase::Open as u8
+        self.crew.is_open()
     }
 
     /// Moves the end on, and tells every worker. Those that no thread has come for are not waited for.
     pub(super) fn advance(&self, to: Phase) {
-        // AcqRel: pairs with the acquire in `phase`.
-        self.phase.fetch_max(to as u8, Ordering::AcqRel);
-        // With the lock, after the phase was set: who comes later finds its place gone or, in `set_home`, the phase.
-        let mut gone = Vec::new();
-        for (index, stage) in self.working().stages.iter_mut().enumerate() {
-            if *stage == Stage::Waiting {
-                *stage = Stage::Gone;
-                gone.push(index);
-            }
-        }
-        self.leave(&gone);
+        self.leave(&self.crew.advance(to));
         for seat in &self.seats {
             if let Some(home) = seat.home() {
                 let _ = home.submit(Remote::Recheck);
@@ -267,7 +215,7 @@ impl Shared {
     pub(super) fn inject(&self, task: Task) {
         self.injector.push(task.pack());
         self.notify(self.sleep.call_for_injected());
-        // Whoever closes the runtime empties the injector after it has closed it: if that was before the push, we do.
+        // The last worker empties the injector: if that was before the push, we do (C3 of `crew`, with the fence of `call_for_injected`).
         if !self.is_open() {
             self.discard_injected();
         }
@@ -331,58 +279,38 @@ impl Shared {
 
     /// A thread comes for a worker. False if it is too late: the runtime ends.
     pub(super) fn worker_starts(&self, index: usize) -> bool {
-        let stage = &mut self.working().stages[index];
-        let is_in_time = *stage == Stage::Waiting;
-        if is_in_time {
-            *stage = Stage::Running;
-        }
-        is_in_time
+        self.crew.start(index)
     }
 
     /// A worker that runs has an address. Returns whether it is to end at once: then nobody may have told it.
     pub(super) fn set_home(&self, index: usize, home: &Arc<Home>) -> bool {
-        let working = self.working();
-        let _ = self.seats[index].home.set(home.clone());
-        drop(working);
-        self.phase() != Phase::Open
+        self.crew.enter(|| drop(self.seats[index].home.set(home.clone())))
     }
 
     /// Whether a worker is waited for. If so, it is until it has [exited](Self::worker_exited).
     pub(super) fn awaits(&self, index: usize) -> bool {
-        let stage = &mut self.working().stages[index];
-        let is_awaited = *stage != Stage::Gone;
-        if is_awaited {
-            *stage = Stage::Running;
-        }
-        is_awaited
+        self.crew.awaits(index)
     }
 
     /// A worker has exited, or will not start. The runtime is closed, or others work on.
     pub(super) fn worker_exited(&self, index: usize) {
-        let before = std::mem::replace(&mut self.working().stages[index], Stage::Gone);
-        if before != Stage::Gone {
+        if self.crew.exit(index) {
             self.leave(&[index]);
         }
     }
 
     /// Nobody waits for these any more.
     fn leave(&self, workers: &[usize]) {
-        if workers.is_empty() {
-            return;
-        }
         for &index in workers {
             self.seats[index].alive.store(false, Ordering::Relaxed);
         }
-        // AcqRel: the last one sees what all others have left behind.
-        if self.leaving.fetch_add(workers.len(), Ordering::AcqRel) + workers.len() == self.seats.len() {
-            // Nobody comes for these any more. The user's code, so with no lock held.
+        self.crew.leave(workers.len(), || {
+            // Nobody comes for these any more.
             self.discard_injected();
             self.softs.discard_all();
             let graves = std::mem::take(&mut *self.graves.lock().unwrap_or_else(PoisonError::into_inner));
             drop(graves);
-        }
-        self.working().left -= workers.len();
-        self.exited.notify_all();
+        });
     }
 
     /// A worker has not started, for this reason.
@@ -396,18 +324,6 @@ impl Shared {
 
     /// Waits until all workers have exited, or for `limit`. Returns whether they have.
     pub(super) fn wait_for_exit(&self, limit: Option<Duration>) -> bool {
-        let working = self.working();
-        let busy = |working: &mut Working| working.left != 0;
-        match limit {
-            None => self.exited.wait_while(working, busy).unwrap_or_else(PoisonError::into_inner).left == 0,
-            Some(limit) => {
-                let waited = self.exited.wait_timeout_while(working, limit, busy);
-                waited.unwrap_or_else(PoisonError::into_inner).0.left == 0
-            }
-        }
-    }
-
-    fn working(&self) -> MutexGuard<'_, Working> {
-        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+        self.crew.wait(limit)
     }
 }

@@ -14,7 +14,8 @@ use tasklet_core::tasklet::StackKind;
 use tasklet_core::unwind::{AbortOnUnwind, drop_quietly};
 
 use super::builder::{BuildError, Hook, Kind, MakeDriver};
-use super::shared::{Phase, Shared};
+use super::crew::Phase;
+use super::shared::Shared;
 use super::task::PackedTask;
 use super::worker::{Parts, Worker};
 use crate::engine::{Fibers, Host as _};

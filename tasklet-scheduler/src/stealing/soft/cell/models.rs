@@ -18,7 +18,8 @@ use tasklet_core::tasklet::StackKind;
 
 use super::super::super::blocking::Pool;
 use super::super::super::builder::PanicPolicy;
-use super::super::super::shared::{Config, Phase};
+use super::super::super::crew::Phase;
+use super::super::super::shared::Config;
 use super::super::super::task::Task;
 use super::*;
 
