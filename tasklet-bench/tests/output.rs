@@ -62,6 +62,15 @@ const ECHO: [(&str, &str); 5] =
 const HTTP: [(&str, &str); 5] =
     [("http", "requests/s"), ("http.p50", "us"), ("http.p99", "us"), ("http.core0", "%"), ("http.core1", "%")];
 
+const RELAY: [(&str, &str); 6] = [
+    ("relay.copy", "MiB/s"),
+    ("relay.copy.cpu", "us"),
+    ("relay.64k", "MiB/s"),
+    ("relay.64k.cpu", "us"),
+    ("relay.8k", "MiB/s"),
+    ("relay.8k.cpu", "us"),
+];
+
 const ACCEPT_STORM: [(&str, &str); 4] = [
     ("accept_storm.one", "connections/s"),
     ("accept_storm.one.busiest", "%"),
@@ -110,6 +119,7 @@ fn workloads_of_several_figures_print_a_line_for_each() {
     prints("echo", "--scheduler stealing --workers 2", &ECHO);
     prints("idle_sockets", "", &[("idle_sockets", "bytes")]);
     prints("accept_storm", "", &ACCEPT_STORM);
+    prints("relay", "", &RELAY);
     prints_on("http --once --quick --workers 2", &HTTP);
     for rival in ["tokio", "may"] {
         prints_on(&format!("echo --quick --connections 3 --workers 2 --rival {rival}"), &ECHO);
@@ -282,6 +292,7 @@ fn list_defines_every_workload() {
         "http",
         "idle_sockets",
         "accept_storm",
+        "relay",
     ];
     let names: Vec<&str> = ONE_FIGURE.iter().map(|(name, _)| *name).chain(others).collect();
     for workload in &names {

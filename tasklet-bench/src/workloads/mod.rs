@@ -86,6 +86,7 @@ pub(crate) enum Kind {
     Http,
     IdleSockets,
     AcceptStorm,
+    Relay,
 }
 
 /// What each run of a workload has for itself.

@@ -10,7 +10,7 @@ const fn figure(suffix: &'static str, unit: &'static str) -> Figure {
 }
 
 /// All workloads.
-pub(crate) static WORKLOADS: [Workload; 23] = [
+pub(crate) static WORKLOADS: [Workload; 24] = [
     Workload {
         kind: Kind::Yield,
         name: "yield",
@@ -328,6 +328,27 @@ pub(crate) static WORKLOADS: [Workload; 23] = [
             figure(".one.busiest", "%"),
             Figure { suffix: ".each", unit: "connections/s", decimals: 0 },
             figure(".each.busiest", "%"),
+        ],
+    },
+    Workload {
+        kind: Kind::Relay,
+        name: "relay",
+        definition: "N MiB come on one connection and go out on another; by `tasklet_io::copy`, which has the system move them, and by reads and writes with \
+                     a buffer of 64 KiB, then of 8 KiB; mebibytes in a second, and the worker's time on the processor for each. With one worker it is on core \
+                     0, and source and sink are on core 1",
+        size: "mebibytes",
+        not_evidence_for: "proxies of many small messages, nor other devices than loopback, where who sends does the receiver's work too",
+        n: 4096,
+        quick_n: 8,
+        workers: 1,
+        isolation: Isolation::Process,
+        figures: &[
+            Figure { suffix: ".copy", unit: "MiB/s", decimals: 0 },
+            figure(".copy.cpu", "us"),
+            Figure { suffix: ".64k", unit: "MiB/s", decimals: 0 },
+            figure(".64k.cpu", "us"),
+            Figure { suffix: ".8k", unit: "MiB/s", decimals: 0 },
+            figure(".8k.cpu", "us"),
         ],
     },
 ];

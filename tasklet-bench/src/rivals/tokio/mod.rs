@@ -47,7 +47,9 @@ pub(crate) fn run(kind: Kind) -> Option<Run> {
         Kind::Echo => serving::echo,
         Kind::Http => serving::http,
         Kind::IdleSockets => serving::idle_sockets,
-        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth | Kind::AcceptStorm => return None,
+        Kind::Fib | Kind::Skew | Kind::IdleCpu | Kind::ThreadsMpmc | Kind::Depth | Kind::AcceptStorm | Kind::Relay => {
+            return None;
+        }
     };
     Some(run)
 }

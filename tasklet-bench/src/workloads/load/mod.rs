@@ -20,7 +20,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Result;
 use crate::process::BusyCores;
@@ -105,22 +105,19 @@ pub(crate) fn against<C: Send + 'static, S>(
     let client = thread::spawn({
         let meeting = Arc::downgrade(&meeting);
         move || {
-            if is_pinned {
-                pin(1)?;
-            }
             // Else the server has failed, and says why.
             let addr = told.recv()?;
-            let found = client(addr);
+            let found = if is_pinned { pin(1).and_then(|()| client(addr)) } else { client(addr) };
             if let Some(meeting) = meeting.upgrade() {
                 meeting.end(addr);
             }
             found
         }
     });
-    if is_pinned {
-        pin(0)?;
-    }
-    let served = serve(&meeting);
+    let before = sched_getaffinity(None)?;
+    let served = if is_pinned { pin(0).and_then(|()| serve(&meeting)) } else { serve(&meeting) };
+    // For the next ones.
+    sched_setaffinity(None, &before)?;
     // A client that waits for an address waits no more.
     drop(meeting);
     let found = client.join().map_err(|_| "the client panicked; no figure")?;
@@ -131,10 +128,9 @@ pub(crate) fn against<C: Send + 'static, S>(
 
 /// The calling thread, and those it starts, run on one core.
 fn pin(core: usize) -> Result<()> {
-    if thread::available_parallelism()?.get() <= core {
-        return Err("the server and its client need a core each; no figure".into());
-    }
     let mut set = CpuSet::new();
     set.set(core);
-    Ok(sched_setaffinity(None, &set)?)
+    let refused =
+        |error| format!("the server and its client need a core each: no thread may run on core {core}: {error}");
+    Ok(sched_setaffinity(None, &set).map_err(refused)?)
 }

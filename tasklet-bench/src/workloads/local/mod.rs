@@ -41,6 +41,7 @@ pub(crate) fn run<B: Backend>(kind: Kind) -> Option<Run> {
         | Kind::Http
         | Kind::IdleSockets
         | Kind::AcceptStorm
+        | Kind::Relay
         | Kind::Sieve
         | Kind::Mpmc
         | Kind::MpscUnbounded

@@ -9,6 +9,7 @@ mod idle;
 mod locks;
 mod parallel;
 mod pipeline;
+mod relaying;
 mod serving;
 mod soft;
 mod spawning;
@@ -68,6 +69,7 @@ pub(crate) fn run<B: Backend>(kind: Kind, tasklets: Tasklets) -> Option<Run> {
         (Kind::Echo, Tasklets::Stackful | Tasklets::Swapped) => serving::echo::<B>,
         (Kind::Http, Tasklets::Stackful | Tasklets::Swapped) => serving::http::<B>,
         (Kind::IdleSockets, Tasklets::Stackful | Tasklets::Swapped) => serving::idle_sockets::<B>,
+        (Kind::Relay, Tasklets::Stackful) => relaying::relay::<B>,
         (Kind::AcceptStorm, Tasklets::Stackful) => serving::accept_storm::<B>,
         (_, Tasklets::Soft | Tasklets::Swapped) => return None,
     };
