@@ -50,6 +50,7 @@ macro_rules! io_suite {
             streams: a_peek_takes_nothing;
             streams: nothing_is_read_into_nothing;
             streams: parts_are_written_together;
+            streams: more_parts_than_the_system_takes;
             streams: several_read_one_connection;
             streams: a_thread_talks_to_a_tasklet;
             streams: others_run_meanwhile;

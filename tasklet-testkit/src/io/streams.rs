@@ -1,9 +1,10 @@
 //! What goes through a connection.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tasklet_core::backend::Backend;
 use tasklet_io::net::TcpStream;
@@ -13,6 +14,9 @@ use super::setup::{Flag, bytes, give_way, listener, pair, run, spawn, until};
 
 /// More than the buffers of a connection hold.
 const MUCH: usize = 16 << 20;
+
+/// With what must not be waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In order, whole, whatever the sizes of the pieces.
 pub fn what_is_sent_arrives<B: Backend>(case: Case) {
@@ -261,5 +265,31 @@ pub fn others_run_meanwhile<B: Backend>(case: Case) {
         }
         reader.join().unwrap();
         busy.into_iter().for_each(|busy| busy.join().unwrap());
+    });
+}
+
+/// More parts than the system takes or fills at a time: what is left over is not waited for in vain.
+pub fn more_parts_than_the_system_takes<B: Backend>(case: Case) {
+    const PARTS: usize = 3000;
+    run::<B>(case, || {
+        let (mut client, mut server) = pair();
+        client.set_write_timeout(Some(PATIENCE)).unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let sent = bytes(PARTS);
+        let mut written = 0;
+        while written < PARTS {
+            let parts: Vec<_> = sent[written..].chunks(1).map(IoSlice::new).collect();
+            written += client.write_vectored(&parts).unwrap();
+        }
+        let mut received = vec![0; PARTS];
+        while server.peek(&mut received).unwrap() < PARTS {
+            give_way();
+        }
+        let (mut received, mut read) = (vec![0; PARTS], 0);
+        while read < PARTS {
+            let mut parts: Vec<_> = received[read..].chunks_mut(1).map(IoSliceMut::new).collect();
+            read += server.read_vectored(&mut parts).unwrap();
+        }
+        assert!(received == sent);
     });
 }
