@@ -39,6 +39,8 @@ impl Ready {
     pub(crate) const WRITE_ENDED: Ready = Ready(8);
     /// Its owner has closed it: nobody pauses any more.
     pub(crate) const CLOSED: Ready = Ready(16);
+    /// There has been an urgent byte: reads end before one, whatever comes after it.
+    pub(crate) const URGENT: Ready = Ready(32);
 
     pub(crate) fn has(self, other: Ready) -> bool {
         self.0 & other.0 != 0
@@ -61,16 +63,17 @@ impl Direction {
         }
     }
 
-    fn ended(self) -> Ready {
+    /// What keeps a call that has done less than it was asked for from having used up all there is.
+    fn unspent(self) -> Ready {
         match self {
-            Direction::Read => Ready::READ_ENDED,
+            Direction::Read => Ready::READ_ENDED | Ready::URGENT,
             Direction::Write => Ready::WRITE_ENDED,
         }
     }
 }
 
 /// One event, in the count above the bits of a source's word.
-const EVENT: u32 = 32;
+const EVENT: u32 = 64;
 
 /// The word at some time: what the source was ready for, and how many events there had been.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +154,9 @@ impl Source {
         Seen(self.word.load(Ordering::Acquire))
     }
 
-    /// What was tried after `seen` has used up what there was: unless something has happened since, or the end is left to be seen, it is not ready.
+    /// What was tried after `seen` has used up what there was: unless something has happened since, or more may be left to be seen, it is not ready.
     pub(crate) fn clear_spent(&self, direction: Direction, seen: Seen) {
-        if !Ready(seen.0).has(direction.ended()) {
+        if !Ready(seen.0).has(direction.unspent()) {
             self.clear(direction, seen);
         }
     }
@@ -318,7 +321,7 @@ unsafe impl<S: Borrow<Source>> Attempt for Await<S> {
 /// Asks the system whether a descriptor is ready, and waits until it is, for `limit` at most. False if it is not.
 pub(crate) fn ask(fd: BorrowedFd<'_>, direction: Direction, limit: Option<Duration>) -> io::Result<bool> {
     let flags = match direction {
-        Direction::Read => PollFlags::IN | PollFlags::PRI,
+        Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,
     };
     let left = limit.map(|left| Timespec {
@@ -363,6 +366,19 @@ mod tests {
         source.clear(Direction::Read, seen);
         assert!(!source.seen().allows(Direction::Read));
         assert!(!source.seen().allows(Direction::Write));
+    }
+
+    #[test]
+    fn what_comes_after_an_urgent_byte_stays_to_be_read() {
+        let source = Source::new();
+        source.tell(Ready::READ | Ready::URGENT);
+        for _ in 0..2 {
+            source.clear_spent(Direction::Read, source.seen());
+            assert!(source.seen().allows(Direction::Read));
+            source.clear(Direction::Read, source.seen());
+            assert!(!source.seen().allows(Direction::Read));
+            source.tell(Ready::READ);
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ macro_rules! io_suite {
             streams: nothing_is_read_into_nothing;
             streams: parts_are_written_together;
             streams: more_parts_than_the_system_takes;
+            streams: an_urgent_byte_is_in_nobodys_way;
             streams: several_read_one_connection;
             streams: a_thread_talks_to_a_tasklet;
             streams: others_run_meanwhile;

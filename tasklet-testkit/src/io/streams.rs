@@ -1,12 +1,17 @@
 //! What goes through a connection.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
-use std::net::Shutdown;
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{self, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::SendFlags;
+use tasklet_channels::select;
 use tasklet_core::backend::Backend;
+use tasklet_io::Async;
 use tasklet_io::net::TcpStream;
 
 use super::Case;
@@ -216,7 +221,7 @@ pub fn a_thread_talks_to_a_tasklet<B: Backend>(case: Case) {
     run::<B>(case, || {
         let listener = listener();
         let addr = listener.local_addr().unwrap();
-        let thread = std::thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let mut stream = TcpStream::connect(addr).unwrap();
             for round in 0..100_u8 {
                 stream.write_all(&[round]).unwrap();
@@ -291,5 +296,55 @@ pub fn more_parts_than_the_system_takes<B: Backend>(case: Case) {
             read += server.read_vectored(&mut parts).unwrap();
         }
         assert!(received == sent);
+    });
+}
+
+/// A read ends before an urgent byte, though more may be there after it. That byte itself is nothing to be read, and nobody tries to again and again.
+pub fn an_urgent_byte_is_in_nobodys_way<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (client, server) = pair();
+        let send = |what: &[u8], flags| assert_eq!(rustix::net::send(&client, what, flags).unwrap(), what.len());
+        let has_arrived =
+            |flags| rustix::event::poll(&mut [PollFd::new(&server, flags)], Some(&Timespec::default())) == Ok(1);
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Who has waited has it watched.
+        let mut reader = server.try_clone().unwrap();
+        let reader = spawn(move || reader.read(&mut [0; 8]).unwrap());
+        (0..3).for_each(|_| give_way());
+        send(b"x", SendFlags::empty());
+        assert_eq!(reader.join().unwrap(), 1);
+        for _ in 0..3 {
+            send(b"before", SendFlags::empty());
+            send(b"!", SendFlags::OOB);
+            send(b"after", SendFlags::empty());
+            // What there is to be told of is told before it is read.
+            until(|| has_arrived(PollFlags::PRI));
+            (0..200).for_each(|_| give_way());
+            let mut received = [0; 11];
+            let mut read = 0;
+            while read < received.len() {
+                read +=
+                    (&server).read(&mut received[read..]).unwrap_or_else(|error| panic!("after {read} bytes: {error}"));
+            }
+            assert_eq!(&received, b"beforeafter");
+        }
+        send(b"!", SendFlags::OOB);
+        until(|| has_arrived(PollFlags::PRI));
+        select! {
+            arm(server.readable_arm()) -> _ => panic!("there is nothing to read"),
+            default => {}
+        }
+        let reads = thread::spawn(move || {
+            let (socket, mut reads) = (Async::new(server.into_std().unwrap()).unwrap(), 0);
+            socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            let read = |mut socket: &net::TcpStream| {
+                reads += 1;
+                socket.read(&mut [0; 8])
+            };
+            assert_eq!(socket.read_with(read).unwrap_err().kind(), ErrorKind::TimedOut);
+            reads
+        });
+        until(|| reads.is_finished());
+        assert_eq!(reads.join().unwrap(), 1, "who blocks waits for what can be read");
     });
 }
