@@ -184,24 +184,20 @@ impl Source {
         let next = |word: u32| Some((word | ready.0).wrapping_add(EVENT));
         // Release: pairs with the acquire in `seen`.
         let _ = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, next);
-        let mut woken = None;
-        loop {
-            let mut state = self.place.lock();
-            let next = |waiters: &mut Waiters<()>| waiters.claim().map(Claimed::serve);
-            if ready.has(Ready::READ) {
-                woken = next(&mut state.readers);
-            }
-            if woken.is_none() && ready.has(Ready::WRITE) {
-                woken = next(&mut state.writers);
-            }
-            if woken.is_none() && ready.has(Ready::CLOSED) {
-                woken = next(&mut state.pausing);
-            }
+        // Those who wait by now, and none who comes later, since that one sees the word (R1): a waker may be one that polls, and waits again at once.
+        let mut state = self.place.lock();
+        let mut left = TOLD.map(|(bit, wanted)| if ready.has(bit) { state.of(wanted).len() } else { 0 });
+        while let Some(at) = left.iter().position(|&left| left > 0) {
+            let woken = state.of(TOLD[at].1).claim().map(Claimed::serve);
             drop(state);
-            match woken.take() {
-                Some(woken) => woken.wake(),
-                None => return,
+            match woken {
+                Some(woken) => {
+                    left[at] -= 1;
+                    woken.wake();
+                }
+                None => left[at] = 0,
             }
+            state = self.place.lock();
         }
     }
 
@@ -274,6 +270,13 @@ pub(crate) enum Wanted {
     /// That it is closed; or that time passes.
     Closed,
 }
+
+/// What bits tell of, in the order in which they are told.
+const TOLD: [(Ready, Wanted); 3] = [
+    (Ready::READ, Wanted::Ready(Direction::Read)),
+    (Ready::WRITE, Wanted::Ready(Direction::Write)),
+    (Ready::CLOSED, Wanted::Closed),
+];
 
 /// Waits for that. `S` borrows the source, or counts it.
 pub(crate) struct Await<S> {

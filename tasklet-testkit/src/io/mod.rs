@@ -114,6 +114,7 @@ macro_rules! io_suite {
             futures: a_task_waits_for_both_directions;
             futures: a_dropped_read_takes_nothing;
             futures: a_waker_is_replaced;
+            futures: a_waker_that_polls_is_woken_once;
             futures: async_code_connects_and_accepts;
             futures: ends_and_errors_are_told;
             futures: a_busy_task_gives_way;
