@@ -203,6 +203,7 @@ impl Source {
 
     /// Has it watched, by the reactor of the caller's scheduler unless it is watched already. False if there is none.
     pub(crate) fn watch(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut is_lost = false;
         let watched = Reactor::with_current(|watch| {
             let mut place = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
             match &place.registration {
@@ -210,13 +211,18 @@ impl Source {
                 Some(old) if !old.watch().is_over() && place.strangers < STRANGERS => place.strangers += 1,
                 _ => {
                     // One at a time: an event is one scheduler's to tell.
-                    place.registration = None;
+                    is_lost = place.registration.take().is_some();
                     place.registration = Some(watch.add(fd.as_raw_fd(), Arc::downgrade(self))?);
+                    is_lost = false;
                     place.strangers = 0;
                 }
             }
             Ok(())
         });
+        if is_lost {
+            // Nobody watches it any more, for whoever waits: they look, and have it watched where they wait, or find that it cannot be.
+            self.tell(Ready::READ | Ready::WRITE);
+        }
         watched?.map_or(Ok(false), |added| added.map(|()| true))
     }
 

@@ -134,6 +134,7 @@ macro_rules! io_suite {
             storms: no_call_tells_of_a_signal;
             faults: the_end_of_a_watcher_forgets_nobody;
             faults: a_source_moves_to_who_waits_for_it;
+            faults: a_source_that_cannot_move_forgets_nobody;
             faults: no_descriptor_is_left;
         }
     };
