@@ -70,6 +70,7 @@ macro_rules! io_suite {
             copying: nobody_takes_the_copy;
             copying: an_endless_copy_gives_way;
             copying: a_thread_copies;
+            copying: a_copy_goes_past_an_urgent_byte;
             copying: a_copy_needs_no_descriptors_and_leaves_none;
             files: functions_do_what_they_say;
             files: what_is_written_is_read;
