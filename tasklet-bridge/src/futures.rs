@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tasklet_core::current;
 use tasklet_core::park::ParkError;
-use tasklet_core::tasklet::spot;
+use tasklet_core::tasklet::{Record, spot};
 use tasklet_core::unwind::{self, TaskletExit};
 
 /// Polls `future` until it is ready, and parks the calling tasklet in between; a plain thread is parked.
@@ -71,24 +71,31 @@ fn wait_for<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, ParkError> 
     let record = current::record();
     let waker = Waker::from(record.clone());
     let mut context = Context::from_waker(&waker);
-    let mut has_taken = false;
-    let output = loop {
+    let mut taken = Taken { record: &record, is_any: false };
+    loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            break Ok(output);
+            return Ok(output);
         }
         if record.spot().take() {
-            has_taken = true;
+            taken.is_any = true;
             current::yield_now();
-            continue;
+        } else {
+            spot::park()?;
+            taken.is_any = true;
         }
-        match spot::park() {
-            Ok(_) => has_taken = true,
-            Err(error) => break Err(error),
-        }
-    };
-    if has_taken {
-        // It may have been meant for another wait of the caller's: those look again.
-        record.spot().unpark();
     }
-    output
+}
+
+/// Leaves a permit again where one was taken, however the wait ends: it may have been meant for another wait of the caller's, and those look again.
+struct Taken<'r> {
+    record: &'r Record,
+    is_any: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.is_any {
+            self.record.spot().unpark();
+        }
+    }
 }

@@ -231,7 +231,11 @@ impl Driver for ThreadDriver {
 }
 
 /// Waits in virtual time: a wait with a timeout moves a [`VirtualClock`] forward and returns at once, so that a program that sleeps
-/// for hours is over in milliseconds, and always in the same order. A wait without one blocks until a notification.
+/// for hours is over in milliseconds, and on one worker always in the same order. A wait without one blocks until a notification.
+///
+/// Where several workers or schedulers share a clock, each moves it when it has nothing to run, whatever the others do, and not for sleepers alone: a
+/// worker waits a millisecond before it sleeps for good, and until the stacks of those who wait are to be looked at (`trim_after`). So time
+/// may pass, by seconds, while a tasklet elsewhere runs, and a time limit may end what had just begun.
 ///
 /// # Examples
 ///

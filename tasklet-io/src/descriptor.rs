@@ -148,7 +148,8 @@ impl<T: AsFd + Send + Sync + 'static> Async<T> {
 
     /// A descriptor that is non-blocking already, and of which a read that gives less than was asked for has emptied it.
     pub(crate) fn of_stream(io: T) -> Async<T> {
-        Async::new_inner(io, true)
+        // Where the poller tells of urgent bytes, before which a read ends.
+        Async::new_inner(io, cfg!(any(target_os = "linux", target_os = "android")))
     }
 
     fn new_inner(io: T, is_stream: bool) -> Async<T> {

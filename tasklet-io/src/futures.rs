@@ -23,6 +23,7 @@ use tasklet_core::wait::WaitFuture;
 
 use crate::descriptor::Async;
 use crate::source::{Await, Direction, Source, Wanted, ask};
+use crate::transfer::{asked_in, asked_out};
 use crate::{net as ours, pipe, unix as local};
 
 /// Operations of one direction that find something at a stretch, before their task lets others run. As many as of tasklets.
@@ -257,7 +258,7 @@ impl<S: Readable> AsyncRead for AsyncStream<S> {
         context: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
+        let asked = asked_in(bufs);
         self.poll_read_some(context, asked, |io| S::read_vectored(io, bufs))
     }
 }
@@ -272,7 +273,7 @@ impl<S: Writable> AsyncWrite for AsyncStream<S> {
         context: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
+        let asked = asked_out(bufs);
         self.poll_write_some(context, asked, |io| S::write_vectored(io, bufs))
     }
 

@@ -30,6 +30,12 @@ const BATCH: usize = 256;
 /// What is shorter than the poller's clock can tell.
 const TICK: Duration = Duration::from_millis(1);
 
+/// What a source is watched for. Urgent bytes, where the poller tells of them, since reads end before one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// On the thread that waits.
 pub(crate) struct Reactor {
     poller: RefCell<(Poll, Events)>,
@@ -110,6 +116,9 @@ fn readiness(event: &Event) -> Ready {
     if event.is_write_closed() {
         ready = ready | Ready::WRITE | Ready::WRITE_ENDED;
     }
+    if event.is_priority() {
+        ready = ready | Ready::URGENT;
+    }
     if event.is_error() {
         // Whoever looks gets it. A datagram socket goes on after that.
         ready = ready | Ready::READ | Ready::WRITE;
@@ -160,7 +169,7 @@ impl Watch {
     pub(crate) fn add(self: &Arc<Self>, fd: RawFd, source: Weak<Source>) -> io::Result<Registration> {
         let key = self.lock().insert(source);
         let registration = Registration { watch: self.clone(), key, fd };
-        self.registry.register(&mut SourceFd(&fd), Token(key), Interest::READABLE | Interest::WRITABLE)?;
+        self.registry.register(&mut SourceFd(&fd), Token(key), INTEREST)?;
         Ok(registration)
     }
 

@@ -39,6 +39,8 @@ impl Ready {
     pub(crate) const WRITE_ENDED: Ready = Ready(8);
     /// Its owner has closed it: nobody pauses any more.
     pub(crate) const CLOSED: Ready = Ready(16);
+    /// There has been an urgent byte: reads end before one, whatever comes after it.
+    pub(crate) const URGENT: Ready = Ready(32);
 
     pub(crate) fn has(self, other: Ready) -> bool {
         self.0 & other.0 != 0
@@ -61,16 +63,17 @@ impl Direction {
         }
     }
 
-    fn ended(self) -> Ready {
+    /// What keeps a call that has done less than it was asked for from having used up all there is.
+    fn unspent(self) -> Ready {
         match self {
-            Direction::Read => Ready::READ_ENDED,
+            Direction::Read => Ready::READ_ENDED | Ready::URGENT,
             Direction::Write => Ready::WRITE_ENDED,
         }
     }
 }
 
 /// One event, in the count above the bits of a source's word.
-const EVENT: u32 = 32;
+const EVENT: u32 = 64;
 
 /// The word at some time: what the source was ready for, and how many events there had been.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +154,9 @@ impl Source {
         Seen(self.word.load(Ordering::Acquire))
     }
 
-    /// What was tried after `seen` has used up what there was: unless something has happened since, or the end is left to be seen, it is not ready.
+    /// What was tried after `seen` has used up what there was: unless something has happened since, or more may be left to be seen, it is not ready.
     pub(crate) fn clear_spent(&self, direction: Direction, seen: Seen) {
-        if !Ready(seen.0).has(direction.ended()) {
+        if !Ready(seen.0).has(direction.unspent()) {
             self.clear(direction, seen);
         }
     }
@@ -181,29 +184,26 @@ impl Source {
         let next = |word: u32| Some((word | ready.0).wrapping_add(EVENT));
         // Release: pairs with the acquire in `seen`.
         let _ = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, next);
-        let mut woken = None;
-        loop {
-            let mut state = self.place.lock();
-            let next = |waiters: &mut Waiters<()>| waiters.claim().map(Claimed::serve);
-            if ready.has(Ready::READ) {
-                woken = next(&mut state.readers);
-            }
-            if woken.is_none() && ready.has(Ready::WRITE) {
-                woken = next(&mut state.writers);
-            }
-            if woken.is_none() && ready.has(Ready::CLOSED) {
-                woken = next(&mut state.pausing);
-            }
+        // Those who wait by now, and none who comes later, since that one sees the word (R1): a waker may be one that polls, and waits again at once.
+        let mut state = self.place.lock();
+        let mut left = TOLD.map(|(bit, wanted)| if ready.has(bit) { state.of(wanted).len() } else { 0 });
+        while let Some(at) = left.iter().position(|&left| left > 0) {
+            let woken = state.of(TOLD[at].1).claim().map(Claimed::serve);
             drop(state);
-            match woken.take() {
-                Some(woken) => woken.wake(),
-                None => return,
+            match woken {
+                Some(woken) => {
+                    left[at] -= 1;
+                    woken.wake();
+                }
+                None => left[at] = 0,
             }
+            state = self.place.lock();
         }
     }
 
     /// Has it watched, by the reactor of the caller's scheduler unless it is watched already. False if there is none.
     pub(crate) fn watch(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut is_lost = false;
         let watched = Reactor::with_current(|watch| {
             let mut place = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
             match &place.registration {
@@ -211,13 +211,18 @@ impl Source {
                 Some(old) if !old.watch().is_over() && place.strangers < STRANGERS => place.strangers += 1,
                 _ => {
                     // One at a time: an event is one scheduler's to tell.
-                    place.registration = None;
+                    is_lost = place.registration.take().is_some();
                     place.registration = Some(watch.add(fd.as_raw_fd(), Arc::downgrade(self))?);
+                    is_lost = false;
                     place.strangers = 0;
                 }
             }
             Ok(())
         });
+        if is_lost {
+            // Nobody watches it any more, for whoever waits: they look, and have it watched where they wait, or find that it cannot be.
+            self.tell(Ready::READ | Ready::WRITE);
+        }
         watched?.map_or(Ok(false), |added| added.map(|()| true))
     }
 
@@ -272,6 +277,13 @@ pub(crate) enum Wanted {
     Closed,
 }
 
+/// What bits tell of, in the order in which they are told.
+const TOLD: [(Ready, Wanted); 3] = [
+    (Ready::READ, Wanted::Ready(Direction::Read)),
+    (Ready::WRITE, Wanted::Ready(Direction::Write)),
+    (Ready::CLOSED, Wanted::Closed),
+];
+
 /// Waits for that. `S` borrows the source, or counts it.
 pub(crate) struct Await<S> {
     pub(crate) source: S,
@@ -318,7 +330,7 @@ unsafe impl<S: Borrow<Source>> Attempt for Await<S> {
 /// Asks the system whether a descriptor is ready, and waits until it is, for `limit` at most. False if it is not.
 pub(crate) fn ask(fd: BorrowedFd<'_>, direction: Direction, limit: Option<Duration>) -> io::Result<bool> {
     let flags = match direction {
-        Direction::Read => PollFlags::IN | PollFlags::PRI,
+        Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,
     };
     let left = limit.map(|left| Timespec {
@@ -363,6 +375,19 @@ mod tests {
         source.clear(Direction::Read, seen);
         assert!(!source.seen().allows(Direction::Read));
         assert!(!source.seen().allows(Direction::Write));
+    }
+
+    #[test]
+    fn what_comes_after_an_urgent_byte_stays_to_be_read() {
+        let source = Source::new();
+        source.tell(Ready::READ | Ready::URGENT);
+        for _ in 0..2 {
+            source.clear_spent(Direction::Read, source.seen());
+            assert!(source.seen().allows(Direction::Read));
+            source.clear(Direction::Read, source.seen());
+            assert!(!source.seen().allows(Direction::Read));
+            source.tell(Ready::READ);
+        }
     }
 
     #[test]

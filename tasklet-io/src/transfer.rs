@@ -6,6 +6,19 @@ use std::os::fd::AsFd;
 use crate::descriptor::Async;
 use crate::source::Direction;
 
+/// Parts that the system takes or fills at a time (`IOV_MAX`), on those that this runs on; std gives it no more. What is beyond was not asked for.
+const MOST_PARTS: usize = 1024;
+
+/// How many bytes a vectored read asks for.
+pub(crate) fn asked_in(bufs: &[IoSliceMut<'_>]) -> usize {
+    bufs.iter().take(MOST_PARTS).map(|buf| buf.len()).sum()
+}
+
+/// How many bytes a vectored write asks to be taken.
+pub(crate) fn asked_out(bufs: &[IoSlice<'_>]) -> usize {
+    bufs.iter().take(MOST_PARTS).map(|buf| buf.len()).sum()
+}
+
 impl<T: AsFd + Send + Sync + 'static> Async<T> {
     /// As [`read_with`](Self::read_with), for an `op` that reads `asked` bytes at most.
     #[inline]
@@ -35,7 +48,7 @@ where
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
+        let asked = asked_in(bufs);
         self.read_some(asked, |mut io| io.read_vectored(bufs))
     }
 }
@@ -49,7 +62,7 @@ where
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_some(bufs.iter().map(|buf| buf.len()).sum(), |mut io| io.write_vectored(bufs))
+        self.write_some(asked_out(bufs), |mut io| io.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {

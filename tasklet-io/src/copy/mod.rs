@@ -22,6 +22,8 @@ use crate::source::Direction;
 
 /// Bytes that are read at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
+/// Bytes that are read where there seem to be none: few, since it is nearly always so.
+const PROBE: usize = 512;
 /// Bytes of a file that are sent at a time. A guess: much beside what the way to another thread costs, little beside a second.
 const FILE_PIECE: usize = 1 << 20;
 
@@ -165,16 +167,27 @@ impl Relay {
     /// Fills the pipe, or the buffer, which are empty. Returns how many bytes came, 0 at the end.
     fn fill<T: AsFd + Send + Sync + 'static>(&mut self, reader: &Async<T>, most: usize) -> io::Result<usize> {
         let most = most.min(PIECE);
+        let shared = &self.shared;
         if let Some(into) = self.pipe.writer() {
-            match reader.io(Direction::Read, |io| system::splice(io, into, most), |_| false) {
+            let mut is_piped = true;
+            let some = |io: &T| {
+                let spliced = system::splice(io, into, most);
+                is_piped = !system::is_at_end(&spliced);
+                if is_piped {
+                    return spliced;
+                }
+                // An urgent byte looks like this too, as long as nobody reads past it.
+                lock(shared).fill(most.min(PROBE), |buf| Ok(rustix::io::read(io, buf)?))
+            };
+            match reader.io(Direction::Read, some, |_| false) {
                 Err(error) if system::is_unfit(&error) => self.pipe = Pipe::Impossible,
                 result => {
-                    self.piped = result?;
-                    return Ok(self.piped);
+                    let got = result?;
+                    self.piped = if is_piped { got } else { 0 };
+                    return Ok(got);
                 }
             }
         }
-        let shared = &self.shared;
         reader.io(Direction::Read, |io| lock(shared).fill(most, |buf| Ok(rustix::io::read(io, buf)?)), |_| false)
     }
 

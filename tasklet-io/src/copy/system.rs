@@ -42,6 +42,11 @@ pub(super) fn is_unfit(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
+/// Whether a splice has found nothing, for now or for good.
+pub(super) fn is_at_end(spliced: &io::Result<usize>) -> bool {
+    spliced.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |&got| got == 0)
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod calls {
     use rustix::pipe::{PipeFlags, SpliceFlags};

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tasklet_core::backend::Backend;
 use tasklet_io::fs::File;
 use tasklet_io::net::TcpStream;
@@ -290,6 +291,48 @@ pub fn a_thread_copies<B: Backend>(case: Case) {
         sender.join().unwrap();
         assert_eq!(copier.join().unwrap(), MUCH as u64);
         assert!(received == bytes(MUCH));
+    });
+}
+
+/// What comes after an urgent byte is copied, whether the end comes at once, later, or not yet; by a thread too, which does not try again and again.
+pub fn a_copy_goes_past_an_urgent_byte<B: Backend>(case: Case) {
+    fn send(near: &TcpStream) {
+        for (what, flags) in [("before", SendFlags::empty()), ("!", SendFlags::OOB), ("after", SendFlags::empty())] {
+            assert_eq!(rustix::net::send(near, what.as_bytes(), flags).unwrap(), what.len());
+        }
+    }
+    run::<B>(case, || {
+        for on_thread in [false, true] {
+            for ends_at_once in [true, false] {
+                let ((near, reader), (writer, mut far)) = (pair(), pair());
+                far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                send(&near);
+                if ends_at_once {
+                    near.shutdown(Shutdown::Write).unwrap();
+                }
+                let copies = move || drop((copy(&reader, &writer).unwrap(), writer));
+                let copier: Box<dyn FnOnce()> = if on_thread {
+                    let copier = std::thread::spawn(copies);
+                    Box::new(move || copier.join().unwrap())
+                } else {
+                    let copier = spawn(copies);
+                    Box::new(move || copier.join().unwrap())
+                };
+                let mut received = [0; 22];
+                let got = far.read_exact(&mut received[..11]);
+                assert!(got.is_ok(), "on a thread: {on_thread}, ends at once: {ends_at_once}: {got:?}");
+                let mut all = 11;
+                if !ends_at_once {
+                    send(&near);
+                    far.read_exact(&mut received[11..]).unwrap();
+                    all = 22;
+                }
+                drop(near);
+                assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
+                assert_eq!(&received[..all], &b"beforeafterbeforeafter"[..all]);
+                copier();
+            }
+        }
     });
 }
 

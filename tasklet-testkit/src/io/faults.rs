@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use tasklet_core::backend::Backend;
 use tasklet_core::current;
+use tasklet_io::Async;
 use tasklet_io::net::{TcpListener, TcpStream};
 use tasklet_io::unix::UnixStream;
 
@@ -311,6 +312,38 @@ pub fn a_source_moves_to_who_waits_for_it<B: Backend>(case: Case) {
         drop(end);
         until(|| thread.is_finished());
         thread.join().unwrap();
+    });
+}
+
+/// What cannot be watched where it is moved to is not forgotten: whoever has waited elsewhere finds that out.
+pub fn a_source_that_cannot_move_forgets_nobody<B: Backend>(case: Case) {
+    fn never(_: &OwnedFd) -> io::Result<()> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+    run::<B>(case, move || {
+        let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        let server = Async::new(OwnedFd::from(server)).unwrap();
+        server.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+        let waits = Flag::default();
+        let (reader, told) = (server.clone(), waits.clone());
+        let thread = std::thread::spawn(move || {
+            run::<B>(Case { workers: 0, ..case }, move || {
+                let waiting = spawn(move || reader.read_with(never).is_err());
+                (0..3).for_each(|_| give_way());
+                told.set();
+                assert!(waiting.join().unwrap(), "it cannot be watched");
+            });
+        });
+        until(|| waits.is_set());
+        // In its place is a file now, which no poller takes.
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        // SAFETY: both descriptors are open, and nobody expects of this one what a file does not do.
+        assert!(unsafe { libc::dup2(file.as_raw_fd(), server.as_fd().as_raw_fd()) } >= 0);
+        let mut kinds = (0..20).map(|_| server.write_with(never).unwrap_err().kind());
+        assert!(kinds.any(|kind| kind != ErrorKind::TimedOut), "it moves, or tries to");
+        until(|| thread.is_finished());
+        thread.join().unwrap();
+        drop(client);
     });
 }
 

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -175,6 +175,50 @@ pub fn a_waker_is_replaced<B: Backend>(case: Case) {
         // As soon as something is there it is read, also where the wake was not seen.
         assert!(matches!(poll_read(&mut one, Waker::noop()), Poll::Ready(Ok(1))));
         assert!(poll_read(&mut one, Waker::noop()).is_pending());
+    });
+}
+
+/// A waker may poll where it is woken: who waits again is not told again of what it was told of, and others are told too.
+pub fn a_waker_that_polls_is_woken_once<B: Backend>(case: Case) {
+    struct Eager {
+        stream: Mutex<AsyncStream<UnixStream>>,
+        wakes: AtomicUsize,
+        is_done: AtomicBool,
+    }
+    impl Eager {
+        fn go_on(self: Arc<Self>) {
+            let waker = self.clone().into();
+            while let Poll::Ready(read) = poll_read(&mut self.stream.lock().unwrap(), &waker) {
+                self.is_done.fetch_or(read.unwrap() == 0, Ordering::Relaxed);
+                if self.is_done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    }
+    impl Wake for Eager {
+        fn wake(self: Arc<Self>) {
+            // One that is woken for ever is given up.
+            if self.wakes.fetch_add(1, Ordering::Relaxed) < 1000 {
+                self.go_on();
+            }
+        }
+    }
+    run::<B>(case, || {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let eager = [(); 2].map(|()| {
+            let stream = Mutex::new(AsyncStream::new(one.try_clone().unwrap()));
+            Arc::new(Eager { stream, wakes: AtomicUsize::default(), is_done: AtomicBool::default() })
+        });
+        eager.iter().for_each(|eager| eager.clone().go_on());
+        let wakes = || eager.each_ref().map(|eager| eager.wakes.load(Ordering::Relaxed));
+        other.write_all(b"x").unwrap();
+        until(|| wakes().iter().all(|&wakes| wakes > 0));
+        (0..20).for_each(|_| give_way());
+        // There may be an event of the socket's beginning, too.
+        assert!(wakes().iter().all(|&wakes| wakes <= 2), "{:?}", wakes());
+        drop(other);
+        until(|| eager.iter().all(|eager| eager.is_done.load(Ordering::Relaxed)));
     });
 }
 

@@ -50,6 +50,8 @@ macro_rules! io_suite {
             streams: a_peek_takes_nothing;
             streams: nothing_is_read_into_nothing;
             streams: parts_are_written_together;
+            streams: more_parts_than_the_system_takes;
+            streams: an_urgent_byte_is_in_nobodys_way;
             streams: several_read_one_connection;
             streams: a_thread_talks_to_a_tasklet;
             streams: others_run_meanwhile;
@@ -68,6 +70,7 @@ macro_rules! io_suite {
             copying: nobody_takes_the_copy;
             copying: an_endless_copy_gives_way;
             copying: a_thread_copies;
+            copying: a_copy_goes_past_an_urgent_byte;
             copying: a_copy_needs_no_descriptors_and_leaves_none;
             files: functions_do_what_they_say;
             files: what_is_written_is_read;
@@ -112,6 +115,7 @@ macro_rules! io_suite {
             futures: a_task_waits_for_both_directions;
             futures: a_dropped_read_takes_nothing;
             futures: a_waker_is_replaced;
+            futures: a_waker_that_polls_is_woken_once;
             futures: async_code_connects_and_accepts;
             futures: ends_and_errors_are_told;
             futures: a_busy_task_gives_way;
@@ -131,6 +135,7 @@ macro_rules! io_suite {
             storms: no_call_tells_of_a_signal;
             faults: the_end_of_a_watcher_forgets_nobody;
             faults: a_source_moves_to_who_waits_for_it;
+            faults: a_source_that_cannot_move_forgets_nobody;
             faults: no_descriptor_is_left;
         }
     };

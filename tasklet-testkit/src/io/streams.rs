@@ -1,11 +1,17 @@
 //! What goes through a connection.
 
-use std::io::{IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{self, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::SendFlags;
+use tasklet_channels::select;
 use tasklet_core::backend::Backend;
+use tasklet_io::Async;
 use tasklet_io::net::TcpStream;
 
 use super::Case;
@@ -13,6 +19,9 @@ use super::setup::{Flag, bytes, give_way, listener, pair, run, spawn, until};
 
 /// More than the buffers of a connection hold.
 const MUCH: usize = 16 << 20;
+
+/// With what must not be waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In order, whole, whatever the sizes of the pieces.
 pub fn what_is_sent_arrives<B: Backend>(case: Case) {
@@ -212,7 +221,7 @@ pub fn a_thread_talks_to_a_tasklet<B: Backend>(case: Case) {
     run::<B>(case, || {
         let listener = listener();
         let addr = listener.local_addr().unwrap();
-        let thread = std::thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let mut stream = TcpStream::connect(addr).unwrap();
             for round in 0..100_u8 {
                 stream.write_all(&[round]).unwrap();
@@ -261,5 +270,81 @@ pub fn others_run_meanwhile<B: Backend>(case: Case) {
         }
         reader.join().unwrap();
         busy.into_iter().for_each(|busy| busy.join().unwrap());
+    });
+}
+
+/// More parts than the system takes or fills at a time: what is left over is not waited for in vain.
+pub fn more_parts_than_the_system_takes<B: Backend>(case: Case) {
+    const PARTS: usize = 3000;
+    run::<B>(case, || {
+        let (mut client, mut server) = pair();
+        client.set_write_timeout(Some(PATIENCE)).unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let sent = bytes(PARTS);
+        let mut written = 0;
+        while written < PARTS {
+            let parts: Vec<_> = sent[written..].chunks(1).map(IoSlice::new).collect();
+            written += client.write_vectored(&parts).unwrap();
+        }
+        let mut received = vec![0; PARTS];
+        while server.peek(&mut received).unwrap() < PARTS {
+            give_way();
+        }
+        let (mut received, mut read) = (vec![0; PARTS], 0);
+        while read < PARTS {
+            let mut parts: Vec<_> = received[read..].chunks_mut(1).map(IoSliceMut::new).collect();
+            read += server.read_vectored(&mut parts).unwrap();
+        }
+        assert!(received == sent);
+    });
+}
+
+/// A read ends before an urgent byte, though more may be there after it. That byte itself is nothing to be read, and nobody tries to again and again.
+pub fn an_urgent_byte_is_in_nobodys_way<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (client, server) = pair();
+        let send = |what: &[u8], flags| assert_eq!(rustix::net::send(&client, what, flags).unwrap(), what.len());
+        let has_arrived =
+            |flags| rustix::event::poll(&mut [PollFd::new(&server, flags)], Some(&Timespec::default())) == Ok(1);
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Who has waited has it watched.
+        let mut reader = server.try_clone().unwrap();
+        let reader = spawn(move || reader.read(&mut [0; 8]).unwrap());
+        (0..3).for_each(|_| give_way());
+        send(b"x", SendFlags::empty());
+        assert_eq!(reader.join().unwrap(), 1);
+        for _ in 0..3 {
+            send(b"before", SendFlags::empty());
+            send(b"!", SendFlags::OOB);
+            send(b"after", SendFlags::empty());
+            // What there is to be told of is told before it is read.
+            until(|| has_arrived(PollFlags::PRI));
+            (0..200).for_each(|_| give_way());
+            let mut received = [0; 11];
+            let mut read = 0;
+            while read < received.len() {
+                read +=
+                    (&server).read(&mut received[read..]).unwrap_or_else(|error| panic!("after {read} bytes: {error}"));
+            }
+            assert_eq!(&received, b"beforeafter");
+        }
+        send(b"!", SendFlags::OOB);
+        until(|| has_arrived(PollFlags::PRI));
+        select! {
+            arm(server.readable_arm()) -> _ => panic!("there is nothing to read"),
+            default => {}
+        }
+        let reads = thread::spawn(move || {
+            let (socket, mut reads) = (Async::new(server.into_std().unwrap()).unwrap(), 0);
+            socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            let read = |mut socket: &net::TcpStream| {
+                reads += 1;
+                socket.read(&mut [0; 8])
+            };
+            assert_eq!(socket.read_with(read).unwrap_err().kind(), ErrorKind::TimedOut);
+            reads
+        });
+        until(|| reads.is_finished());
+        assert_eq!(reads.join().unwrap(), 1, "who blocks waits for what can be read");
     });
 }

@@ -185,6 +185,7 @@ macro_rules! stealing_suite {
             time: a_timeout_ends_what_takes_too_long;
             time: a_timeout_comes_at_a_scheduling_point;
             time: timeouts_nest;
+            time: a_future_that_is_given_up_leaves_the_permit;
             time: an_outer_limit_is_not_lost_to_an_inner_one;
             time: a_timeout_does_not_lose_a_message;
             time: a_timeout_leaves_the_channel_as_it_was;

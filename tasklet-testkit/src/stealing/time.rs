@@ -1,7 +1,11 @@
 //! Sleeping, intervals and time limits, on one worker in virtual time: the order is exact, and hours are over at once.
 
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::task::Poll;
 use std::time::Duration;
 
+use tasklet_bridge::futures::block_on;
 use tasklet_core::backend::Backend;
 use tasklet_core::clock::{Clock as _, VirtualClock};
 use tasklet_scheduler::stealing::{self, Elapsed};
@@ -116,6 +120,28 @@ pub fn a_timeout_comes_at_a_scheduling_point<B: Backend>(case: Case) {
         });
         assert!(checked.is_err());
         stealing::sleep(ms(100));
+    });
+}
+
+/// A wait for a future that ends early leaves the permit that was meant for another wait.
+pub fn a_future_that_is_given_up_leaves_the_permit<B: Backend>(case: Case) {
+    case.run_virtual::<B, _>(|_| {
+        let keeps_permit = |wait: &dyn Fn()| {
+            stealing::unparker().unpark();
+            wait();
+            stealing::park_timeout(ms(1)).unwrap()
+        };
+        let gives_up = || assert!(stealing::timeout(ms(10), || block_on(pending::<()>())).is_err());
+        assert!(keeps_permit(&gives_up), "a time limit");
+        let panics = || {
+            let mut polls = 0;
+            let future = poll_fn(|_| {
+                polls += 1;
+                if polls == 2 { resume_unwind(Box::new("why")) } else { Poll::<()>::Pending }
+            });
+            assert!(catch_unwind(AssertUnwindSafe(|| block_on(future))).is_err());
+        };
+        assert!(keeps_permit(&panics), "a panic");
     });
 }
 
