@@ -19,7 +19,8 @@ use crate::source::{Await, Direction, Ready, Source, Wanted, ask};
 /// For what this crate has no type of: pipes, terminals, event descriptors, sockets of other libraries. Not for regular files, which are always
 /// ready and block all the same.
 ///
-/// Clones are handles of one descriptor. It is made non-blocking, and stays so.
+/// Clones are handles of one descriptor. It is made non-blocking, and stays so. What is no clone and has the same descriptor, as by an [`Arc`], cannot
+/// wait for it where the other does: that is an error.
 ///
 /// # Examples
 ///

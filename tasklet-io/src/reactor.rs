@@ -168,9 +168,12 @@ impl Watch {
     /// Watches a source from now on. What it is ready for already is told too.
     pub(crate) fn add(self: &Arc<Self>, fd: RawFd, source: Weak<Source>) -> io::Result<Registration> {
         let key = self.lock().insert(source);
-        let registration = Registration { watch: self.clone(), key, fd };
-        self.registry.register(&mut SourceFd(&fd), Token(key), INTEREST)?;
-        Ok(registration)
+        if let Err(error) = self.registry.register(&mut SourceFd(&fd), Token(key), INTEREST) {
+            // Not by way of a registration, whose end would be that of another source's with this descriptor.
+            drop(self.lock().try_remove(key));
+            return Err(error);
+        }
+        Ok(Registration { watch: self.clone(), key, fd })
     }
 
     /// Whether its thread waits no more.
@@ -213,7 +216,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // It fails if it was not registered, or the descriptor was closed behind our back.
+        // It fails if the descriptor was closed behind our back.
         let _ = self.watch.registry.deregister(&mut SourceFd(&self.fd));
         drop(self.watch.lock().try_remove(self.key));
     }

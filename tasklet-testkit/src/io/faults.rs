@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasklet_core::backend::Backend;
@@ -344,6 +345,29 @@ pub fn a_source_that_cannot_move_forgets_nobody<B: Backend>(case: Case) {
         until(|| thread.is_finished());
         thread.join().unwrap();
         drop(client);
+    });
+}
+
+/// Two that are no clones cannot both be watched in one place, and the one that is stays so.
+pub fn who_cannot_be_watched_takes_nobodys_place<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        let server = Arc::new(server);
+        let [first, second] = [(); 2].map(|()| Async::new(server.clone()).unwrap());
+        let read = |socket: &Async<Arc<std::os::unix::net::UnixStream>>, limit| {
+            socket.set_read_timeout(Some(limit)).unwrap();
+            socket.read_with(|socket| (&**socket).read(&mut [0; 8]))
+        };
+        let short = Duration::from_millis(1);
+        assert_eq!(read(&first, short).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(read(&second, short).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        drop(second);
+        let writer = spawn(move || {
+            (&client).write_all(b"x").unwrap();
+            client
+        });
+        assert_eq!(read(&first, Duration::from_secs(5)).unwrap(), 1);
+        writer.join().unwrap();
     });
 }
 

@@ -136,6 +136,7 @@ macro_rules! io_suite {
             faults: the_end_of_a_watcher_forgets_nobody;
             faults: a_source_moves_to_who_waits_for_it;
             faults: a_source_that_cannot_move_forgets_nobody;
+            faults: who_cannot_be_watched_takes_nobodys_place;
             faults: no_descriptor_is_left;
         }
     };
