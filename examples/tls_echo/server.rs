@@ -101,6 +101,7 @@ impl Server {
                 Ok(got) => tls.write_all(&piece[..got])?,
                 Err(_) if self.stopping.is_cancelled() => return tls.close(),
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    // Not if it is what was to be answered that nobody has taken: then this fails too, at once.
                     tls.close()?;
                     return Err(io::Error::other(format!("nothing has come for {IDLE:?}")));
                 }

@@ -12,11 +12,13 @@ use tasklet::net::TcpStream;
 pub(crate) struct Tls {
     connection: Connection,
     stream: TcpStream,
+    /// The other end has taken nothing for as long as it may. It is not waited for again, not even to be told of the end.
+    is_deaf: bool,
 }
 
 impl Tls {
     pub(crate) fn new(connection: impl Into<Connection>, stream: TcpStream) -> Tls {
-        Tls { connection: connection.into(), stream }
+        Tls { connection: connection.into(), stream, is_deaf: false }
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -74,7 +76,13 @@ impl Write for Tls {
 
     fn flush(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut self.stream)?;
+            if self.is_deaf {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            if let Err(error) = self.connection.write_tls(&mut self.stream) {
+                self.is_deaf = error.kind() == ErrorKind::TimedOut;
+                return Err(error);
+            }
         }
         Ok(())
     }

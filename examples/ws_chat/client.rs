@@ -17,8 +17,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::Room;
 use crate::socket::Socket;
+use crate::{Room, breaks_a_line};
 
 /// Bytes of a message, and of the frames that it comes in.
 const MESSAGE: usize = 4096;
@@ -79,7 +79,7 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
                 Ok(message) => {
                     heard_at = now();
                     match message {
-                        Message::Text(text) => drop(room.said.send(format!("{name}: {text}"))),
+                        Message::Text(text) => drop(room.said.send(format!("{name}: {}", line(&text)))),
                         Message::Binary(_) => return End::Close(CloseCode::Unsupported, "only text is said here"),
                         _ => {}
                     }
@@ -121,6 +121,11 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
             return error.into();
         }
     }
+}
+
+/// A text as one line: a line of its own could look like another's, or the server's.
+fn line(text: &str) -> String {
+    text.replace(breaks_a_line, " ")
 }
 
 /// What a client is sent of what was said. None when there is nothing.

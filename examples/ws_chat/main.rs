@@ -139,13 +139,16 @@ fn receive(mut stream: TcpStream, room: &Room) -> Result<(), Failure> {
                 answer("403 Forbidden", "text/plain", "another site's page sent you\n")
             }
             "/chat" => match create_response(&request) {
-                Ok(response) => {
-                    let mut head = Vec::new();
-                    write_response(&mut head, &response)?;
-                    stream.write_all(&head)?;
-                    client::talk(&stream, rest, &name(request.uri().query().unwrap_or_default()), room);
-                    return Ok(());
-                }
+                Ok(response) => match name(request.uri().query().unwrap_or_default()) {
+                    Some(name) => {
+                        let mut head = Vec::new();
+                        write_response(&mut head, &response)?;
+                        stream.write_all(&head)?;
+                        client::talk(&stream, rest, &name, room);
+                        return Ok(());
+                    }
+                    None => bad_request(&"a name begins with a letter or a digit"),
+                },
                 Err(error) => bad_request(&format_args!("no WebSocket: {error}")),
             },
             "/" => answer("200 OK", "text/html; charset=utf-8", PAGE),
@@ -190,10 +193,18 @@ fn answer(status: &str, kind: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
-/// Who somebody says to be.
-fn name(query: &str) -> String {
+/// Whether a character, or what a terminal makes of it, could be the end of a line.
+fn breaks_a_line(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}' | '\u{2029}')
+}
+
+/// Who somebody says to be. None if what he says would look like a line of the server's, which begin with a star.
+fn name(query: &str) -> Option<String> {
     let name = query.split('&').find_map(|part| part.strip_prefix("name=")).unwrap_or_default();
     let name = percent_decode_str(name).decode_utf8_lossy();
-    let name: String = name.chars().filter(|char| !char.is_control()).take(NAME).collect();
-    if name.is_empty() { "somebody".to_owned() } else { name }
+    let name: String = name.chars().filter(|char| !breaks_a_line(*char)).take(NAME).collect();
+    match name.chars().next() {
+        None => Some("somebody".to_owned()),
+        Some(first) => first.is_alphanumeric().then_some(name),
+    }
 }

@@ -223,7 +223,13 @@ impl Source {
             // Nobody watches it any more, for whoever waits: they look, and have it watched where they wait, or find that it cannot be.
             self.tell(Ready::READ | Ready::WRITE);
         }
-        watched?.map_or(Ok(false), |added| added.map(|()| true))
+        let is_watched = watched.and_then(|added| added.map_or(Ok(false), |added| added.map(|()| true)));
+        if !matches!(is_watched, Ok(true)) {
+            // Whoever fails to wait goes, and it may be that nobody tells of what comes then: the next one looks.
+            self.set(Direction::Read);
+            self.set(Direction::Write);
+        }
+        is_watched
     }
 
     /// Nobody watches it any more: its descriptor is about to be closed.

@@ -1,8 +1,10 @@
 //! `http_server` as curl sees it, as clients see it that nobody wishes for, under load, and when it is to end.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -274,6 +276,21 @@ fn old_clients_are_told_what_becomes_of_the_connection() {
     assert!(curl(&[]).contains("\r\nConnection: close\r\n"));
     assert!(curl(&["--header", "Connection: Keep-Alive"]).contains("\r\nConnection: keep-alive\r\n"));
     assert!(curl(&["--header", "Connection: keep-alive, close"]).contains("\r\nConnection: close\r\n"));
+    // It may be said anywhere, and among other things.
+    for said in [
+        "x, CLOSE ,y",
+        "keep-alive\r\nConnection: close",
+        "close\r\nConnection: keep-alive",
+        "\u{fffd}\r\nConnection: close",
+    ] {
+        for version in ["1.0", "1.1"] {
+            let request = format!("GET / HTTP/{version}\r\nHost: x\r\nConnection: {said}\r\n\r\n");
+            let answer = server.talk(request.repeat(2).as_bytes());
+            assert_eq!(answer.matches("\r\nConnection: close\r\n").count(), 1, "{said}: {answer}");
+        }
+    }
+    let answer = server.talk(b"GET / HTTP/1.0\r\nConnection: x\r\nConnection: keep-alive\r\n\r\n");
+    assert!(answer.contains("\r\nConnection: keep-alive\r\n"), "{answer}");
     let request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     let answer = server.talk(&request.repeat(2));
     assert_eq!(answer.matches("\r\nConnection: keep-alive\r\n").count(), 2, "{answer}");
@@ -427,6 +444,15 @@ fn what_cannot_be_served_is_said() {
         let wrong = format!("http_server: {} {}: needs a number", arguments[0], arguments[1]);
         assert!(code == Some(2) && text.starts_with(&wrong), "{text}");
     }
+    let output = program::run("http_server", [OsStr::new("."), OsStr::new("--idle"), OsStr::from_bytes(b"1\xff")]);
+    let text = program::stderr(&output);
+    assert!(
+        output.status.code() == Some(2) && text.starts_with("http_server: --idle 1\u{fffd}: is no text\n"),
+        "{text}"
+    );
+    // No time at all is the least that there is.
+    let server = Server::with("http-hurry", &["--patience", "0"]);
+    assert_eq!(server.curl([], "/"), b"<h1>hello</h1>\n");
     let server = Server::new("http-twice");
     let port = server.service.host().rsplit(':').next().unwrap();
     let (code, text) = refused(&[".", "--port", port]);

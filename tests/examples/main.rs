@@ -4,6 +4,7 @@
 
 mod beside_tokio;
 mod crawler;
+mod descriptors;
 mod event_loops;
 mod hackysack;
 mod http_server;

@@ -12,7 +12,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use crate::program::{self, Folder, PROMPT, run, run_with_closed_output, signal, stderr, stdout, wait_promptly};
+use crate::program::{
+    self, Folder, LONG, PROMPT, make_fifo, open_fifo, run, run_with_closed_output, signal, stderr, stdout,
+    wait_promptly, within,
+};
 
 /// Bytes that the example reads at once.
 const PIECE: usize = 96 << 10;
@@ -103,10 +106,6 @@ fn notes(program: &str, output: &Output) -> Vec<String> {
         .collect();
     notes.sort();
     notes
-}
-
-fn make_fifo(path: &Path) {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 /// A tree with one of everything that is odd.
@@ -453,7 +452,7 @@ fn ctrl_c_ends_it_while_files_are_being_read() {
     make_fifo(&unopened);
     let child = start(&["fn".as_ref(), unopened.as_ref(), silent.as_ref()]);
     // Returns when the other end has been opened, to read what is never written.
-    let _writer = File::options().write(true).open(&silent).unwrap();
+    let _writer = open_fifo(&silent);
     signal(&child, "INT");
     let output = wait_promptly(child);
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
@@ -467,7 +466,7 @@ fn ctrl_c_ends_it_while_nobody_reads_what_it_prints() {
     let file = folder.file("file", "a line\n".repeat(1_000_000).as_bytes());
     let mut child = start(&["line".as_ref(), file.as_ref()]);
     let mut printed = child.stdout.take().unwrap();
-    printed.read_exact(&mut [0]).unwrap();
+    within(PROMPT, child.id(), || printed.read_exact(&mut [0])).0.unwrap();
     signal(&child, "INT");
     let output = wait_promptly(child);
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
@@ -499,9 +498,10 @@ fn what_is_found_is_printed_while_others_are_searched() {
     make_fifo(&silent);
     let mut child = start(&["fn".as_ref(), silent.as_ref(), file.as_ref()]);
     let mut printed = vec![0; file.len()];
-    child.stdout.as_mut().unwrap().read_exact(&mut printed).unwrap();
+    let (id, output) = (child.id(), child.stdout.as_mut().unwrap());
+    within(PROMPT, id, || output.read_exact(&mut printed)).0.unwrap();
     assert_eq!(printed, file.as_bytes());
-    File::options().write(true).open(&silent).unwrap().write_all(b"the fn").unwrap();
+    open_fifo(&silent).write_all(b"the fn").unwrap();
     let output = wait_promptly(child);
     assert!(output.status.success());
     assert_eq!(stdout(&output), format!(":1:fn\n{}:1:the fn\n", silent.display()));
@@ -531,12 +531,11 @@ fn memory_does_not_grow_with_the_file_nor_with_what_is_found() {
     let mut child = start(&["line".as_ref(), endless.as_ref()]);
     let mut printed = child.stdout.take().unwrap();
     let reader = thread::spawn(move || io::copy(&mut printed, &mut io::sink()).unwrap());
-    let mut writer = File::options().write(true).open(&endless).unwrap();
+    let mut writer = open_fifo(&endless);
     let lines = "a line that is found\n".repeat(5000);
     let length = 64 << 20;
-    for _ in 0..length / lines.len() {
-        writer.write_all(lines.as_bytes()).unwrap();
-    }
+    let write = || (0..length / lines.len()).try_for_each(|_| writer.write_all(lines.as_bytes()));
+    within(LONG, child.id(), write).0.unwrap();
     let peak = peak(&child);
     drop(writer);
     assert!(wait_promptly(child).status.success());

@@ -1,13 +1,14 @@
 //! Finding and running the examples' executables, and folders for what they read.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where cargo has put an example: beside the tests, for which `cargo test` builds it too.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -67,7 +68,7 @@ pub(crate) fn stderr(output: &Output) -> String {
 /// What ends, ends within this: far longer than it takes, far shorter than for ever.
 pub(crate) const PROMPT: Duration = Duration::from_secs(20);
 /// As that, for programs that have much to do.
-const LONG: Duration = Duration::from_secs(100);
+pub(crate) const LONG: Duration = Duration::from_secs(100);
 
 /// Does what waits for a program, and kills the program if that takes too long. Whether it had to: the wait ends then, but with nothing.
 pub(crate) fn within<T>(limit: Duration, id: u32, wait: impl FnOnce() -> T) -> (T, bool) {
@@ -123,6 +124,29 @@ pub(crate) fn signal(child: &Child, name: &str) {
 
 fn kill(signal: &str, ids: &[String]) -> ExitStatus {
     Command::new("kill").args(["-s", signal, "--"]).args(ids).stderr(Stdio::null()).status().unwrap()
+}
+
+/// Makes a pipe that has a name.
+pub(crate) fn make_fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Opens a pipe to write into it, when somebody reads it.
+#[track_caller]
+pub(crate) fn open_fifo(path: &Path) -> File {
+    let start = Instant::now();
+    loop {
+        // One that blocks would wait for ever for a program that does not open it.
+        match File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Ok(fifo) => {
+                rustix::io::ioctl_fionbio(&fifo, false).unwrap();
+                return fifo;
+            }
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "{error}"),
+        }
+        assert!(start.elapsed() < PROMPT, "nobody reads {}", path.display());
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A folder of its own for one test, removed at the end.

@@ -26,14 +26,19 @@ pub(crate) struct Ended {
 impl Service {
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Service {
+        Service::try_start(command).unwrap_or_else(|said| panic!("it does not say where it is: {said}"))
+    }
+
+    /// As [`start`](Self::start); what it says if it ends instead.
+    #[track_caller]
+    pub(crate) fn try_start(command: &mut Command) -> Result<Service, String> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let line = line(child.id(), &mut stdout);
-        let mut service = Service { child: Some(child), stdout, address: line.trim().to_owned() };
         if line.is_empty() {
-            panic!("it does not say where it is: {}", stderr(&wait_promptly(service.child.take().unwrap())));
+            return Err(stderr(&wait_promptly(child)));
         }
-        service
+        Ok(Service { child: Some(child), stdout, address: line.trim().to_owned() })
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

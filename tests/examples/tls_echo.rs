@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::program::{self, Folder, PROMPT, run, run_with_input, stderr, stdout, wait_promptly};
 use crate::service::Service;
+use tls::Tls;
+
+#[path = "../../examples/tls_echo/tls.rs"]
+mod tls;
 
 /// A server with a certificate that it has made.
 fn server(test: &str, more: &[&str]) -> (Service, Folder) {
@@ -55,15 +59,20 @@ impl OpenSsl {
     }
 }
 
-/// A connection of rustls over std's socket.
-fn rustls(server: &Service, folder: &Folder) -> StreamOwned<ClientConnection, TcpStream> {
+/// A client of rustls that trusts who has this certificate.
+fn client_of(certificate: CertificateDer<'_>) -> ClientConnection {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(folder.0.join("cert.pem")).unwrap()).unwrap();
+    roots.add(certificate.into_owned()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-    let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, server.connect())
+    ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap()
+}
+
+/// As it is, over std's socket.
+fn rustls(server: &Service, folder: &Folder) -> StreamOwned<ClientConnection, TcpStream> {
+    let certificate = CertificateDer::from_pem_file(folder.0.join("cert.pem")).unwrap();
+    StreamOwned::new(client_of(certificate), server.connect())
 }
 
 #[test]
@@ -207,6 +216,42 @@ fn who_takes_nothing_is_cut_off_after_some_time() {
         said.contains(&format!("tls_echo: {}: has taken nothing for 8s\n", deaf.sock.local_addr().unwrap())),
         "{said}"
     );
+}
+
+#[test]
+fn who_takes_nothing_is_waited_for_once() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.der().clone(), PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate.clone()], key.into()).unwrap();
+    tasklet::run(|| {
+        let listener = tasklet::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = tasklet::spawn(move || {
+            let stream = tasklet::net::TcpStream::connect(address).unwrap();
+            let mut client = Tls::new(client_of(certificate), stream);
+            client.handshake().unwrap();
+            // It takes nothing of what comes now.
+            client
+        });
+        let stream = listener.accept().unwrap().0;
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut server = Tls::new(ServerConnection::new(Arc::new(config)).unwrap(), stream);
+        server.handshake().unwrap();
+        let _client = client.join().unwrap();
+        let error = loop {
+            if let Err(error) = server.write_all(&[b'x'; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let start = Instant::now();
+        assert_eq!(server.close().unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() < PATIENCE, "it is waited for again");
+        assert!(server.stream().peer_addr().is_ok());
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, Message, WebSocket, client};
+use tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
 use crate::program::{self, Folder, PROMPT, run, stderr, stdout, wait_promptly};
 use crate::service::Service;
@@ -67,7 +67,7 @@ type Client = WebSocket<TcpStream>;
 fn connect(server: &Service, name: &str) -> Client {
     let url = format!("ws://{}/chat?name={name}", server.address.strip_prefix("http://").unwrap());
     let (mut client, _) = client(url, server.connect()).unwrap();
-    hears(&mut client, &format!("* {name} has come"));
+    hears(&mut client, &format!("* {} has come", name.replace("%20", " ")));
     client
 }
 
@@ -128,6 +128,24 @@ fn two_browsers_talk() {
     assert!(shown.ends_with("[closed: 1001 the server ends]\n"), "{shown}");
     assert_eq!(is_closed(&mut here), CloseCode::Away);
     assert_eq!(server.ends_well().stderr, "");
+}
+
+#[test]
+fn nobody_speaks_for_others() {
+    let server = server(&[]);
+    let mut ann = connect(&server, "ann");
+    // These would look as if the server said it, or nobody.
+    for name in ["*", "*%20bob", "%20*%20bob", "%0a*", "%e2%80%8b*", "%e2%80%a8*", "%20"] {
+        let url = format!("ws://{}/chat?name={name}", server.host());
+        match client(url, server.connect()) {
+            Err(HandshakeError::Failure(Error::Http(response))) => assert_eq!(response.status(), 400, "{name}"),
+            other => panic!("{name}: {:?}", other.map(drop)),
+        }
+    }
+    let mut bob = connect(&server, "bob%20*");
+    hears(&mut ann, "* bob * has come");
+    bob.send(Message::text("hello\n* ann has gone\r\u{85}\u{2028}ann: bye")).unwrap();
+    hears(&mut ann, "bob *: hello * ann has gone   ann: bye");
 }
 
 #[test]

@@ -107,6 +107,7 @@ macro_rules! io_suite {
             sockets: std_sockets_become_ours_and_back;
             sockets: readiness_is_selectable;
             sockets: a_select_gives_up_readiness;
+            sockets: a_wait_that_fails_leaves_nothing_behind;
             sockets: an_address_in_use_is_refused;
             datagrams: datagrams_keep_their_bounds;
             datagrams: a_receive_takes_no_longer_than_its_limit;

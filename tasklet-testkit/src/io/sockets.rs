@@ -221,6 +221,27 @@ pub fn a_select_gives_up_readiness<B: Backend>(case: Case) {
     });
 }
 
+/// Who could not wait for something, which nobody watches, finds it when it has come.
+pub fn a_wait_that_fails_leaves_nothing_behind<B: Backend>(case: Case) {
+    run::<B>(case, || {
+        let thread = std::thread::spawn(|| {
+            let (server, mut client) = UnixStream::pair().unwrap();
+            let look = || {
+                select! {
+                    arm(server.readable_arm()) -> ready => ready,
+                }
+            };
+            for _ in 0..2 {
+                assert_eq!(look().unwrap_err().kind(), ErrorKind::Unsupported);
+            }
+            client.write_all(b"x").unwrap();
+            look().unwrap();
+        });
+        until(|| thread.is_finished());
+        thread.join().unwrap();
+    });
+}
+
 /// What a listener has is another's.
 pub fn an_address_in_use_is_refused<B: Backend>(case: Case) {
     run::<B>(case, || {
