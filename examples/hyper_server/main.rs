@@ -2,7 +2,8 @@
 //!
 //! Connections are soft tasklets: hyper's futures, polled by the same workers that run everything else. What hyper asks for is in `adapters`: sockets, by way of
 //! futures-io's traits and the crate `smol-hyper`, and timers. A handler that has much to do in straight-line code spawns a tasklet and awaits its handle:
-//! `/primes/N` does that, and gives way to others meanwhile. When the client leaves, hyper drops the handler's future, and that kills the tasklet.
+//! `/primes/N` does that, and gives way to others meanwhile. When the client leaves, hyper drops the handler's future, and that kills the tasklet;
+//! but hyper sees that it has left only when nothing is left to be read before that, so not of a client that has asked ahead.
 //!
 //! What is limited: how many connections there are at a time, the time until a head has come, the size of a head and of a body, and the time for which a client
 //! may send nothing of a body or read nothing of an answer. On SIGTERM or SIGINT no more are accepted, and connections are asked to end when they have

@@ -218,6 +218,28 @@ fn the_slow_are_told_and_then_cut() {
 }
 
 #[test]
+fn what_was_said_before_the_end_is_heard() {
+    let server = server(&["--patience", "60", "--grace", "60"]);
+    let mut slow = connect(&server, "slow");
+    let mut fast = connect(&server, "fast");
+    // More than the buffers of a connection hold: the server is in the middle of telling the slow one when it is to end.
+    let much = "x".repeat(4000);
+    for _ in 0..5000 {
+        fast.send(Message::text(much.as_str())).unwrap();
+        next(&mut fast);
+    }
+    fast.send(Message::text("last")).unwrap();
+    hears(&mut fast, "fast: last");
+    server.terminate();
+    server.listens_no_more();
+    assert_eq!(is_closed(&mut fast), CloseCode::Away);
+    while next(&mut slow) != "fast: last" {}
+    assert_eq!(is_closed(&mut slow), CloseCode::Away);
+    drop((slow, fast));
+    assert_eq!(server.ends_well().stderr, "");
+}
+
+#[test]
 fn each_end_has_its_reason() {
     let server = server(&[]);
     let mut here = connect(&server, "here");
