@@ -17,6 +17,8 @@
 
 #[path = "common/arguments.rs"]
 mod arguments;
+#[path = "common/stopping.rs"]
+mod stopping;
 
 use std::io;
 use std::net::Shutdown;
@@ -29,7 +31,7 @@ use tasklet::io::Relay;
 use tasklet::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tasklet::signal::{SIGINT, SIGTERM, Signals};
 use tasklet::sync::Semaphore;
-use tasklet::{Builder, CancelToken, sleep, spawn};
+use tasklet::{Builder, CancelToken, spawn};
 
 const USAGE: &str = "usage: tcp_proxy --listen HOST:PORT --to HOST:PORT [--connections N] [--grace SECONDS]
 
@@ -38,8 +40,6 @@ connection is open, after SECONDS, 10 by default, at the latest.";
 
 /// For each address that the target's name stands for.
 const TIME_TO_CONNECT: Duration = Duration::from_secs(5);
-/// Between two looks for a signal, where it cannot be waited for.
-const TIME_TO_LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 struct Arguments {
     listen: String,
@@ -93,10 +93,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let stopping = CancelToken::new();
         let token = stopping.clone();
         let watcher = spawn(move || {
-            // It fails while there is no descriptor left to wait with; what has come meanwhile is not lost.
-            while signals.recv().is_err() {
-                sleep(TIME_TO_LOOK_AGAIN);
-            }
+            stopping::wait(&signals);
             token.cancel();
         });
         let left = serve(&listener, &arguments, &counted, &stopping);

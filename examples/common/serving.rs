@@ -1,5 +1,8 @@
 //! How a server accepts connections, so many at a time, and how it comes to an end, which is bounded whatever clients do.
 
+#[path = "stopping.rs"]
+mod stopping;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +11,10 @@ use std::time::Duration;
 use tasklet::net::{TcpListener, TcpStream};
 use tasklet::signal::{SIGINT, SIGTERM, Signals};
 use tasklet::sync::Semaphore;
-use tasklet::{CancelToken, Runtime, sleep, spawn};
+use tasklet::{CancelToken, Runtime, spawn};
 
 /// For the end of tasklets that are ended wherever they wait. It takes no time, unless something is wrong.
 const TIME_TO_CUT: Duration = Duration::from_secs(5);
-/// Between two looks for a signal, where it cannot be waited for.
-const TIME_TO_LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -32,10 +33,7 @@ pub(crate) fn listen(scheme: &str, port: u16, stopping: &CancelToken) -> Result<
     let (signals, token) = (Signals::new([SIGTERM, SIGINT])?, stopping.clone());
     println!("{scheme}{}", listener.local_addr()?);
     spawn(move || {
-        // It fails while there is no descriptor left to wait with; what has come meanwhile is not lost.
-        while signals.recv().is_err() {
-            sleep(TIME_TO_LOOK_AGAIN);
-        }
+        stopping::wait(&signals);
         token.cancel();
     });
     Ok(listener)

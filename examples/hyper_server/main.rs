@@ -20,6 +20,8 @@
 mod adapters;
 #[path = "../common/arguments.rs"]
 mod arguments;
+#[path = "../common/stopping.rs"]
+mod stopping;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -43,7 +45,7 @@ use tasklet::net::{TcpListener, TcpStream};
 use tasklet::signal::{SIGINT, SIGTERM, Signals};
 use tasklet::stealing::sleep_async;
 use tasklet::sync::Semaphore;
-use tasklet::{Builder, checkpoint, sleep, spawn, spawn_async};
+use tasklet::{Builder, checkpoint, spawn, spawn_async};
 
 use crate::adapters::{Awaited, Socket, Timers, Upload};
 use crate::arguments::Arguments;
@@ -60,8 +62,6 @@ Answers HTTP at the loopback address: /, /echo, /primes/N, /slow/MILLISECONDS, /
 
 /// For what was on the way when the grace was over to be killed.
 const TIME_TO_CUT: Duration = Duration::from_secs(2);
-/// Between two looks for a signal, where it cannot be waited for.
-const TIME_TO_LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes that hyper collects of a connection: no head may be longer.
 const BUFFER: usize = 64 << 10;
 /// Bytes of a body.
@@ -142,10 +142,7 @@ fn serve(port: u16, limits: Limits) -> io::Result<usize> {
         let places = places.clone();
         move || accept(&listener, &places, limits, &stopping)
     });
-    // It fails while there is no descriptor left to wait with; what has come meanwhile is not lost.
-    while signals.recv().is_err() {
-        sleep(TIME_TO_LOOK_AGAIN);
-    }
+    stopping::wait(&signals);
     // The listener goes with it: who comes from now on is refused, rather than left waiting for nobody.
     acceptor.kill();
     let _ = acceptor.join();
