@@ -109,7 +109,12 @@ fn converse(client: &mut WebSocket<Socket>, stream: &TcpStream, name: &str, room
             },
             cancelled(room.stopping) -> () => {
                 // It hears what was said before; not of those who are told before it and go.
-                for message in (0..said.len()).map_while(|_| heard(said.try_recv())) {
+                let mut left = said.len();
+                while left > 0 {
+                    let next = said.try_recv();
+                    // A gap is told before what comes after it, and is none of these.
+                    left -= usize::from(next.is_ok());
+                    let Some(message) = heard(next) else { break };
                     if let Err(error) = client.send(message) {
                         return error.into();
                     }
