@@ -6,6 +6,8 @@
 
 mod ends;
 mod system;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 use std::fmt;
 use std::fs;
@@ -169,14 +171,14 @@ impl Relay {
         let most = most.min(PIECE);
         let shared = &self.shared;
         if let Some(into) = self.pipe.writer() {
-            let mut is_piped = true;
+            let (mut is_piped, is_stream) = (true, reader.is_stream());
             let some = |io: &T| {
                 let spliced = system::splice(io, into, most);
-                is_piped = !system::is_at_end(&spliced);
+                is_piped = !(system::is_at_end(&spliced) && (is_stream || system::is_stream(io)));
                 if is_piped {
                     return spliced;
                 }
-                // An urgent byte looks like this too, as long as nobody reads past it.
+                // An urgent byte looks like this too, as long as nobody reads past it. Not where a short read could cut a message, or the end is told once.
                 lock(shared).fill(most.min(PROBE), |buf| Ok(rustix::io::read(io, buf)?))
             };
             match reader.io(Direction::Read, some, |_| false) {

@@ -42,6 +42,11 @@ pub(super) fn is_unfit(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
+/// Whether it is a socket of bytes, in which a read that takes a part leaves the rest.
+pub(super) fn is_stream(io: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(io).is_ok_and(|kind| kind == rustix::net::SocketType::STREAM)
+}
+
 /// Whether a splice has found nothing, for now or for good.
 pub(super) fn is_at_end(spliced: &io::Result<usize>) -> bool {
     spliced.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |&got| got == 0)
